@@ -1,0 +1,208 @@
+"""KONSUL_* environment -> `Config`. Every bad value is told in one sentence that names the variable and the rule.
+
+Konsul's names and meanings; durations are Go's ("1s", "1m30s", "250ms"). What Konsul does not have is marked ours in
+the table of the README. A variable set to the empty string counts as not set.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import durationpy
+
+from node.raft import Timing
+
+NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+FIRST_HTTP_PORT = 8500
+FIRST_METRICS_PORT = 8080
+
+
+class ConfigError(Exception):
+    """The environment asks for something that cannot be."""
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class FirstFree(NamedTuple):
+    """Take the first free port from here on."""
+
+    port: int
+
+
+@dataclass(frozen=True)
+class RaftConfig:
+    node_id: str
+    bind: Address
+    advertise: Address
+    data_dir: Path
+    bootstrap: bool
+    peers: tuple[tuple[str, str], ...]
+    """The first configuration as (id, address) pairs; empty is this node alone."""
+    timing: Timing
+    max_append_entries: int
+    log_level: int
+    dial: Mapping[str, Address]
+    """Advertised address -> the address to dial instead."""
+    trace_file: Path | None
+
+
+@dataclass(frozen=True)
+class Config:
+    host: str
+    http_port: int | FirstFree
+    metrics_port: int | FirstFree | None
+    http_advertise: Address | None
+    """What a redirect's Location says; None is the HTTP address itself."""
+    raft: RaftConfig | None
+    """None is a store that stands alone."""
+
+
+def read_config(environment: Mapping[str, str]) -> Config:
+    """The configuration that `environment` asks for. Raises ConfigError; touches nothing."""
+    reader = _Reader(environment)
+    host = reader.text("KONSUL_HOST", "127.0.0.1")
+    metrics_port: int | FirstFree | None = FirstFree(FIRST_METRICS_PORT)
+    if reader.text("KONSUL_METRICS_PORT", "") == "off":
+        metrics_port = None
+    elif reader.text("KONSUL_METRICS_PORT", ""):
+        metrics_port = reader.port("KONSUL_METRICS_PORT")
+    return Config(
+        host=host,
+        http_port=reader.port("KONSUL_PORT") if reader.text("KONSUL_PORT", "") else FirstFree(FIRST_HTTP_PORT),
+        metrics_port=metrics_port,
+        http_advertise=reader.optional_address("KONSUL_HTTP_ADVERTISE_ADDR"),
+        raft=_read_raft(reader) if reader.flag("KONSUL_RAFT_ENABLED") else None,
+    )
+
+
+def _read_raft(reader: _Reader) -> RaftConfig:
+    node_id = reader.text("KONSUL_RAFT_NODE_ID", "")
+    if not NODE_ID.fullmatch(node_id):
+        raise ConfigError(
+            f"KONSUL_RAFT_NODE_ID is {node_id!r}; it must be set, to letters, digits, '.', '_' and '-' (1 to 128)"
+        )
+    bind = reader.optional_address("KONSUL_RAFT_BIND_ADDR")
+    advertise = reader.optional_address("KONSUL_RAFT_ADVERTISE_ADDR") or bind
+    if advertise is None:
+        raise ConfigError("KONSUL_RAFT_ADVERTISE_ADDR must be set, to the host:port at which peers reach this node")
+    peers = reader.peers("KONSUL_RAFT_PEERS")
+    bootstrap = reader.flag("KONSUL_RAFT_BOOTSTRAP")
+    if bootstrap and peers and (node_id, str(advertise)) not in peers:
+        raise ConfigError(f"KONSUL_RAFT_PEERS is the whole first configuration and must name {node_id}@{advertise}")
+    trace_file = reader.text("KONSUL_RAFT_TRACE_FILE", "")
+    return RaftConfig(
+        node_id=node_id,
+        bind=bind or advertise,
+        advertise=advertise,
+        data_dir=Path(reader.text("KONSUL_RAFT_DATA_DIR", f"data/raft/{node_id}")),
+        bootstrap=bootstrap,
+        peers=peers,
+        timing=_read_timing(reader),
+        max_append_entries=reader.count("KONSUL_RAFT_MAX_APPEND_ENTRIES", 64),
+        log_level=reader.log_level("KONSUL_RAFT_LOG_LEVEL", "info"),
+        dial=reader.dial("KONSUL_RAFT_DIAL"),
+        trace_file=Path(trace_file) if trace_file else None,
+    )
+
+
+def _read_timing(reader: _Reader) -> Timing:
+    heartbeat_s = reader.duration_s("KONSUL_RAFT_HEARTBEAT_TIMEOUT", "1s")
+    election_s = reader.duration_s("KONSUL_RAFT_ELECTION_TIMEOUT", "1s")
+    lease_s = reader.duration_s("KONSUL_RAFT_LEADER_LEASE_TIMEOUT", "500ms")
+    if election_s < heartbeat_s:
+        raise ConfigError(
+            f"KONSUL_RAFT_ELECTION_TIMEOUT ({election_s:g}s) must be at least KONSUL_RAFT_HEARTBEAT_TIMEOUT "
+            f"({heartbeat_s:g}s): raise it, or a live leader is taken for dead"
+        )
+    if lease_s > heartbeat_s:
+        raise ConfigError(
+            f"KONSUL_RAFT_LEADER_LEASE_TIMEOUT ({lease_s:g}s) must be at most KONSUL_RAFT_HEARTBEAT_TIMEOUT "
+            f"({heartbeat_s:g}s): lower it, or two nodes may believe that they lead"
+        )
+    return Timing(heartbeat_s, election_s, lease_s, reader.duration_s("KONSUL_RAFT_COMMIT_TIMEOUT", "50ms"))
+
+
+class _Reader:
+    """One method per kind of value; each raises ConfigError naming the variable."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str) -> str:
+        return self._environment.get(name, "") or default
+
+    def flag(self, name: str) -> bool:
+        value = self.text(name, "false").lower()
+        if value not in ("true", "false", "1", "0"):
+            raise ConfigError(f"{name} is {value!r}; it must be true or false")
+        return value in ("true", "1")
+
+    def count(self, name: str, default: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isascii() or not value.isdigit() or int(value) < 1:
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        return int(value)
+
+    def duration_s(self, name: str, default: str) -> float:
+        value = self.text(name, default)
+        try:
+            seconds = float(durationpy.from_str(value).total_seconds())
+        except (durationpy.DurationError, ValueError, OverflowError) as error:
+            raise ConfigError(f"{name} is {value!r}; it must be a duration such as 500ms or 1s") from error
+        if seconds <= 0:
+            raise ConfigError(f"{name} is {value!r}; it must be more than 0")
+        return seconds
+
+    def log_level(self, name: str, default: str) -> int:
+        value = self.text(name, default).upper()
+        levels = logging.getLevelNamesMapping() | {"TRACE": logging.DEBUG, "WARN": logging.WARNING}
+        if value not in levels:
+            raise ConfigError(f"{name} is {value.lower()!r}; it must be debug, info, warn or error")
+        return levels[value]
+
+    def port(self, name: str) -> int:
+        value = self.text(name, "")
+        if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 65535:
+            raise ConfigError(f"{name} is {value!r}; it must be a port, 1 to 65535")
+        return int(value)
+
+    def optional_address(self, name: str) -> Address | None:
+        value = self.text(name, "")
+        return self._address(name, value) if value else None
+
+    def peers(self, name: str) -> tuple[tuple[str, str], ...]:
+        found: dict[str, str] = {}
+        for item in filter(None, self.text(name, "").split(",")):
+            id, _, address = item.strip().partition("@")
+            if not NODE_ID.fullmatch(id) or id in found:
+                raise ConfigError(f"{name} has {item.strip()!r}; it must be id@host:port,... with each id once")
+            found[id] = str(self._address(name, address))
+        if len(set(found.values())) != len(found):
+            raise ConfigError(f"{name} gives two nodes one address; each needs its own")
+        return tuple(found.items())
+
+    def dial(self, name: str) -> dict[str, Address]:
+        pairs = [item.strip().partition("=") for item in self.text(name, "").split(",") if item.strip()]
+        return {str(self._address(name, meant)): self._address(name, dialled) for meant, _, dialled in pairs}
+
+    def _address(self, name: str, value: str) -> Address:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise ConfigError(f"{name} has {value!r}; an address is host:port, such as 127.0.0.1:7001")
+        return Address(host, int(port))
+
+
+def process_environment() -> Mapping[str, str]:
+    return os.environ

@@ -1,0 +1,95 @@
+"""Raft, and nothing else: no clock, thread, socket, file or global random lives in this folder.
+
+The idea
+--------
+`Raft` is a value that is told things and asked what follows. It is told through `Raft.receive` (a message arrived),
+`Raft.tick` (time passed), `Raft.propose` (a client wants a command in the log), `Raft.join` and `Raft.read`. What
+follows is taken with `Raft.take_effects`: what to make durable, what to send, what to apply, which reads may be
+answered, what changed. Nothing happens in between, so the same lines run under a driver thread with a disk and
+sockets, and in virtual time under a seed.
+
+The rules
+---------
+1. *Save before you send.* Whoever runs the core makes `Effects.hard_state` and `Effects.entries` durable before a
+   single one of `Effects.messages` leaves and before any of `Effects.committed` is applied. The core counts its own
+   entries as stored on that promise.
+2. *Time is an argument.* `now` is seconds on any monotonic clock. `Raft.deadline` says when `tick` is next due. The
+   only random numbers come from the generator given to the constructor.
+3. *A term is settled before any role logic* (§5.1): `receive` looks at the term first, and only then at the role.
+4. *A role changes in `_become_follower`, `_become_pre_candidate`, `_become_candidate`, `_become_leader`*, nowhere else.
+5. *A safety rule is a small method with a name*: `_may_grant_vote`, `_log_is_up_to_date`, `_log_matches`,
+   `_may_commit`, `_leader_may_live`, `_may_change_membership`. Each cites its section; breaking Raft means overriding
+   one.
+6. *What comes over the wire is not ours.* A message no correct peer could send raises `ProtocolViolationError` before
+   anything has changed. Our own mistakes are assertions.
+
+The promise in time
+-------------------
+Raft promises one leader per term. This core promises an operator's sentence as well: at no instant do two nodes report
+themselves leader. A voter that heard from a leader, or gave its vote, refuses every other candidate for
+`heartbeat_timeout_s` (thesis 4.2.3). A leader counts its lease from the instant at which it *sent* the message that a
+majority answered, and stops being leader when `leader_lease_timeout_s` has passed since. The lease is no longer than
+the refusal and starts earlier, so it has run out before any majority can elect another. Counting from the receipt of
+the answer breaks this: a leader stopped for four seconds wakes, finds old answers in its socket, and believes in
+itself for another lease while its successor already reigns.
+
+The way through
+---------------
+`messages` (frozen values) -> `log` and `quorum` (arithmetic) -> `membership` (who counts) -> `core` (`Raft`).
+"Raft" or a bare § is the extended paper of Ongaro and Ousterhout (2014), "thesis" is Ongaro's (2014).
+"""
+
+from node.raft.core import (
+    Effects,
+    FlowLimits,
+    LogPosition,
+    MembershipChangeError,
+    NotLeaderError,
+    ProtocolViolationError,
+    Raft,
+    ReadReady,
+    Timing,
+)
+from node.raft.log import Log
+from node.raft.membership import Configuration, Server, Suffrage
+from node.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+)
+from node.raft.transitions import Role, Transition
+
+__all__ = [
+    "AppendEntries",
+    "AppendEntriesResponse",
+    "Configuration",
+    "Effects",
+    "Entry",
+    "EntryKind",
+    "FlowLimits",
+    "HardState",
+    "Log",
+    "LogPosition",
+    "MembershipChangeError",
+    "Message",
+    "NotLeaderError",
+    "PreVote",
+    "PreVoteResponse",
+    "ProtocolViolationError",
+    "Raft",
+    "ReadReady",
+    "RequestVote",
+    "RequestVoteResponse",
+    "Role",
+    "Server",
+    "Suffrage",
+    "Timing",
+    "Transition",
+]

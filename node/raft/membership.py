@@ -1,0 +1,115 @@
+"""Who is in the cluster, and how that changes: one server at a time (thesis 4.1), learners first (4.2.1).
+
+A configuration is an ordinary log entry, in force on each server as soon as it stands in that server's log, committed
+or not. Each configuration also carries the cluster's id, derived from the first configuration: it is what a message
+must know to be let in. A stricter check, that the sender stands in the receiver's own configuration, would be wrong.
+Say a fifth server joined, its promotion and a write are stored on it and on two of the four old ones, and those two
+die: only the fifth has the write, so only it may be elected, and it needs the votes of two servers of which one may
+never have heard of it. They must listen to it (thesis 4.1: requests are processed without consulting the
+configuration).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from node.raft.messages import Entry, EntryKind, Name
+
+
+class Suffrage(StrEnum):
+    VOTER = "Voter"
+    NONVOTER = "Nonvoter"
+    STAGING = "Staging"
+    """Receives the log and does not vote; becomes a voter as soon as it has caught up."""
+
+
+class Server(msgspec.Struct, frozen=True):
+    id: Name
+    address: Name
+    """host:port of its Raft port, as it is told to the others."""
+    suffrage: Suffrage = Suffrage.VOTER
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """Every server of a cluster. No two share an id or an address; the empty one knows no cluster yet."""
+
+    cluster_id: str = ""
+    servers: tuple[Server, ...] = ()
+
+    @classmethod
+    def first(cls, members: Iterable[tuple[str, str]]) -> Configuration:
+        """The configuration a cluster is born with, from (id, address) pairs.
+
+        The same pairs give the same bytes: nodes that were all told to bootstrap with one list write one entry, so
+        that the log cannot differ at index 1.
+        """
+        servers = tuple(Server(id, address) for id, address in sorted(members))
+        digest = hashlib.blake2b(msgspec.json.encode(servers), digest_size=8)
+        return cls(digest.hexdigest(), servers)
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Configuration:
+        assert entry.kind is EntryKind.CONFIGURATION
+        return msgspec.json.decode(entry.data, type=cls)
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        return tuple(server.id for server in self.servers if server.suffrage is Suffrage.VOTER)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Members that do not vote."""
+        return tuple(server.id for server in self.servers if server.suffrage is not Suffrage.VOTER)
+
+    def get(self, id: str) -> Server | None:
+        return next((server for server in self.servers if server.id == id), None)
+
+    def owner_of(self, address: str) -> Server | None:
+        return next((server for server in self.servers if server.address == address), None)
+
+    def with_server(self, server: Server) -> Configuration:
+        """This configuration with `server` in the place of its id, or at the end."""
+        if self.get(server.id) is None:
+            return msgspec.structs.replace(self, servers=(*self.servers, server))
+        return msgspec.structs.replace(self, servers=tuple(server if s.id == server.id else s for s in self.servers))
+
+    def without_server(self, id: str) -> Configuration:
+        return msgspec.structs.replace(self, servers=tuple(server for server in self.servers if server.id != id))
+
+
+class Memberships:
+    """The configurations that stand in one log, oldest first; the last one is in force."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._by_index: list[tuple[int, Configuration]] = [(0, Configuration())]
+        for entry in entries:
+            self.note(entry)
+
+    @property
+    def current(self) -> Configuration:
+        return self._by_index[-1][1]
+
+    @property
+    def index(self) -> int:
+        """Where the configuration in force stands in the log."""
+        return self._by_index[-1][0]
+
+    def note(self, entry: Entry) -> bool:
+        """Take an appended entry into account; whether the configuration changed."""
+        if entry.kind is not EntryKind.CONFIGURATION:
+            return False
+        self._by_index.append((entry.index, Configuration.from_entry(entry)))
+        return True
+
+    def truncate_from(self, index: int) -> bool:
+        """Go back to what was in force before `index`; whether the configuration changed."""
+        before = len(self._by_index)
+        self._by_index = [(i, configuration) for i, configuration in self._by_index if i < index]
+        return len(self._by_index) != before

@@ -1,0 +1,115 @@
+"""The values Raft keeps and sends. All frozen; all decodable from JSON with every field checked.
+
+A response is a message of its own, travelling on the reverse link. Requests carry `sent_at_s`, a reading of the
+sender's clock that the response echoes: the leader's lease and its reads are both counted from it, and nobody else
+interprets it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class EntryKind(StrEnum):
+    COMMAND = "command"
+    NOOP = "noop"
+    """What a leader appends on its election, to learn what is committed (§8)."""
+    CONFIGURATION = "configuration"
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One place in the log. `data` means nothing to Raft unless the kind is CONFIGURATION."""
+
+    index: Count
+    term: Count
+    kind: EntryKind
+    data: bytes
+
+
+class HardState(msgspec.Struct, frozen=True):
+    """What must survive a crash besides the log (Figure 2, persistent state)."""
+
+    current_term: Count = 0
+    voted_for: Name | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What every message says: who speaks to whom, in which term the sender lives."""
+
+    sender: Name
+    recipient: Name
+    term: Count
+
+
+class PreVote(Message, frozen=True, kw_only=True):
+    """Would you vote for me in `next_term`? Asked before a term is spent (thesis 9.6)."""
+
+    next_term: Count
+    last_log_index: Count
+    last_log_term: Count
+
+
+class PreVoteResponse(Message, frozen=True, kw_only=True):
+    next_term: Count
+    granted: bool
+
+
+class RequestVote(Message, frozen=True, kw_only=True):
+    """§5.2, Figure 2."""
+
+    last_log_index: Count
+    last_log_term: Count
+    sent_at_s: float
+
+
+class RequestVoteResponse(Message, frozen=True, kw_only=True):
+    granted: bool
+    sent_at_s: float
+
+
+class AppendEntries(Message, frozen=True, kw_only=True):
+    """§5.3, Figure 2; with no entries, a heartbeat. Its entries follow `prev_log_index` without a hole."""
+
+    prev_log_index: Count
+    prev_log_term: Count
+    entries: tuple[Entry, ...]
+    leader_commit: Count
+    sent_at_s: float
+
+    def __post_init__(self) -> None:
+        index, term = self.prev_log_index, self.prev_log_term
+        for entry in self.entries:
+            if entry.index != index + 1 or not term <= entry.term <= self.term:
+                raise ValueError(
+                    f"entry ({entry.index}, term {entry.term}) cannot follow ({index}, term {term}) "
+                    f"in a message of term {self.term}"
+                )
+            index, term = entry.index, entry.term
+
+    @property
+    def last_index(self) -> int:
+        """The last index this message speaks for."""
+        return self.prev_log_index + len(self.entries)
+
+
+class AppendEntriesResponse(Message, frozen=True, kw_only=True):
+    """`match_index` is what the request proved to be alike, never more (an own tail behind it proves nothing).
+
+    On failure `conflict_index` is where the leader should try next: the first index of the conflicting term, or one
+    past the follower's last entry (§5.3, the paragraph on reducing rejected messages).
+    """
+
+    success: bool
+    prev_log_index: Count
+    match_index: Count
+    conflict_index: Count
+    sent_at_s: float
+
+
+AnyMessage = PreVote | PreVoteResponse | RequestVote | RequestVoteResponse | AppendEntries | AppendEntriesResponse

@@ -1,0 +1,48 @@
+"""What can change in a node, as values: the lines of its trace.
+
+`at_s` is the instant from which the change holds, on the clock the core was given. It can lie before the step that
+noticed: a leader stopped past its lease ceased to be leader when the lease ran out, not when it woke.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Role(StrEnum):
+    FOLLOWER = "Follower"
+    PRE_CANDIDATE = "PreCandidate"
+    CANDIDATE = "Candidate"
+    LEADER = "Leader"
+
+
+class Transition(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    at_s: float
+    term: int
+
+
+class RoleChanged(Transition, frozen=True, kw_only=True, tag="role"):
+    role: Role
+
+
+class TermChanged(Transition, frozen=True, kw_only=True, tag="term"):
+    """The current term is now `term`."""
+
+
+class Voted(Transition, frozen=True, kw_only=True, tag="vote"):
+    candidate: str
+
+
+class Committed(Transition, frozen=True, kw_only=True, tag="commit"):
+    commit_index: int
+    entry_term: int
+    """The term of the entry at `commit_index`."""
+
+
+class MembershipChanged(Transition, frozen=True, kw_only=True, tag="membership"):
+    index: int
+    """Where in the log the configuration stands, committed or not; 0 is no configuration."""
+    voters: tuple[str, ...]
+    others: tuple[str, ...]

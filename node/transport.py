@@ -1,0 +1,172 @@
+"""Sending to peers: a bounded queue and a sender thread for each. It drops, and never blocks who offers.
+
+Raft messages travel one way. The HTTP answer to a POST carries nothing of Raft, so a sender does not wait for it: it
+writes request after request on one connection, as fast as batches form, and a second thread reads the answers only to
+know how much is unanswered. That makes a link with 200 ms of latency behave as one: with a request at a time, each
+message would wait for the answer to the one before, and a delay of 200 ms would be felt as one of 200 to 400.
+
+What is unanswered is bounded (`MAX_UNANSWERED_BYTES`): beyond it batches are dropped, as a network would. A connection
+that has not answered for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one
+at once, so that a healed link is used with the first message after it. There is no back-off: the heartbeat is the pace.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import queue
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import BinaryIO
+
+from node import wire
+from node.config import Address
+from node.raft.messages import AnyMessage
+
+QUEUE_LENGTH = 1024
+MAX_UNANSWERED_BYTES = 1024 * 1024
+CONNECT_TIMEOUT_S = 1.0
+ANSWER_TIMEOUT_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Transport:
+    """All peers' senders. `envelope` wraps a batch; `dial` says which address to dial in the place of another."""
+
+    def __init__(self, envelope: Callable[[Sequence[AnyMessage]], wire.Envelope], dial: Mapping[str, Address]) -> None:
+        self._envelope = envelope
+        self._dial = dial
+        self._senders: dict[tuple[str, str], PeerSender] = {}
+
+    def send(self, message: AnyMessage, address: str) -> None:
+        """Queue `message` for the peer that is told to live at `address`."""
+        key = (message.recipient, address)
+        if key not in self._senders:
+            self._close_former(message.recipient)
+            self._senders[key] = PeerSender(message.recipient, self._target(address), self._envelope)
+        self._senders[key].offer(message)
+
+    def close(self) -> None:
+        for sender in self._senders.values():
+            sender.close()
+
+    def _target(self, address: str) -> Address:
+        host, _, port = address.rpartition(":")
+        return self._dial.get(address, Address(host, int(port)))
+
+    def _close_former(self, peer: str) -> None:
+        for key in [key for key in self._senders if key[0] == peer]:
+            self._senders.pop(key).close()
+
+
+class PeerSender:
+    def __init__(self, peer: str, target: Address, envelope: Callable[[Sequence[AnyMessage]], wire.Envelope]) -> None:
+        self._peer = peer
+        self._target = target
+        self._envelope = envelope
+        self._queue: queue.Queue[AnyMessage | None] = queue.Queue(QUEUE_LENGTH)
+        self._connection: _Connection | None = None
+        self._closed = False
+        threading.Thread(target=self._run, name=f"send-{peer}", daemon=True).start()
+
+    def offer(self, message: AnyMessage) -> None:
+        """Queue it, or drop it when the queue is full."""
+        connection = self._connection
+        if connection is not None and connection.is_stuck():
+            connection.close()
+        try:
+            self._queue.put_nowait(message)
+        except queue.Full:
+            log.debug("queue to %s is full: dropped %s", self._peer, type(message).__name__)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._connection is not None:
+            self._connection.close()
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            log.debug("sender to %s ends with a full queue", self._peer)
+
+    def _run(self) -> None:
+        while not self._closed:
+            batch = self._next_batch()
+            if batch:
+                self._post(wire.encode(self._envelope(batch)))
+
+    def _next_batch(self) -> list[AnyMessage]:
+        batch = [self._queue.get()]
+        while not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        return [message for message in batch if message is not None]
+
+    def _post(self, body: bytes) -> None:
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = _Connection(self._peer, self._target)
+            self._connection.post(body)
+        except OSError as error:
+            log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
+
+
+class _Connection:
+    """One keep-alive connection with requests written ahead of their answers. Raises OSError where it breaks."""
+
+    def __init__(self, peer: str, target: Address) -> None:
+        self._peer = peer
+        self._head = f"POST {wire.PATH} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n"
+        self._unanswered: deque[tuple[float, int]] = deque()
+        self.closed = False
+        self._socket = socket.create_connection(target, timeout=CONNECT_TIMEOUT_S)
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=self._read_answers, name=f"answers-{peer}", daemon=True).start()
+
+    def post(self, body: bytes) -> None:
+        """Write one request, or drop it when too much is unanswered."""
+        if sum(size for _, size in tuple(self._unanswered)) + len(body) > MAX_UNANSWERED_BYTES:
+            log.debug("%s owes too many answers: dropped %d bytes", self._peer, len(body))
+            return
+        self._unanswered.append((time.monotonic(), len(body)))
+        try:
+            self._socket.sendall(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        except OSError:
+            self.close()
+            raise
+
+    def is_stuck(self) -> bool:
+        oldest = next(iter(tuple(self._unanswered)), None)
+        return oldest is not None and time.monotonic() - oldest[0] > ANSWER_TIMEOUT_S
+
+    def close(self) -> None:
+        """Close from any thread; a thread blocked in a send or a read of it wakes with an error."""
+        self.closed = True
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            log.debug("connection to %s was already down: %s", self._peer, error)
+
+    def _read_answers(self) -> None:
+        try:
+            with self._socket, self._socket.makefile("rb") as stream:
+                while self._read_answer(stream):
+                    self._unanswered.popleft()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            log.debug("connection to %s broke: %s", self._peer, error)
+        finally:
+            self.closed = True
+
+    def _read_answer(self, stream: BinaryIO) -> bool:
+        """Read one answer whole; False at the end of the stream."""
+        status = stream.readline()
+        if not status:
+            return False
+        headers = http.client.parse_headers(stream)
+        body = stream.read(int(headers.get("Content-Length", "0")))
+        if not status.startswith((b"HTTP/1.1 2", b"HTTP/1.0 2")):
+            log.warning("%s refused a message: %s", self._peer, body.decode(errors="replace").strip())
+        return True

@@ -1,0 +1,36 @@
+"""What travels between nodes: `Envelope`, one POST to /raft/messages, as JSON with every field checked on arrival."""
+
+from __future__ import annotations
+
+import msgspec
+
+from node.raft.messages import AnyMessage, Name
+
+PATH = "/raft/messages"
+MAX_BYTES = 8 * 1024 * 1024
+"""Room for one message's entries (`FlowLimits.bytes_per_message`, or one largest value) several times over."""
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages from one node to one other, with what the core has no use for: where the sender can be reached."""
+
+    sender: Name
+    cluster_id: str
+    """The cluster the sender belongs to; empty as long as it knows none."""
+    raft_address: str
+    http_address: str
+    messages: tuple[AnyMessage, ...]
+
+    def __post_init__(self) -> None:
+        for message in self.messages:
+            if message.sender != self.sender:
+                raise ValueError(f"an envelope from {self.sender} holds a message from {message.sender}")
+
+
+def encode(envelope: Envelope) -> bytes:
+    return msgspec.json.encode(envelope)
+
+
+def decode(body: bytes) -> Envelope:
+    """Raises msgspec.MsgspecError (malformed JSON, unknown type, missing or wrong field)."""
+    return msgspec.json.decode(body, type=Envelope)
