@@ -1,0 +1,38 @@
+r"""One Raft server process that speaks Konsul's configuration, endpoints and metrics: ``python -m node``.
+
+The idea
+--------
+The algorithm is a value (`node.raft`), the key-value store is a value (`node.kv`), and one thread (`node.driver`) owns
+both. Everything with a socket or a file stands around that thread and talks to it through an inbox:
+
+    peers --> peer_api --\                         /--> storage   (sqlite3, one fsync a round)
+                          >--> driver: raft + kv --+---> transport --> peers
+    people -> client_api -/        |                \--> trace     (one JSON line a change)
+                                   \--> Status, a frozen value that the HTTP threads read
+
+The driver's round is the whole discipline:
+
+1. take everything that waits in the inbox and step the core with all of it;
+2. save once: hard state and entries in one transaction, one fsync for the batch;
+3. only then send, because a message is a promise: a vote that is forgotten in a crash can be given twice, an entry that
+   was acknowledged and lost may have been committed on the strength of it;
+4. apply what is committed, answer who waited for it;
+5. publish the new `Status`, and sleep until the inbox or the core's own deadline.
+
+The rules
+---------
+* A failed save ends the process. After a failed fsync the kernel may have dropped the pages and call the next one a
+  success, so there is nothing to retry.
+* A node that may not say so does not say it leads. Every answer checks the lease against the clock at that instant
+  (`Status.is_leader_at`), because a process that was stopped answers before its driver has run.
+* Raft messages and client requests have ports and threads of their own: a hundred writes waiting for a majority must
+  not stand in the way of the votes that would give them one.
+* What a client is told is one of three things: done, definitely not done, or not known. See `node.client_api`.
+* Nothing starts over damage. A data folder that is truncated, foreign or in use is refused by name.
+
+The way through
+---------------
+`__main__` wires what `config` read; `driver` is the loop; `client_api` and `peer_api` are the two surfaces; `wire` is
+what travels between nodes and `transport` how. This package imports neither `bench` nor `faults`: the bench knows it as
+a command line, like any other system.
+"""

@@ -130,6 +130,7 @@ class Driver:
         self._on_failure = on_failure
         self._inbox: queue.SimpleQueue[Callable[[float], None]] = queue.SimpleQueue()
         self._running = True
+        self.failed = False
         self._writes: dict[int, tuple[int, Future[Result]]] = {}
         self._reads: dict[int, Future[None]] = {}
         self._reads_waiting: list[tuple[int, Future[None]]] = []
@@ -182,6 +183,7 @@ class Driver:
             # Whatever it is (a full disk, a failed fsync, a broken invariant of ours), what is on the disk is no longer
             # known to match what the core believes, and going on could acknowledge what is lost.
             log.critical("the node stops: its driver failed", exc_info=True)
+            self.failed = True
             self._on_failure()
         finally:
             self._running = False

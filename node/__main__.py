@@ -1,0 +1,140 @@
+"""python -m node: environment -> wiring -> run, until SIGTERM or SIGINT.
+
+Exit status: 0 after a stop on request, 1 when the node had to stop (a failed disk, a broken invariant), 2 when it could
+not start (a bad variable, a taken port, a data folder that is not its own).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from functools import partial
+
+from node.client_api import client_app, metrics_app
+from node.config import Config, ConfigError, RaftConfig, read_config
+from node.driver import Driver
+from node.http import Server, bind
+from node.kv import KeyValueStore
+from node.peer_api import peer_app
+from node.raft import Configuration, FlowLimits, Raft
+from node.standalone import Standalone
+from node.storage import Storage, StorageError
+from node.trace import Trace
+from node.transport import Transport
+
+CLIENT_THREADS = 32
+PEER_THREADS = 4
+METRICS_THREADS = 1
+
+log = logging.getLogger("node")
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    try:
+        config = read_config(environment)
+        return _run(config)
+    except (ConfigError, StorageError) as error:
+        print(f"konsul: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(config: Config) -> int:
+    level = config.raft.log_level if config.raft else logging.INFO
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger().setLevel(level)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return _run_alone(config, stopping) if config.raft is None else _run_member(config, config.raft, stopping)
+
+
+def _run_alone(config: Config, stopping: threading.Event) -> int:
+    store = KeyValueStore()
+    http = Server(
+        client_app(Standalone(store), store),
+        bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)"),
+        threads=CLIENT_THREADS,
+    )
+    http.start()
+    print(f"konsul: HTTP on http://{http.address}, standalone", flush=True)
+    stopping.wait()
+    http.stop()
+    return 0
+
+
+def _run_member(config: Config, raft: RaftConfig, stopping: threading.Event) -> int:
+    storage = Storage(raft.data_dir, raft.node_id)
+    listeners = [
+        bind(*raft.bind, "Raft (KONSUL_RAFT_BIND_ADDR)"),
+        bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)"),
+    ]
+    http_address = config.http_advertise or f"{config.host}:{listeners[1].getsockname()[1]}"
+    store = KeyValueStore()
+    core, fresh = _open_raft(raft, storage)
+    driver = Driver(
+        core,
+        storage=storage,
+        store=store,
+        trace=Trace(raft.trace_file),
+        raft_address=str(raft.advertise),
+        http_address=str(http_address),
+        transport=partial(Transport, dial=raft.dial),
+        on_failure=stopping.set,
+    )
+    servers = [
+        Server(peer_app(driver), listeners[0], threads=PEER_THREADS),
+        Server(client_app(driver, store), listeners[1], threads=CLIENT_THREADS),
+    ]
+    if config.metrics_port is not None:
+        listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")
+        servers.append(Server(metrics_app(driver), listener, threads=METRICS_THREADS))
+    for server in servers:
+        server.start()
+    if raft.bootstrap and fresh:
+        driver.bootstrap(Configuration.first(raft.peers or [(raft.node_id, str(raft.advertise))]))
+    elif raft.bootstrap:
+        log.info("KONSUL_RAFT_BOOTSTRAP is set, but this node has a history; it goes on with that")
+    elif raft.peers:
+        log.warning("KONSUL_RAFT_PEERS means nothing without KONSUL_RAFT_BOOTSTRAP=true")
+    driver.start()
+    _announce(raft, servers)
+    stopping.wait()
+    driver.stop()
+    for server in servers:
+        server.stop()
+    storage.close()
+    return 1 if driver.failed else 0
+
+
+def _open_raft(config: RaftConfig, storage: Storage) -> tuple[Raft, bool]:
+    """The core over what `storage` holds, and whether that is nothing yet."""
+    hard_state, log = storage.load()
+    core = Raft(
+        config.node_id,
+        log=log,
+        hard_state=hard_state,
+        timing=config.timing,
+        limits=FlowLimits(entries_per_message=config.max_append_entries),
+        rng=random.Random(),
+        now=time.monotonic(),
+    )
+    return core, hard_state.current_term == 0
+
+
+def _announce(config: RaftConfig, servers: list[Server]) -> None:
+    metrics = f", metrics on http://{servers[2].address}/metrics" if len(servers) > 2 else ""
+    print(
+        f"konsul: {config.node_id} (pid {os.getpid()}): HTTP on http://{servers[1].address}, "
+        f"Raft on {servers[0].address}{metrics}, data in {config.data_dir}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What the two HTTP surfaces share: JSON in and out, errors as JSON, and a waitress server on a socket already bound.
+
+Each surface has a server and a pool of threads of its own: writes that wait for a majority hold a thread each, and if
+votes had to queue behind them the cluster could not elect the leader those writes are waiting for.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import threading
+from typing import Any, TypeVar
+
+import msgspec
+import waitress.server
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from node.config import Address, ConfigError, FirstFree
+
+T = TypeVar("T")
+
+BACKLOG = 1024
+PORTS_TRIED = 100
+
+
+class ApiError(Exception):
+    """An answer that is an error: status, Konsul's short `error`, a `message` for the reader, and more fields."""
+
+    def __init__(self, status: int, error: str, message: str, *, location: str | None = None, **fields: object) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": error, "message": message, **fields}
+        self.location = location
+
+
+def new_app(name: str, *, max_body: int) -> Flask:
+    """A Flask application whose every error is JSON."""
+    app = Flask(name, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max_body
+    app.register_error_handler(ApiError, _answer_api_error)
+    app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(Exception, _answer_bug)
+    return app
+
+
+def body_as(kind: type[T]) -> T:
+    """The request's body, JSON whatever its header says (`curl -d` sends none). Raises ApiError 400."""
+    try:
+        return msgspec.json.decode(request.get_data(), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ApiError(400, "bad request", f"the body is not what this endpoint takes: {error}") from error
+
+
+def json_response(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value) + b"\n", status, content_type="application/json")
+
+
+def _answer_api_error(error: ApiError) -> Response:
+    response = json_response(error.body, error.status)
+    if error.location is not None:
+        response.headers["Location"] = error.location
+        response.autocorrect_location_header = False
+    return response
+
+
+def _answer_http_exception(error: HTTPException) -> Response:
+    return json_response({"error": error.name.lower(), "message": error.description}, error.code or 500)
+
+
+def _answer_bug(error: Exception) -> Response:
+    logging.getLogger(__name__).error("a request failed: %s %s", request.method, request.path, exc_info=error)
+    return json_response({"error": "internal error", "message": "the node could not answer; see its log"}, 500)
+
+
+def bind(host: str, port: int | FirstFree, purpose: str) -> socket.socket:
+    """A listening socket on `port`, or on the first free port from there. Raises ConfigError when there is none."""
+    first, tried = (port, 1) if isinstance(port, int) else (port.port, PORTS_TRIED)
+    reason = ""
+    for candidate in range(first, first + tried):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            reason = f"{host}:{candidate} cannot be listened on ({error.strerror or error})"
+            if error.errno != errno.EADDRINUSE:
+                break
+        else:
+            return listener
+    raise ConfigError(f"{reason}, for {purpose}; choose another, or stop what holds it")
+
+
+class Server:
+    """`app` on `listener`, with `threads` threads, from `start` to `stop`."""
+
+    def __init__(self, app: Flask, listener: socket.socket, *, threads: int) -> None:
+        self.address = Address(*listener.getsockname()[:2])
+        self._server: Any = waitress.server.create_server(
+            app, sockets=[listener], threads=threads, ident=None, backlog=BACKLOG
+        )
+        self._thread = threading.Thread(target=self._server.run, name=f"http-{self.address.port}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.close()

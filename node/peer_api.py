@@ -1,0 +1,50 @@
+"""The Raft port: POST /raft/messages takes an `Envelope` and answers 204 as soon as the driver has it in its inbox.
+
+Nothing of Raft is in the answer; what the core has to say goes out as messages of its own on the reverse link.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Flask, Response, request
+
+from node import wire
+from node.driver import Driver
+from node.http import ApiError, new_app
+
+
+def peer_app(driver: Driver) -> Flask:
+    app = new_app("raft", max_body=wire.MAX_BYTES)
+
+    @app.post(wire.PATH)
+    def messages() -> Response:
+        try:
+            envelope = wire.decode(request.get_data())
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ApiError(400, "bad request", f"not a batch of Raft messages: {error}") from error
+        _check_membership(driver, envelope)
+        driver.deliver(envelope)
+        return Response(status=204)
+
+    return app
+
+
+def _check_membership(driver: Driver, envelope: wire.Envelope) -> None:
+    """Let in who knows the cluster's id (`node.raft.membership` says why not the configuration's names)."""
+    status = driver.status
+    if status.cluster_id and envelope.cluster_id not in _ids_let_in(driver, envelope):
+        raise ApiError(
+            403,
+            "not a member",
+            f"{envelope.sender} does not belong to the cluster of {status.node_id}; join it first, on its leader",
+        )
+    strays = {message.recipient for message in envelope.messages} - {status.node_id}
+    if strays or envelope.sender == status.node_id:
+        raise ApiError(421, "misdirected", f"this is {status.node_id}; the message is not for it")
+
+
+def _ids_let_in(driver: Driver, envelope: wire.Envelope) -> set[str]:
+    """The cluster's id, and none at all from a member that has just been let in and has no log to know it from."""
+    status = driver.status
+    known = status.configuration.get(envelope.sender) is not None
+    return {status.cluster_id, ""} if known else {status.cluster_id}
