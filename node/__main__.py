@@ -28,7 +28,7 @@ from node.storage import Storage, StorageError
 from node.trace import Trace
 from node.transport import Transport
 
-CLIENT_THREADS = 32
+CLIENT_THREADS = 64
 PEER_THREADS = 4
 METRICS_THREADS = 1
 
@@ -48,6 +48,8 @@ def _run(config: Config) -> int:
     level = config.raft.log_level if config.raft else logging.INFO
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger().setLevel(level)
+    # waitress warns whenever a request waits for a thread, which under load is always and everyone.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

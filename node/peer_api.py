@@ -1,4 +1,4 @@
-"""The Raft port: POST /raft/messages takes an `Envelope` and answers 204 as soon as the driver has it in its inbox.
+"""The Raft port: POST /raft/messages takes an `Envelope` and answers 202 as soon as the driver has it in its inbox.
 
 Nothing of Raft is in the answer; what the core has to say goes out as messages of its own on the reverse link.
 """
@@ -10,7 +10,7 @@ from flask import Flask, Response, request
 
 from node import wire
 from node.driver import Driver
-from node.http import ApiError, new_app
+from node.http import ApiError, json_response, new_app
 
 
 def peer_app(driver: Driver) -> Flask:
@@ -24,7 +24,9 @@ def peer_app(driver: Driver) -> Flask:
             raise ApiError(400, "bad request", f"not a batch of Raft messages: {error}") from error
         _check_membership(driver, envelope)
         driver.deliver(envelope)
-        return Response(status=204)
+        # Not 204: waitress closes the connection behind an answer without a body, and what the peer had already
+        # written on it is lost until the next heartbeat.
+        return json_response({}, 202)
 
     return app
 
