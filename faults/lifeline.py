@@ -1,0 +1,78 @@
+"""Nothing outlives the bench: how a child dies with it, even by kill -9, even while it is stopped.
+
+* `ParentDeathSignal`: Linux sends a child SIGKILL when the process that forked it ends (PR_SET_PDEATHSIG). Children are
+  forked by the forkserver, which ends when the last writer of a pipe is gone; a child inherits that pipe's write end
+  and closes it first, or the children would keep the forkserver alive and the forkserver them. It survives an exec.
+* `Reaper`: where there is no such signal. One small process reads a pipe of which only the bench keeps the write end.
+  Each child announces its pid through a copy of that end before it does anything else, and closes the copy; so the
+  pipe's end, which means that the bench is gone, cannot come before the announcement of anybody who has to die.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+PR_SET_PDEATHSIG = 1
+VARIABLE = "BENCH_LIFELINE"
+
+
+class Lifeline(Protocol):
+    """Handed to a child, which calls `hold` before anything else."""
+
+    def hold(self) -> None: ...
+
+
+class ParentDeathSignal:
+    def hold(self) -> None:
+        inherited: Any = forkserver._forkserver
+        if inherited._forkserver_alive_fd is not None:
+            os.close(inherited._forkserver_alive_fd)
+            inherited._forkserver_alive_fd = None
+        parent = os.getppid()
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+class Announcement:
+    """The `Reaper`'s side of a child."""
+
+    def __init__(self, writer: Connection) -> None:
+        self._writer = writer
+
+    def hold(self) -> None:
+        self._writer.send_bytes(b"+%d" % os.getpid())
+        self._writer.close()
+
+
+def reap_at_end(reader: Connection) -> None:
+    """The reaper: remembers who was announced, and at the pipe's end kills all that are left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.setsid()
+    alive: set[int] = set()
+    with contextlib.suppress(EOFError):
+        while True:
+            word = reader.recv_bytes()
+            change = alive.add if word.startswith(b"+") else alive.discard
+            change(int(word[1:]))
+    for pid in alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def wanted() -> str:
+    """``pdeathsig`` or ``pipe``: what BENCH_LIFELINE says, else what this system can do."""
+    kind = os.environ.get(VARIABLE) or ("pdeathsig" if sys.platform == "linux" else "pipe")
+    if kind not in ("pdeathsig", "pipe"):
+        raise ValueError(f"{VARIABLE} is {kind!r}; it must be pdeathsig or pipe")
+    return kind

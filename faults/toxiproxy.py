@@ -1,0 +1,125 @@
+"""One Toxiproxy server of our own, and speaking to it through toxiproxy-python.
+
+The library keeps host and port on a class, knows no timeout and takes a 5xx for a success. Both are mended here and
+nowhere else: its module-level `requests` is replaced by a session that times out, ignores proxies in the environment
+and raises, and a lock holds the class to one server for the time of a call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import requests
+import toxiproxy.api
+from toxiproxy.api import APIConsumer
+
+from faults.acquire import ToxiproxyUnavailableError, describe_sources, find_server
+from faults.links import Address, Route
+from faults.processes import ManagedProcess, launch_program
+
+__all__ = ["ToxiproxyError", "ToxiproxyServer", "ToxiproxyUnavailableError", "describe_sources", "find_server"]
+
+API_TIMEOUT_S = 2.5
+START_DEADLINE_S = 5.0
+
+T = TypeVar("T")
+
+
+class ToxiproxyError(Exception):
+    """The server does not answer, or refuses what it is asked."""
+
+
+class _Session(requests.Session):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        kwargs["timeout"] = API_TIMEOUT_S
+        response = super().request(*args, **kwargs)
+        if response.status_code >= 500 or response.status_code == 403:
+            response.raise_for_status()
+        return response
+
+
+_ADDRESSING = threading.RLock()
+toxiproxy.api.requests = _Session()
+
+
+class ToxiproxyServer:
+    """A server process on `api` with a proxy for each route. Raises ToxiproxyError when it cannot be had."""
+
+    def __init__(self, binary: Path, api: Address, routes: Collection[Route], log: Path) -> None:
+        self._binary = binary
+        self._api = api
+        self._routes = tuple(routes)
+        self._log = log
+        self._process: ManagedProcess | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        argv = [str(self._binary), "-host", self._api.host, "-port", str(self._api.port)]
+        self._process = launch_program(argv, env={"LOG_LEVEL": "warn"}, output=self._log, name="toxiproxy")
+        self._wait_until_ours_answers(self._process)
+        # Never without `listen`: the server would then bind every interface.
+        proxies = [
+            {"name": str(route.link), "listen": str(route.listen), "upstream": str(route.upstream), "enabled": True}
+            for route in self._routes
+        ]
+        self.call(lambda: APIConsumer.post("/populate", json=proxies))
+        missing = {str(route.link) for route in self._routes} - set(self.proxies())
+        if missing:
+            raise ToxiproxyError(f"Toxiproxy did not create {', '.join(sorted(missing))}; see {self._log}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def restart(self) -> None:
+        """A new process on the same port with the same routes and no toxics."""
+        self.stop()
+        self.start()
+
+    def call(self, request: Callable[[], T]) -> T:
+        """Make one call of the library's to this server. Raises ToxiproxyError."""
+        with self._addressed():
+            try:
+                return request()
+            except (requests.RequestException, ConnectionError) as error:
+                raise ToxiproxyError(f"Toxiproxy at {self._api} does not answer: {error}") from error
+
+    def proxies(self) -> dict[str, dict[str, Any]]:
+        """Every proxy with its toxics, as the server has them now."""
+        return dict(self.call(lambda: APIConsumer.get("/proxies").json()))
+
+    def _wait_until_ours_answers(self, process: ManagedProcess) -> None:
+        """A server whose API port is taken only logs it and lives on, so an answer may come from somebody else."""
+        deadline = time.monotonic() + START_DEADLINE_S
+        while process.alive and time.monotonic() < deadline:
+            if self._listens(process):
+                return
+            time.sleep(0.002)
+        process.kill()
+        raise ToxiproxyError(f"{self._binary} did not start on {self._api}; see {self._log}")
+
+    def _listens(self, process: ManagedProcess) -> bool:
+        try:
+            connections = psutil.Process(process.pid).net_connections("tcp")
+        except psutil.Error:
+            return False
+        return any(c.status == psutil.CONN_LISTEN and c.laddr == tuple(self._api) for c in connections)
+
+    @contextlib.contextmanager
+    def _addressed(self) -> Iterator[None]:
+        with _ADDRESSING:
+            APIConsumer.host, APIConsumer.port = self._api
+            yield
