@@ -84,6 +84,20 @@ class Cluster(Protocol):
         """What the node says of itself, None when it does not answer."""
         ...
 
+    def leads(self, node: str) -> bool:
+        """Whether the node reports itself leader at this instant."""
+        ...
+
+    def role(self, node: str) -> str | None:
+        """``Follower``, ``Candidate`` or ``Leader``; None when it does not answer."""
+        ...
+
+    def term(self, node: str) -> int | None: ...
+
+    def caught_up(self, node: str) -> bool:
+        """Whether the node has applied everything that the leader had committed when this was asked."""
+        ...
+
     def is_running(self, node: str) -> bool:
         """Neither killed nor paused."""
         ...

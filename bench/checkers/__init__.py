@@ -1,0 +1,16 @@
+"""Checkers: evidence in, one finding out. Pure functions without I/O, so that a stored run can be checked again.
+
+A checker looks at its own assumptions first and answers UNKNOWN where the evidence cannot carry a verdict: no trace, no
+leader ever seen, a write that nobody read back. VALID is said only of what was looked at. INVALID names the lines that
+contradict each other.
+
+* `elections`: one leader a term, and no two leaders at any instant.
+* `logs`: nodes that applied up to one index applied the same entries.
+* `durability`: what was acknowledged is there.
+"""
+
+from bench.checkers.durability import acknowledged_writes_survive
+from bench.checkers.elections import one_leader_at_a_time, one_leader_per_term
+from bench.checkers.logs import logs_agree
+
+__all__ = ["acknowledged_writes_survive", "logs_agree", "one_leader_at_a_time", "one_leader_per_term"]

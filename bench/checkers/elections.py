@@ -1,0 +1,96 @@
+"""Who led when: from the nodes' traces, on the clock they share."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bench.evidence import Evidence, Record
+from bench.verdict import Finding, Verdict
+
+
+@dataclass(frozen=True, order=True)
+class Reign:
+    """A span in which a node called itself leader; `until_s` is open to the right."""
+
+    since_s: float
+    until_s: float
+    node: str
+    term: int
+
+    def __str__(self) -> str:
+        return f"{self.node} in term {self.term} from {self.since_s:.6f} to {self.until_s:.6f}"
+
+
+def one_leader_per_term(evidence: Evidence) -> Finding:
+    """Election safety (Raft §5.2, Figure 3): at most one leader can be elected in a given term."""
+    leaders: dict[int, set[str]] = {}
+    for reign in reigns(evidence):
+        leaders.setdefault(reign.term, set()).add(reign.node)
+    for term, nodes in sorted(leaders.items()):
+        if len(nodes) > 1:
+            return Finding(
+                "one_leader_per_term", Verdict.INVALID, f"term {term} had leaders {', '.join(sorted(nodes))}"
+            )
+    return _seen("one_leader_per_term", len(leaders), f"{len(leaders)} terms with a leader, one each")
+
+
+def one_leader_at_a_time(evidence: Evidence) -> Finding:
+    """At no instant do two nodes report themselves leader: `sum(konsul_raft_is_leader) <= 1`."""
+    found = sorted(reigns(evidence))
+    for earlier, later in itertools.pairwise(found):
+        # Sorted by start, so a reign that overlaps any later one overlaps the next, unless it is one node's own.
+        if later.since_s < earlier.until_s and later.node != earlier.node:
+            return Finding("one_leader_at_a_time", Verdict.INVALID, f"two leaders at once: {earlier}; {later}")
+    return _seen("one_leader_at_a_time", len(found), f"{len(found)} reigns, none overlapping another")
+
+
+def reigns(evidence: Evidence) -> Iterator[Reign]:
+    """Every reign of every node. One that its own trace does not end was ended by what the bench did to the process."""
+    for node, trace in evidence.traces.items():
+        open_reign: Record | None = None
+        for record in trace:
+            ends = record["event"] in ("role", "start", "stop")
+            if open_reign is not None and ends:
+                yield _reign(node, open_reign, min(record["at_s"], _halted(evidence, node, open_reign, record)))
+                open_reign = None
+            if record["event"] == "role" and record["role"] == "Leader":
+                open_reign = record
+        if open_reign is not None:
+            yield _reign(node, open_reign, _halted(evidence, node, open_reign, None))
+
+
+def _reign(node: str, since: Record, until_s: float) -> Reign:
+    return Reign(since["at_s"], until_s, node, since["term"])
+
+
+def _halted(evidence: Evidence, node: str, since: Record, until: Record | None) -> float:
+    """When the process was killed, or stopped for good, after `since`: from then on it reported nothing.
+
+    A pause that ended does not count: the node wrote the end of its reign itself when it woke.
+    """
+    mine = [record for record in evidence.timeline if record.get("node") == node and record["at_s"] >= since["at_s"]]
+    if until is not None and until["event"] != "start":
+        return math.inf
+    paused: float | None = None
+    for record in mine:
+        if record["event"] == "kill":
+            return paused if paused is not None else record["at_s"]
+        if record["event"] == "pause":
+            paused = record["at_s"]
+        if record["event"] == "resume":
+            paused = None
+    return paused if paused is not None else math.inf
+
+
+def _seen(check: str, count: int, reason: str) -> Finding:
+    if not count:
+        return Finding(check, Verdict.UNKNOWN, "no trace shows a leader, so nothing was checked")
+    return Finding(check, Verdict.VALID, reason)
+
+
+def terms(trace: Iterable[Record]) -> list[int]:
+    """The terms a trace went through, in order."""
+    return [record["term"] for record in trace if record["event"] in ("start", "term")]

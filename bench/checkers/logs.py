@@ -1,0 +1,33 @@
+"""State machine safety (Raft §5.4.3, Figure 3): no two servers apply different entries at one index."""
+
+from __future__ import annotations
+
+from bench.evidence import Evidence
+from bench.verdict import Finding, Verdict
+
+CHECK = "logs_agree"
+
+
+def logs_agree(evidence: Evidence) -> Finding:
+    """Wherever two nodes (or two incarnations of one) had applied up to the same index, their digests are the same.
+
+    The digest chains every entry up to its index, so one equal digest vouches for all before it.
+    """
+    digests: dict[int, dict[str, str]] = {}
+    last: dict[str, int] = {}
+    for node, trace in evidence.traces.items():
+        for record in trace:
+            if record["event"] != "applied":
+                continue
+            last[node] = record["index"]
+            seen = digests.setdefault(record["index"], {})
+            if seen.setdefault(node, record["digest"]) != record["digest"]:
+                return Finding(CHECK, Verdict.INVALID, f"{node} applied two different logs up to {record['index']}")
+    for index, seen in sorted(digests.items()):
+        if len(set(seen.values())) > 1:
+            told = ", ".join(f"{node} {digest}" for node, digest in sorted(seen.items()))
+            return Finding(CHECK, Verdict.INVALID, f"up to index {index} different logs were applied: {told}")
+    shared = [index for index, seen in digests.items() if len(seen) > 1]
+    if not shared:
+        return Finding(CHECK, Verdict.UNKNOWN, "no two nodes ever applied up to the same index")
+    return Finding(CHECK, Verdict.VALID, f"{len(shared)} indexes compared, up to {max(shared)}")

@@ -1,0 +1,23 @@
+"""What a run leaves behind for the checkers: values only, read by whoever ran it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.history import Operation
+
+Record = Mapping[str, Any]
+"""One line of a node's trace or of the bench's timeline: `at_s`, `event` and the event's own fields."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything on one monotonic clock, in seconds."""
+
+    history: tuple[Operation, ...]
+    traces: Mapping[str, tuple[Record, ...]]
+    """Each node's own trace, over all its incarnations, in the order written."""
+    timeline: tuple[Record, ...]
+    """What the bench did: kill, pause, resume, restart (with `node`), faults put and healed."""

@@ -1,0 +1,318 @@
+"""`LiveCluster`: nodes, links and Toxiproxy of one cluster, from start to a stop that leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
+from bench.history import History
+from bench.live import registry
+from bench.live.launch import NodeProcess, new_stream
+from bench.live.ports import Ports
+from bench.live.writers import Writers
+from bench.systems import konsul
+from bench.systems.konsul import KonsulClient, NodePlan
+from faults import processes
+from faults.links import CLIENT, Address, Link, Route, peer_links
+from faults.network import FaultEvent, ToxiproxyNetwork
+from faults.toxiproxy import ToxiproxyServer
+
+T = TypeVar("T")
+
+CLIENT_BASE, RAFT_BASE, HTTP_BASE, LINK_BASE, API_BASE = 8500, 7001, 18500, 17000, 28474
+UP_DEADLINE_S = 15.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
+
+
+def preload() -> None:
+    """Start the forkserver that nodes are forked from; costs nothing to call early, and much to call late."""
+    processes.preload(["bench.live.launch", konsul.PRELOAD])
+
+
+class LiveCluster:
+    """A `Cluster` of `nodes` processes, all of whose files are in `folder`.
+
+    Entering it starts everything and returns when every node answers; a leader is yet to be elected. Whatever goes
+    wrong on the way, and on every way out, nothing stays behind.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        nodes: int,
+        profile: str = "default",
+        server: Path,
+        on_log: Callable[[str], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.profile = profile
+        self.history = History()
+        self._names = tuple(f"n{number}" for number in range(1, nodes + 1))
+        self._binary = server
+        self._on_log = on_log
+        self._lock = threading.RLock()
+        self._exits = contextlib.ExitStack()
+        self._running: dict[str, NodeProcess] = {}
+        self._session = threading.local()
+        self._client_numbers = itertools.count()
+        self._series = itertools.count()
+
+    def __enter__(self) -> LiveCluster:
+        with contextlib.ExitStack() as exits:
+            preload()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._timeline = exits.enter_context((self.folder / "events.jsonl").open("a", buffering=1))
+            self._stream = exits.enter_context(
+                contextlib.closing(new_stream(self.folder / "cluster.log", self._on_log))
+            )
+            ports = exits.enter_context(contextlib.closing(Ports(registry.state_folder() / "ports")))
+            self._plan(ports)
+            exits.callback(self._stop_nodes)
+            self._server = ToxiproxyServer(
+                self._binary, ports.first_free(API_BASE), self._routes, self.folder / "toxiproxy.log"
+            )
+            exits.callback(self._server.stop)
+            self.network = ToxiproxyNetwork(self._server, self._routes, self._note_fault)
+            self._start_all()
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop everything and give back the ports; harmless when done before."""
+        self._exits.close()
+
+    # What can be seen
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return self._names
+
+    def http_url(self, node: str) -> str:
+        """Where people and clients reach the node: its client link."""
+        return f"http://{self._plans[node].client}"
+
+    def node_folder(self, node: str) -> Path:
+        return self._plans[node].folder
+
+    def pid(self, node: str) -> int | None:
+        found = self._running.get(node)
+        return found.process.pid if found is not None and found.process.alive else None
+
+    def state(self, node: str) -> str:
+        """``running``, ``paused`` or ``down``."""
+        found = self._running.get(node)
+        if found is None or not found.process.alive:
+            return "down"
+        return "paused" if found.process.paused else "running"
+
+    def is_running(self, node: str) -> bool:
+        return self.state(node) == "running"
+
+    def status(self, node: str) -> NodeStatus | None:
+        if not self.is_running(node):
+            return None
+        if not hasattr(self._session, "requests"):
+            self._session.requests = konsul.new_session()
+        return konsul.read_status(self._session.requests, self._plans[node])
+
+    def statuses(self) -> dict[str, NodeStatus | None]:
+        return {node: self.status(node) for node in self._names}
+
+    def leads(self, node: str) -> bool:
+        return self.role(node) == "Leader"
+
+    def role(self, node: str) -> str | None:
+        status = self.status(node)
+        return status.role if status else None
+
+    def term(self, node: str) -> int | None:
+        status = self.status(node)
+        return status.term if status else None
+
+    def caught_up(self, node: str) -> bool:
+        leader = next((status for status in self.statuses().values() if status and status.role == "Leader"), None)
+        status = self.status(node)
+        return bool(leader and status and status.applied_index >= leader.commit_index)
+
+    def resolve(self, name: str) -> str:
+        if name in self._names:
+            return name
+        roles = {"leader": ("Leader",), "follower": ("Follower",)}
+        if name not in roles:
+            raise NoSuchNodeError(f"there is no node {name}; there are {', '.join(self._names)}, leader and follower")
+        for node in self._names:
+            if self.role(node) in roles[name]:
+                return node
+        raise NoSuchNodeError(f"nobody is {name} right now; try again, or name one of {', '.join(self._names)}")
+
+    # What can be done
+
+    def kill(self, node: str) -> str:
+        node = self.resolve(node)
+        with self._lock:
+            found = self._running.pop(node, None)
+            if found is not None:
+                found.process.kill()
+                found.ended()
+                self._note("kill", node=node)
+        return node
+
+    def restart(self, node: str, *, wipe: bool = False) -> str:
+        node = self.resolve(node)
+        with self._lock:
+            self.kill(node)
+            if wipe:
+                processes.wipe(self._plans[node].data, self.folder)
+            self._start(node, first=False)
+            self._note("restart", node=node, wipe=wipe)
+        return node
+
+    def pause(self, node: str) -> str:
+        node = self.resolve(node)
+        with self._lock:
+            self._must_run(node).process.pause()
+            self._note("pause", node=node)
+        return node
+
+    def resume(self, node: str) -> str:
+        node = self.resolve(node)
+        with self._lock:
+            found = self._must_run(node)
+            self._note("resume", node=node)
+            found.process.resume()
+        return node
+
+    def client(self, node: str) -> KonsulClient:
+        return KonsulClient(next(self._client_numbers), self._plans[self.resolve(node)], self.history)
+
+    @contextlib.contextmanager
+    def writing(self, clients: int = 3, nodes: Collection[str] | None = None) -> Iterator[Writers]:
+        writers = Writers(clients, list(nodes or self._names), self.client, next(self._series))
+        writers.start()
+        try:
+            yield writers
+        finally:
+            writers.stop()
+
+    # Waiting
+
+    def wait_until(self, condition: Callable[[], T], what: str, timeout_s: float = 20.0) -> T:
+        deadline = time.monotonic() + timeout_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            found = condition()
+            if found:
+                return found
+            if time.monotonic() > deadline:
+                seen = "; ".join(f"{node}: {status}" for node, status in self.statuses().items())
+                raise WaitTimeoutError(f"not within {timeout_s:g} s: {what}. Seen last: {seen}")
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def wait_for_leader(
+        self, *, other_than: str | None = None, among: Sequence[str] | None = None, timeout_s: float = 20.0
+    ) -> str:
+        def elected() -> str | None:
+            statuses = {node: status for node, status in self.statuses().items() if status}
+            for node, status in statuses.items():
+                if status.role != "Leader" or node == other_than or node not in (among or self._names):
+                    continue
+                followers = [s for s in statuses.values() if s.leader == node and s.term == status.term]
+                if len(followers) * 2 > len(status.members):
+                    return node
+            return None
+
+        return self.wait_until(elected, "a leader whom a majority follows", timeout_s) or ""
+
+    def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
+        def agreed() -> bool:
+            running = [node for node in self._names if self.is_running(node)]
+            statuses = [status for node in running if (status := self.status(node))]
+            leaders = {status.leader for status in statuses}
+            logs = {(s.last_index, s.commit_index, s.applied_index, s.log_digest) for s in statuses}
+            return len(statuses) == len(running) > 0 and len(logs) == len(leaders) == 1 and None not in leaders
+
+        self.wait_until(agreed, "all running nodes have applied one log and follow one leader", timeout_s)
+
+    # Starting and stopping
+
+    def _plan(self, ports: Ports) -> None:
+        self._plans = {
+            name: NodePlan(
+                name,
+                http=ports.first_free(HTTP_BASE),
+                client=ports.first_free(CLIENT_BASE),
+                raft=ports.first_free(RAFT_BASE),
+                folder=self.folder / "nodes" / name,
+            )
+            for name in self._names
+        }
+        clients = [Route(Link(CLIENT, name), plan.client, plan.http) for name, plan in self._plans.items()]
+        peers = [
+            Route(link, ports.first_free(LINK_BASE), self._plans[link.target].raft) for link in peer_links(self._names)
+        ]
+        self._routes = tuple(clients + peers)
+
+    def _start_all(self) -> None:
+        for name in self._names:
+            self._plans[name].folder.mkdir(parents=True, exist_ok=True)
+            self._start(name, first=True)
+        self._server.start()
+        self.wait_until(lambda: all(map(self._is_up, self._names)), "every node answers", UP_DEADLINE_S)
+
+    def _start(self, name: str, *, first: bool) -> None:
+        """Start a node; on the first start the first node founds the cluster, and never again after."""
+        plan = self._plans[name]
+        founds = first and name == self._names[0]
+        env = konsul.environment(
+            plan,
+            profile=self.profile,
+            dial=self._dial(name),
+            first_members=tuple(self._plans.values()) if founds else (),
+        )
+        self._running[name] = NodeProcess(konsul.MODULE, name, env=env, folder=plan.folder, stream=self._stream)
+
+    def _is_up(self, name: str) -> bool:
+        if self._running[name].process.alive:
+            return self.status(name) is not None
+        said = (self._plans[name].folder / "stdout.log").read_text(errors="replace").strip()
+        raise WaitTimeoutError(f"{name} did not start: {said or 'it said nothing'}")
+
+    def _dial(self, name: str) -> dict[Address, Address]:
+        """For each peer: the listener of our link to it, in the place of its own address."""
+        routes = {route.link: route.listen for route in self._routes}
+        return {plan.raft: routes[Link(name, peer)] for peer, plan in self._plans.items() if peer != name}
+
+    def _must_run(self, node: str) -> NodeProcess:
+        found = self._running.get(node)
+        if found is None or not found.process.alive:
+            raise NoSuchNodeError(f"{node} is down; start it with: restart {node}")
+        return found
+
+    def _stop_nodes(self) -> None:
+        for node in list(self._running):
+            self.kill(node)
+
+    # The timeline
+
+    def _note(self, event: str, **fields: object) -> None:
+        self._timeline.write(json.dumps({"at_s": time.monotonic(), "event": event, **fields}) + "\n")
+
+    def _note_fault(self, fault: FaultEvent) -> None:
+        links = ",".join(map(str, fault.links))
+        record = {"at_s": fault.at_s, "event": fault.action, "links": links, "detail": fault.detail}
+        self._timeline.write(json.dumps(record) + "\n")

@@ -1,0 +1,58 @@
+"""Ports for a cluster: the first free ones, held for as long as the cluster lives.
+
+A port is held twice over. A lock file keeps other benches off, and the kernel lets go of it when we die. A bound socket
+that does not listen keeps everybody else off; with SO_REUSEADDR a node of ours may still bind and listen beside it, and
+as long as none does, connecting is refused, which a dead node must look like. Without the lock two benches could both
+bind before either listens.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import filelock
+
+from faults.links import Address
+
+HOST = "127.0.0.1"
+SPAN = 400
+"""How far up from a base to look. All bases lie below 32768, where the kernel hands out ports of its own accord."""
+
+
+class NoFreePortError(Exception):
+    """Every port of a range is taken."""
+
+
+class Ports:
+    """Raises NoFreePortError. `close` gives all back; so does the end of the process, however it comes."""
+
+    def __init__(self, locks: Path) -> None:
+        locks.mkdir(parents=True, exist_ok=True)
+        self._locks = locks
+        self._held: list[tuple[filelock.BaseFileLock, socket.socket]] = []
+
+    def first_free(self, base: int) -> Address:
+        for port in range(base, base + SPAN):
+            lock = filelock.FileLock(self._locks / f"port-{port}.lock")
+            try:
+                lock.acquire(blocking=False)
+            except filelock.Timeout:
+                continue
+            holder = socket.socket()
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                holder.bind((HOST, port))
+            except OSError:
+                holder.close()
+                lock.release()
+                continue
+            self._held.append((lock, holder))
+            return Address(HOST, port)
+        raise NoFreePortError(f"ports {base} to {base + SPAN - 1} are all taken; stop what holds them (bench down)")
+
+    def close(self) -> None:
+        for lock, holder in self._held:
+            holder.close()
+            lock.release()
+        self._held.clear()

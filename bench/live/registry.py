@@ -1,0 +1,77 @@
+"""Which clusters run on this machine, and how to speak to each: one 0600 file a cluster in the user's state folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+import psutil
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+class RegistryError(Exception):
+    """No such cluster, or one of this name runs already, or the name cannot be one."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    url: str
+    token: str
+    pid: int
+    started_s: float
+    """The process's own start, so that another process with a reused pid is not taken for it."""
+    folder: str
+
+
+def state_folder() -> Path:
+    """BENCH_STATE_DIR, or the user's own."""
+    return Path(os.environ.get("BENCH_STATE_DIR") or platformdirs.user_state_path("raft-bench"))
+
+
+def register(name: str, entry: Entry) -> None:
+    """Raises RegistryError when a cluster of this name runs."""
+    file = _file(name)
+    if look_up(name) is not None:
+        raise RegistryError(f"a cluster named {name} is running; choose another --name, or: bench down --name {name}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(asdict(entry), stream)
+
+
+def forget(name: str) -> None:
+    _file(name).unlink(missing_ok=True)
+
+
+def look_up(name: str) -> Entry | None:
+    """The running cluster of this name; what a dead bench left behind does not count."""
+    try:
+        entry = Entry(**json.loads(_file(name).read_text()))
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        return None
+    try:
+        alive = psutil.Process(entry.pid).create_time() == entry.started_s
+    except psutil.NoSuchProcess:
+        alive = False
+    return entry if alive else None
+
+
+def running() -> list[str]:
+    names = sorted(file.stem for file in (state_folder() / "clusters").glob("*.json"))
+    return [name for name in names if NAME.fullmatch(name) and look_up(name) is not None]
+
+
+def check_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise RegistryError(f"{name!r} cannot name a cluster; use 1 to 32 of a-z, 0-9 and '-', not '-' first")
+    return name
+
+
+def _file(name: str) -> Path:
+    return state_folder() / "clusters" / f"{check_name(name)}.json"

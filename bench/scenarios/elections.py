@@ -1,0 +1,40 @@
+"""Electing, and what a cluster that can elect does."""
+
+from __future__ import annotations
+
+from bench.checkers import acknowledged_writes_survive, logs_agree, one_leader_at_a_time, one_leader_per_term
+from bench.cluster import Cluster
+from bench.history import Outcome
+from bench.scenarios.reading import read_back
+from bench.scenarios.registry import scenario
+
+SAFETY = [one_leader_per_term, one_leader_at_a_time, logs_agree]
+
+
+@scenario(nodes=3, minimum=1, checks=[*SAFETY, acknowledged_writes_survive])
+def three_nodes(cluster: Cluster) -> None:
+    """Three nodes elect exactly one leader and replicate what it acknowledges (SEED.md, manual test 1 to 3)."""
+    leader = cluster.wait_for_leader()
+    assert [node for node in cluster.nodes if cluster.leads(node)] == [leader]
+    assert cluster.client(leader).put("x", "1").outcome is Outcome.OK
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(nodes=5, minimum=3, checks=SAFETY)
+def minority_never_elects(cluster: Cluster) -> None:
+    """Nodes cut off with fewer than a majority elect nobody and disturb nobody (Raft §5.2, thesis 9.6)."""
+    leader = cluster.wait_for_leader()
+    minority = [node for node in cluster.nodes if node != leader][: (len(cluster.nodes) - 1) // 2]
+    majority = [node for node in cluster.nodes if node not in minority]
+    terms = {node: cluster.term(node) for node in minority}
+    with cluster.network.partitioned(minority, majority), cluster.writing(nodes=majority) as load:
+        cluster.wait_until(
+            lambda: all(cluster.role(node) == "Candidate" for node in minority), f"{minority} stand for election"
+        )
+        written = load.acknowledged()
+        cluster.wait_until(lambda: load.acknowledged() > written + 50, "the majority goes on")
+        assert not any(cluster.leads(node) for node in minority)
+        assert {node: cluster.term(node) for node in minority} == terms, "a pre-vote spends no term"
+    cluster.wait_until_agreed()
+    assert cluster.wait_for_leader() == leader, "the healed minority deposed a leader that was never lost"

@@ -1,0 +1,81 @@
+"""Splitting the brain, in every shape, direction and manner that the links know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from bench.checkers import acknowledged_writes_survive
+from bench.cluster import Cluster
+from bench.history import Outcome
+from bench.scenarios.elections import SAFETY
+from bench.scenarios.reading import read_back
+from bench.scenarios.registry import scenario
+from faults import cuts
+from faults.links import Link
+from faults.network import Mode
+
+Side = Collection[str]
+
+
+def leader_alone(leader: str, others: list[str]) -> tuple[Side, Side]:
+    return [leader], others
+
+
+def leader_with_minority(leader: str, others: list[str]) -> tuple[Side, Side]:
+    return [leader, others[0]], others[1:]
+
+
+def two_halves(leader: str, others: list[str]) -> tuple[Side, Side]:
+    return [leader, others[0]], others[1:]
+
+
+def both_ways(near: Side, far: Side) -> frozenset[Link]:
+    return cuts.split(near, far)
+
+
+def nothing_out(near: Side, far: Side) -> frozenset[Link]:
+    """The leader's side is heard by nobody on the other side, and hears it."""
+    return cuts.one_way(near, far)
+
+
+def nothing_in(near: Side, far: Side) -> frozenset[Link]:
+    """The leader's side is heard on the other side, and hears nothing from it."""
+    return cuts.one_way(far, near)
+
+
+SIZES = {leader_alone: 3, leader_with_minority: 5, two_halves: 4}
+
+
+@scenario(
+    nodes=lambda shape, **_: SIZES[shape],
+    checks=[*SAFETY, acknowledged_writes_survive],
+    each={"shape": list(SIZES), "direction": [both_ways, nothing_out, nothing_in], "mode": list(Mode)},
+)
+def split_brain(
+    cluster: Cluster,
+    shape: Callable[[str, list[str]], tuple[Side, Side]],
+    direction: Callable[[Side, Side], frozenset[Link]],
+    mode: Mode,
+) -> None:
+    """A leader without a majority acknowledges nothing, a majority goes on, and after healing all are of one mind."""
+    old = cluster.wait_for_leader()
+    assert cluster.client(old).put("before", "kept").outcome is Outcome.OK
+    near, far = shape(old, [node for node in cluster.nodes if node != old])
+    with cluster.network.cutting(direction(near, far), mode=mode):
+        early = cluster.client(old).put("early", "lost")
+        assert early.outcome is not Outcome.OK, "a leader without a majority acknowledged a write"
+        cluster.wait_until(lambda: not cluster.leads(old), f"{old} notices that it has lost its majority")
+        if len(far) * 2 > len(cluster.nodes):
+            new = cluster.wait_for_leader(among=list(far))
+            assert cluster.client(new).put("meanwhile", "kept").outcome is Outcome.OK, "the majority does not go on"
+        late = [cluster.client(node).put(f"late-{node}", "lost") for node in _without_majority(cluster, near, far)]
+        assert not [write for write in late if write.outcome is Outcome.OK], "a minority acknowledged a write"
+    cluster.wait_until_agreed()
+    leader = cluster.wait_for_leader()
+    assert cluster.client(leader).put("after", "kept").outcome is Outcome.OK
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+def _without_majority(cluster: Cluster, near: Side, far: Side) -> list[str]:
+    return [node for side in (near, far) for node in side if len(side) * 2 <= len(cluster.nodes)]

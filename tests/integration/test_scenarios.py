@@ -1,0 +1,17 @@
+"""Every scenario against real nodes behind the real Toxiproxy; the same source as `python -m bench run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.runner import run
+from bench.scenarios import SCENARIOS, Scenario
+from bench.verdict import Verdict
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
+def test_the_promise_is_kept(scenario: Scenario, tmp_path: Path, toxiproxy: Path) -> None:
+    finished = run(scenario, runs=tmp_path, server=toxiproxy)
+    assert finished.verdict is Verdict.VALID, finished.explain()
