@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.cluster import Cluster, WaitTimeoutError
 from bench.evidence import Evidence, Record
 from bench.live.cluster import LiveCluster
+from bench.live.folders import new_folder
 from bench.scenarios import Scenario
 from bench.verdict import Finding, Verdict, combined
 
@@ -75,19 +76,6 @@ def run(
     verdict = {"scenario": scenario.name, "verdict": finished.verdict, "findings": [asdict(f) for f in findings]}
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=2) + "\n")
     return finished
-
-
-def new_folder(runs: Path, name: str) -> Path:
-    """A folder that did not exist before: two runs in one second get one each."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for attempt in range(100):
-        folder = runs / name / (stamp if not attempt else f"{stamp}-{attempt}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder.absolute()
-    raise FileExistsError(f"{runs / name} has a hundred runs of {stamp}")
 
 
 def _play(scenario: Scenario, cluster: Cluster) -> Finding:

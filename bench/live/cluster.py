@@ -15,6 +15,7 @@ from typing import TypeVar
 from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
 from bench.history import History
 from bench.live import registry
+from bench.live.early import preload
 from bench.live.launch import NodeProcess, new_stream
 from bench.live.ports import Ports
 from bench.live.writers import Writers
@@ -30,11 +31,6 @@ T = TypeVar("T")
 CLIENT_BASE, RAFT_BASE, HTTP_BASE, LINK_BASE, API_BASE = 8500, 7001, 18500, 17000, 28474
 UP_DEADLINE_S = 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
-
-
-def preload() -> None:
-    """Start the forkserver that nodes are forked from; costs nothing to call early, and much to call late."""
-    processes.preload(["bench.live.launch", konsul.PRELOAD])
 
 
 class LiveCluster:

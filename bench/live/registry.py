@@ -55,11 +55,15 @@ def look_up(name: str) -> Entry | None:
         entry = Entry(**json.loads(_file(name).read_text()))
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
         return None
+    return entry if is_alive(entry) else None
+
+
+def is_alive(entry: Entry) -> bool:
     try:
-        alive = psutil.Process(entry.pid).create_time() == entry.started_s
+        process = psutil.Process(entry.pid)
+        return process.create_time() == entry.started_s and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        alive = False
-    return entry if alive else None
+        return False
 
 
 def running() -> list[str]:

@@ -16,7 +16,6 @@ from faults.links import Address
 
 MODULE = "node"
 """Run as ``python -m node``."""
-PRELOAD = "node.__main__"
 
 PROFILES: dict[str, tuple[str, str, str]] = {
     "default": ("1s", "1s", "500ms"),

@@ -1,0 +1,70 @@
+"""The commands of ``python -m bench``: this file is the table, `bench.commands` has each in a module of its own.
+
+Modules are imported when their command is called, so that ``--help`` and the small commands stay quick, and so that
+``up`` can start the forkserver before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "up": "bench.commands.up",
+    "status": "bench.commands.watching",
+    "leader": "bench.commands.watching",
+    "logs": "bench.commands.watching",
+    "kill": "bench.commands.breaking",
+    "restart": "bench.commands.breaking",
+    "pause": "bench.commands.breaking",
+    "resume": "bench.commands.breaking",
+    "isolate": "bench.commands.breaking",
+    "split": "bench.commands.breaking",
+    "cut": "bench.commands.breaking",
+    "delay": "bench.commands.breaking",
+    "heal": "bench.commands.breaking",
+    "down": "bench.commands.breaking",
+    "list": "bench.commands.running",
+    "run": "bench.commands.running",
+    "doctor": "bench.commands.doctor",
+}
+
+
+class _Lazy(click.Group):
+    """Commands are imported when asked for; nobody sees a traceback for a mistake of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), f"{cmd_name}_command")
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from bench.commands.failing import in_one_line
+
+        with in_one_line():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=_Lazy,
+    epilog="Exit status: 0 done or VALID, 1 INVALID, 2 not possible as asked, or UNKNOWN. "
+    "Example: python -m bench up 3, and in another terminal: python -m bench isolate leader",
+)
+def cli() -> None:
+    """A Raft cluster of real processes on this machine, and the faults to break it with."""
+
+
+def main() -> None:
+    # Before anything else is imported: the forkserver imports the node on the other core meanwhile.
+    if sys.argv[1:2] in (["up"], ["run"]) and "--help" not in sys.argv:
+        from bench.live.early import preload
+
+        preload()
+    cli(prog_name="python -m bench")

@@ -1,0 +1,111 @@
+"""kill, restart, pause, resume, isolate, split, cut, delay, heal, down: doing things to a running cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import click
+
+from bench.commands.options import Milliseconds, mode_option, name_option
+from bench.live import registry
+from bench.live.remote import ask
+
+DOWN_DEADLINE_S = 30
+
+
+def _on_node(name: str, help: str, done: str) -> click.Command:
+    @click.command(name, help=help, epilog=f"Example: python -m bench {name} leader")
+    @click.argument("node")
+    @name_option
+    def command(node: str, **options: str) -> None:
+        click.echo(f"{ask(options['name'], name, node=node)['node']} {done}")
+
+    return command
+
+
+kill_command = _on_node("kill", "kill -9 NODE (a name, leader or follower).", "is dead")
+pause_command = _on_node("pause", "Stop NODE where it is (SIGSTOP).", "is paused")
+resume_command = _on_node("resume", "Let a paused NODE go on (SIGCONT).", "goes on")
+
+
+@click.command("restart", epilog="Example: python -m bench restart n1 --wipe")
+@click.argument("node")
+@click.option("--wipe", is_flag=True, help="On an empty data folder.")
+@name_option
+def restart_command(node: str, wipe: bool, name: str) -> None:
+    """Start NODE again on the data it had; one that runs is killed first."""
+    click.echo(f"{ask(name, 'restart', node=node, wipe=wipe)['node']} is started again")
+
+
+@click.command("isolate", epilog="Example: python -m bench isolate leader --mode hold")
+@click.argument("node")
+@mode_option
+@name_option
+def isolate_command(node: str, mode: str, name: str) -> None:
+    """Cut NODE off from all other nodes; clients still reach it."""
+    _tell_cut(ask(name, "isolate", node=node, mode=mode), mode)
+
+
+@click.command("split", epilog="Example: python -m bench split n1,n2 n3")
+@click.argument("groups", nargs=-1, required=True)
+@mode_option
+@name_option
+def split_command(groups: tuple[str, ...], mode: str, name: str) -> None:
+    """Cut GROUPS of nodes (n1,n2 n3) off from one another."""
+    if len(groups) < 2:
+        raise click.UsageError("a split has at least two groups, such as: n1,n2 n3")
+    _tell_cut(ask(name, "split", groups=[group.split(",") for group in groups], mode=mode), mode)
+
+
+@click.command("cut", epilog="Example: python -m bench cut n1 n2 --one-way --mode refuse")
+@click.argument("a")
+@click.argument("b")
+@click.option("--one-way", is_flag=True, help="Only what A sends to B.")
+@mode_option
+@name_option
+def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
+    """Cut what A and B send each other; `client` is whoever uses the shown addresses."""
+    _tell_cut(ask(name, "cut", a=a, b=b, one_way=one_way, mode=mode), mode)
+
+
+@click.command("delay", epilog="Example: python -m bench delay n1 n2 200ms --jitter 20ms")
+@click.argument("a")
+@click.argument("b")
+@click.argument("latency", type=Milliseconds())
+@click.option("--jitter", type=Milliseconds(), default=0, help="Up to so much more or less.")
+@name_option
+def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
+    """Delay what A and B send each other."""
+    links = ask(name, "delay", a=a, b=b, latency_ms=latency, jitter_ms=jitter)["links"]
+    click.echo(f"delayed by {latency} ms: {', '.join(links)}")
+
+
+@click.command("heal", epilog="Example: python -m bench heal")
+@name_option
+def heal_command(name: str) -> None:
+    """Undo every cut and delay."""
+    links = ask(name, "heal")["links"]
+    click.echo(f"healed: {', '.join(links)}" if links else "nothing to heal")
+
+
+@click.command("down", epilog="Example: python -m bench down")
+@name_option
+def down_command(name: str) -> None:
+    """End the cluster; returns when nothing of it is left."""
+    entry = registry.look_up(name)
+    ask(name, "down")
+    _wait(lambda: entry is None or not registry.is_alive(entry))
+    click.echo(f"{name} is down")
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DOWN_DEADLINE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise click.ClickException(f"the bench has not ended within {DOWN_DEADLINE_S} s; kill -9 it, that is safe")
+        time.sleep(0.01)
+
+
+def _tell_cut(answer: dict[str, list[str]], mode: str) -> None:
+    click.echo(f"cut ({mode}): {', '.join(answer['links'])}")

@@ -1,0 +1,47 @@
+"""What the world did wrong, in one line with the way out, and exit status 2."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import click
+
+
+@contextlib.contextmanager
+def in_one_line() -> Iterator[None]:
+    """Turn the errors a user can mend into a line on stderr. A bug of ours keeps its traceback."""
+    try:
+        yield
+    except click.ClickException:
+        raise
+    except Exception as error:
+        if not isinstance(error, _mendable()):
+            raise
+        click.echo(f"bench: {error}", err=True)
+        sys.exit(2)
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    from bench.cluster import NoSuchNodeError, WaitTimeoutError
+    from bench.live.ports import NoFreePortError
+    from bench.live.registry import RegistryError
+    from bench.live.remote import RemoteError
+    from bench.scenarios import UnknownScenarioError
+    from faults.acquire import ToxiproxyUnavailableError
+    from faults.toxiproxy import ToxiproxyError
+
+    return (
+        NoSuchNodeError,
+        WaitTimeoutError,
+        NoFreePortError,
+        RegistryError,
+        RemoteError,
+        UnknownScenarioError,
+        ToxiproxyUnavailableError,
+        ToxiproxyError,
+        PermissionError,
+        NotADirectoryError,
+        FileExistsError,
+    )

@@ -1,0 +1,58 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import durationpy
+
+from faults.network import Mode
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PROFILES = ("default", "low-latency", "high-latency")
+
+name_option = click.option("--name", default="default", show_default=True, help="Which cluster, when several run.")
+mode_option = click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.BLACKHOLE.value,
+    show_default=True,
+    help="Swallow the traffic, refuse it, or hold it back until healed.",
+)
+
+
+def profile_option(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--profile",
+        type=click.Choice(PROFILES),
+        default=default,
+        show_default=True,
+        help="Heartbeat, election and lease timeouts: 1s/1s/500ms, 500ms/1s/250ms or 2s/2s/1s.",
+    )
+
+
+class Milliseconds(click.ParamType[int]):
+    """A Go duration, as whole milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            milliseconds = round(durationpy.from_str(str(value)).total_seconds() * 1000)
+        except (durationpy.DurationError, ValueError, OverflowError):
+            self.fail(f"{value!r} is no duration; write it as 200ms or 1.5s", param, ctx)
+        if milliseconds < 0:
+            self.fail(f"{value!r} is negative", param, ctx)
+        return milliseconds
+
+
+def runs_folder() -> Path:
+    """Where runs are kept: BENCH_RUNS, or ./runs."""
+    return Path(os.environ.get("BENCH_RUNS", "runs"))

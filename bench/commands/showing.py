@@ -1,0 +1,35 @@
+"""Tables of a cluster's state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLOURS = {"Leader": "bold green", "Follower": "cyan", "Candidate": "yellow", "down": "red", "paused": "magenta"}
+
+
+PIPE_WIDTH = 200
+
+
+def console() -> Console:
+    """As wide as the terminal; in a pipe as wide as a row needs."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def cluster_table(status: Mapping[str, Any]) -> Table:
+    """One row a node; `links` are those of its links that are not simply up."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "pid", "role", "term", "commit", "applied", "HTTP", "links down or slow"):
+        numbers = heading in ("pid", "term", "commit", "applied")
+        table.add_column(heading, justify="right" if numbers else "left", no_wrap=heading == "HTTP")
+    for row in status["nodes"]:
+        role = row["role"] or ("no answer" if row["state"] == "running" else row["state"])
+        links = [f"{link} {state}" for link, state in status["links"].items() if row["node"] in link.split("->")]
+        cells = [row["node"], row["pid"], f"[{COLOURS.get(role, 'white')}]{role}[/]"]
+        cells += [row["term"], row["commit_index"], row["applied_index"], row["http"], "; ".join(links)]
+        table.add_row(*("-" if cell is None else str(cell) for cell in cells))
+    return table

@@ -1,0 +1,126 @@
+"""up: start a cluster, show it, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+from rich.live import Live
+
+from bench.commands.options import name_option, profile_option, runs_folder
+from bench.commands.showing import cluster_table, console
+from bench.live import registry
+from bench.live.cluster import LiveCluster
+from bench.live.control import Control
+from bench.live.folders import new_folder
+from faults.acquire import find_server
+
+REFRESH_S = 0.5
+DETACH_DEADLINE_S = 600
+
+
+@click.command("up", epilog="Example: python -m bench up 3 --profile low-latency")
+@click.argument("nodes", type=click.IntRange(1, 9))
+@profile_option("default")
+@click.option("--detach", is_flag=True, help="Return once the first write is acknowledged; end it with: bench down.")
+@name_option
+def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
+    """Start a cluster of NODES (1 to 9) and show it until Ctrl-C."""
+    registry.check_name(name)
+    if registry.look_up(name) is not None:
+        raise registry.RegistryError(
+            f"a cluster named {name} is running; choose another --name, or: bench down --name {name}"
+        )
+    if detach:
+        _detach(nodes, profile, name)
+        return
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: ended.set())
+    out = console()
+    with out.status("starting") as progress:
+        server = find_server(progress.update)
+        progress.update(f"starting {nodes} nodes and Toxiproxy")
+        cluster = LiveCluster(new_folder(runs_folder(), f"up-{name}"), nodes=nodes, profile=profile, server=server)
+        cluster.__enter__()
+    try:
+        _serve(cluster, name, ended, out)
+    finally:
+        cluster.stop()
+
+
+def _serve(cluster: LiveCluster, name: str, ended: threading.Event, out: Any) -> None:
+    me = psutil.Process()
+    control = Control(cluster, ended.set)
+    control.start()
+    leader = cluster.wait_for_leader()
+    cluster.wait_until(lambda: cluster.client(leader).put("bench/first", "write").outcome == "ok", "a first write")
+    seconds = time.time() - me.create_time()
+    registry.register(
+        name, registry.Entry(control.url, control.token, os.getpid(), me.create_time(), str(cluster.folder))
+    )
+    try:
+        _explain(cluster, name, leader, seconds, out)
+        _show(control, ended, out)
+    finally:
+        registry.forget(name)
+        control.stop()
+
+
+def _explain(cluster: LiveCluster, name: str, leader: str, seconds: float, out: Any) -> None:
+    url = cluster.http_url(leader)
+    option = "" if name == "default" else f" --name {name}"
+    out.print(f"[bold]{len(cluster.nodes)} nodes, first write acknowledged after {seconds:.2f} s[/]")
+    out.print(f'  curl -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'', soft_wrap=True)
+    out.print(f"  curl {url}/kv/greeting", soft_wrap=True)
+    out.print(f"  curl {url}/cluster/leader", soft_wrap=True)
+    out.print(f"from another terminal: python -m bench kill leader{option}, isolate, split, cut, delay, heal, down")
+    out.print(f"logs and data: {cluster.folder}", soft_wrap=True)
+
+
+def _show(control: Control, ended: threading.Event, out: Any) -> None:
+    """The live table on a terminal; elsewhere the table once."""
+    if not out.is_terminal:
+        out.print(cluster_table(_status(control)), soft_wrap=True)
+        sys.stdout.flush()
+        ended.wait()
+        return
+    with Live(cluster_table(_status(control)), console=out, auto_refresh=False) as live:
+        while not ended.wait(REFRESH_S):
+            live.update(cluster_table(_status(control)), refresh=True)
+
+
+def _status(control: Control) -> dict[str, Any]:
+    return control.commands.status()
+
+
+def _detach(nodes: int, profile: str, name: str) -> None:
+    """The same command in a session of its own; returns when it is registered, which is after its first write."""
+    runs_folder().mkdir(parents=True, exist_ok=True)
+    output = runs_folder() / f"up-{name}.out"
+    argv = [sys.executable, "-m", "bench", "up", str(nodes), "--profile", profile, "--name", name]
+    with output.open("wb") as stream:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    deadline = time.monotonic() + DETACH_DEADLINE_S
+    with console().status("starting"):
+        while child.poll() is None and registry.look_up(name) is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+    if registry.look_up(name) is None:
+        child.terminate()
+        click.echo(Path(output).read_text().strip(), err=True)
+        sys.exit(2)
+    from bench.live.remote import ask
+
+    out = console()
+    out.print(cluster_table(ask(name, "status")), soft_wrap=True)
+    out.print(f"running in the background (pid {child.pid}), output in {output}; end it with: python -m bench down")

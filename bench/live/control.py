@@ -1,0 +1,184 @@
+"""The running bench's own API: loopback, a port of its own, a token from a 0600 file.
+
+POST /<command> with a JSON body of that command's arguments; 200 with JSON, or 4xx with `error` for what was asked
+wrongly. The commands are the table at the end of `commands`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import waitress.server
+from flask import Flask, Response, request
+
+from bench.cluster import NoSuchNodeError
+from bench.live.cluster import LiveCluster
+from faults import cuts
+from faults.links import CLIENT, Link
+from faults.network import Mode
+
+THREADS = 4
+MAX_BODY = 64 * 1024
+
+
+class NodeAsked(msgspec.Struct, forbid_unknown_fields=True):
+    node: str
+    wipe: bool = False
+
+
+class IsolateAsked(msgspec.Struct, forbid_unknown_fields=True):
+    node: str
+    mode: Mode = Mode.BLACKHOLE
+
+
+class SplitAsked(msgspec.Struct, forbid_unknown_fields=True):
+    groups: list[list[str]]
+    mode: Mode = Mode.BLACKHOLE
+
+
+class CutAsked(msgspec.Struct, forbid_unknown_fields=True):
+    a: str
+    b: str
+    one_way: bool = False
+    mode: Mode = Mode.BLACKHOLE
+
+
+class DelayAsked(msgspec.Struct, forbid_unknown_fields=True):
+    a: str
+    b: str
+    latency_ms: int
+    jitter_ms: int = 0
+
+
+class NothingAsked(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+class Control:
+    """Serves `cluster` from `start` to `stop`; `on_down` is called when somebody asks the bench to end."""
+
+    def __init__(self, cluster: LiveCluster, on_down: Callable[[], None]) -> None:
+        self.token = secrets.token_urlsafe(32)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.commands = Commands(cluster, on_down)
+        app = _app(self.token, self.commands)
+        self._server: Any = waitress.server.create_server(app, sockets=[listener], threads=THREADS, ident=None)
+        self._thread = threading.Thread(target=self._server.run, name="control", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.close()
+
+
+def _app(token: str, commands: Commands) -> Flask:
+    app = Flask("control", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+
+    @app.post("/<name>")
+    def command(name: str) -> Response:
+        offered = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(offered.encode(), token.encode()):
+            return _answer({"error": "the token is wrong"}, 401)
+        if name not in commands.table:
+            return _answer({"error": f"there is no command {name}"}, 404)
+        kind, perform = commands.table[name]
+        try:
+            return _answer(perform(msgspec.json.decode(request.get_data() or b"{}", type=kind)))
+        except (NoSuchNodeError, ValueError, msgspec.MsgspecError, ProcessLookupError) as error:
+            return _answer({"error": str(error)}, 400)
+
+    return app
+
+
+def _answer(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, content_type="application/json")
+
+
+class Commands:
+    """What can be asked of a running bench. Raises NoSuchNodeError and ValueError for what cannot be done."""
+
+    def __init__(self, cluster: LiveCluster, on_down: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._on_down = on_down
+        self.table: dict[str, tuple[Any, Callable[[Any], object]]] = {
+            "status": (NothingAsked, lambda _: self.status()),
+            "leader": (NothingAsked, lambda _: {"node": cluster.resolve("leader")}),
+            "kill": (NodeAsked, lambda asked: {"node": cluster.kill(asked.node)}),
+            "restart": (NodeAsked, lambda asked: {"node": cluster.restart(asked.node, wipe=asked.wipe)}),
+            "pause": (NodeAsked, lambda asked: {"node": cluster.pause(asked.node)}),
+            "resume": (NodeAsked, lambda asked: {"node": cluster.resume(asked.node)}),
+            "isolate": (IsolateAsked, self._isolate),
+            "split": (SplitAsked, self._split),
+            "cut": (CutAsked, self._cut),
+            "delay": (DelayAsked, self._delay),
+            "heal": (NothingAsked, self._heal),
+            "down": (NothingAsked, self._down),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """One row a node, the links that are not simply up, and where everything is."""
+        cluster = self._cluster
+        statuses = cluster.statuses()
+        links = {str(link): str(state) for link, state in cluster.network.state().items() if str(state) != "up"}
+        rows = []
+        for node in cluster.nodes:
+            status = statuses[node]
+            rows.append(
+                {
+                    "node": node,
+                    "pid": cluster.pid(node),
+                    "state": cluster.state(node),
+                    "role": status.role if status else None,
+                    "term": status.term if status else None,
+                    "leader": status.leader if status else None,
+                    "commit_index": status.commit_index if status else None,
+                    "applied_index": status.applied_index if status else None,
+                    "http": cluster.http_url(node),
+                    "folder": str(cluster.node_folder(node)),
+                }
+            )
+        return {"nodes": rows, "links": links, "folder": str(cluster.folder)}
+
+    def _isolate(self, asked: IsolateAsked) -> object:
+        node = self._cluster.resolve(asked.node)
+        return self._put_cut(cuts.isolate(node, self._cluster.nodes), asked.mode)
+
+    def _split(self, asked: SplitAsked) -> object:
+        groups = [[self._cluster.resolve(name) for name in group] for group in asked.groups]
+        return self._put_cut(cuts.split(*groups), asked.mode)
+
+    def _cut(self, asked: CutAsked) -> object:
+        return self._put_cut(self._between(asked.a, asked.b, one_way=asked.one_way), asked.mode)
+
+    def _delay(self, asked: DelayAsked) -> object:
+        links = self._between(asked.a, asked.b)
+        self._cluster.network.delay(links, asked.latency_ms, asked.jitter_ms)
+        return {"links": sorted(map(str, links))}
+
+    def _heal(self, _: NothingAsked) -> object:
+        healed = sorted(str(link) for link, state in self._cluster.network.state().items() if str(state) != "up")
+        self._cluster.network.heal()
+        return {"links": healed}
+
+    def _down(self, _: NothingAsked) -> object:
+        self._on_down()
+        return {}
+
+    def _put_cut(self, links: frozenset[Link], mode: Mode) -> object:
+        self._cluster.network.cut(links, mode)
+        return {"links": sorted(map(str, links))}
+
+    def _between(self, a: str, b: str, *, one_way: bool = False) -> frozenset[Link]:
+        source, target = (name if name == CLIENT else self._cluster.resolve(name) for name in (a, b))
+        if one_way and CLIENT not in (source, target):
+            return cuts.one_way([source], [target])
+        return cuts.between(source, target)
