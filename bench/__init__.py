@@ -1,1 +1,20 @@
-"""The bench."""
+"""What a person or a test drives: clusters, faults, scenarios, and verdicts on what came of them.
+
+The vocabulary
+--------------
+* A *cluster* (`bench.cluster.Cluster`) is what a scenario is told against: nodes by name, waits that name their
+  condition, faults that heal themselves, clients whose every call is recorded.
+* An *operation* (`bench.history`) is one call of one client, with what it was told: OK, FAILED (it did not happen) or
+  UNKNOWN (it may have, or may yet). A timeout is UNKNOWN.
+* A *scenario* (`bench.scenarios`) is a plain function with its promise as docstring. A broken assertion or a wait that
+  runs out makes its run INVALID.
+* *Evidence* (`bench.evidence`) is what a run leaves behind: the history, every node's trace, the bench's own timeline,
+  all on the machine's one monotonic clock.
+* A *checker* (`bench.checkers`) is a pure function from evidence to a finding; a *verdict* (`bench.verdict`) is VALID,
+  INVALID or UNKNOWN, and the exit status 0, 1 or 2.
+
+The map
+-------
+`live/` makes a cluster of real processes; `systems/` says how a system is put on it; `runner` plays one scenario, on one
+page; `cli` and `commands/` are what is typed. Nothing in here imports the node: it is known as a command line.
+"""
