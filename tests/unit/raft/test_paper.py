@@ -204,6 +204,20 @@ def test_a_pre_vote_spends_no_term_and_no_vote() -> None:
     assert [message.granted for message in effects.messages if isinstance(message, PreVoteResponse)] == [True]
 
 
+def test_a_pre_vote_of_a_higher_term_deposes_nobody() -> None:
+    """Thesis 9.6: a partitioned server that comes back must not raise the term of those who never missed it."""
+    network = Network(3)
+    leader = network.bootstrap()
+    request = PreVote(sender="n3", recipient="n1", term=9, next_term=10, last_log_index=2, last_log_term=2)
+    leader.receive(request, network.now)
+    assert (leader.role, leader.current_term) == (Role.LEADER, 2)
+
+
+def test_an_answer_says_when_the_request_was_sent_and_not_when_it_came() -> None:
+    """Thesis 6.4.1: the lease is counted from the send, on the leader's clock; hashicorp/raft counts from receipt."""
+    assert append(follower(), term=2, prev=(1, 1), terms=[2], now=100.0).sent_at_s == 7.0
+
+
 def test_a_server_that_hears_from_a_leader_refuses_every_candidate() -> None:
     """Thesis 4.2.3: not even the candidate's higher term is taken over."""
     node = follower()
