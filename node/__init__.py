@@ -16,8 +16,8 @@ The driver's round is the whole discipline:
 2. save once: hard state and entries in one transaction, one fsync for the batch;
 3. only then send, because a message is a promise: a vote that is forgotten in a crash can be given twice, an entry that
    was acknowledged and lost may have been committed on the strength of it;
-4. apply what is committed, answer who waited for it;
-5. publish the new `Status`, and sleep until the inbox or the core's own deadline.
+4. apply what is committed, publish the new `Status`, and only then answer who waited;
+5. sleep until the inbox or the core's own deadline.
 
 The rules
 ---------

@@ -15,6 +15,7 @@ import msgspec
 from flask import Blueprint, Flask, Response, request
 
 from node.driver import (
+    JOIN_TIMEOUT_S,
     Driver,
     JoinTimeoutError,
     LeadershipLostError,
@@ -142,7 +143,7 @@ def _cluster(driver: Driver | None) -> Blueprint:
     def join() -> Response:
         body = body_as(JoinBody)
         driver = enabled()
-        _await(driver, driver.join(body.node_id, body.address), timeout_s=None)
+        _await(driver, driver.join(body.node_id, body.address), timeout_s=JOIN_TIMEOUT_S + WRITE_TIMEOUT_S)
         return json_response({"status": "ok"})
 
     return cluster
@@ -233,7 +234,7 @@ def _decided(result: Result, key: str) -> Result:
     return result
 
 
-def _await(backend: Driver | Standalone, future: Future[T], timeout_s: float | None = WRITE_TIMEOUT_S) -> T:
+def _await(backend: Driver | Standalone, future: Future[T], timeout_s: float = WRITE_TIMEOUT_S) -> T:
     """The future's result, or the error that tells a client what it may believe."""
     try:
         return future.result(timeout_s)

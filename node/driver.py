@@ -1,6 +1,6 @@
 """The one thread that owns the core, and the order in which it does things.
 
-    inbox -> step everything that waits -> save once -> send -> apply -> answer -> publish -> wait for more
+    inbox -> step everything that waits -> save once -> send -> apply -> publish -> answer -> wait for more
 
 Everything else (the two HTTP servers, the peers' senders) talks to it through `Driver`'s public methods, which only put
 something in the inbox and hand out a future. What the node says of itself is `Driver.status`, a frozen value replaced
@@ -135,6 +135,7 @@ class Driver:
         self._reads: dict[int, Future[None]] = {}
         self._reads_waiting: list[tuple[int, Future[None]]] = []
         self._joins: list[_Join] = []
+        self._answers: list[Callable[[], None]] = []
         self._digest = bytes(8)
         self._leader_changes = 0
         self._heard_cluster_id = ""
@@ -189,6 +190,7 @@ class Driver:
             self._running = False
             self._transport.close()
             self._refuse_all()
+            self._give_answers()
 
     def _round(self) -> None:
         for item in self._wait():
@@ -198,6 +200,13 @@ class Driver:
         self._poll_joins(now)
         self._carry_out(self._raft.take_effects())
         self.status = self._describe()
+        self._give_answers()
+
+    def _give_answers(self) -> None:
+        """Only now that the status is published: who is told "not leader" looks there for whom to turn to."""
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            answer()
 
     def _wait(self) -> list[Callable[[float], None]]:
         """Everything in the inbox, waiting for the first until the core's deadline."""
@@ -315,7 +324,7 @@ class Driver:
         try:
             position: LogPosition = self._raft.propose(command.encode(), now)
         except NotLeaderError as error:
-            future.set_exception(error)
+            self._answers.append(partial(future.set_exception, error))
         else:
             self._writes[position.index] = (position.term, future)
 
@@ -323,7 +332,7 @@ class Driver:
         try:
             self._reads[self._raft.read(now)] = future
         except NotLeaderError as error:
-            future.set_exception(error)
+            self._answers.append(partial(future.set_exception, error))
 
     def _on_join(self, server_id: str, address: str, future: Future[None], now: float) -> None:
         self._joins.append(_Join(server_id, address, now + JOIN_TIMEOUT_S, future))
@@ -343,21 +352,23 @@ class Driver:
         if future is None:
             return
         if term == entry.term and result is not None:
-            future.set_result(result)
+            self._answers.append(partial(future.set_result, result))
         else:
-            future.set_exception(OverwrittenError(f"another leader's entry stands at index {entry.index}"))
+            error = OverwrittenError(f"another leader's entry stands at index {entry.index}")
+            self._answers.append(partial(future.set_exception, error))
 
     def _answer_reads(self, effects: Effects) -> None:
         for ready in effects.reads:
             future = self._reads.pop(ready.ticket)
             if ready.index is None:
-                future.set_exception(LeadershipLostError("leadership was lost before the read was confirmed"))
+                error = LeadershipLostError("leadership was lost before the read was confirmed")
+                self._answers.append(partial(future.set_exception, error))
             else:
                 self._reads_waiting.append((ready.index, future))
         waiting, self._reads_waiting = self._reads_waiting, []
         for index, future in waiting:
             if index <= self._raft.last_applied:
-                future.set_result(None)
+                self._answers.append(partial(future.set_result, None))
             else:
                 self._reads_waiting.append((index, future))
 
@@ -366,7 +377,7 @@ class Driver:
         for join in joins:
             try:
                 if self._raft.join(join.server_id, join.address, now):
-                    join.future.set_result(None)
+                    self._answers.append(partial(join.future.set_result, None))
                 elif now < join.deadline_s:
                     self._joins.append(join)
                 else:
@@ -375,12 +386,12 @@ class Driver:
                         f"{join.server_id} at {join.address} did not catch up within {JOIN_TIMEOUT_S:g} s"
                     )
             except (NotLeaderError, MembershipChangeError, JoinTimeoutError) as error:
-                join.future.set_exception(error)
+                self._answers.append(partial(join.future.set_exception, error))
 
     def _lose_leadership(self) -> None:
         error = LeadershipLostError("leadership was lost before this was decided; it may or may not take effect")
         for _, future in self._writes.values():
-            future.set_exception(error)
+            self._answers.append(partial(future.set_exception, error))
         self._writes.clear()
 
     def _refuse_all(self) -> None:
@@ -389,7 +400,7 @@ class Driver:
         futures += [*self._reads.values(), *(future for _, future in self._reads_waiting)]
         futures += [join.future for join in self._joins]
         for future in futures:
-            future.set_exception(undecided)
+            self._answers.append(partial(future.set_exception, undecided))
 
     def _envelope(self, messages: Sequence[AnyMessage]) -> wire.Envelope:
         return wire.Envelope(

@@ -1,0 +1,249 @@
+"""Both HTTP surfaces over a real driver of one node, without a socket."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from flask.testing import FlaskClient
+
+from node import wire
+from node.client_api import client_app
+from node.driver import Driver
+from node.kv import Command, KeyValueStore, Put
+from node.peer_api import peer_app
+from node.raft import (
+    AppendEntries,
+    Configuration,
+    FlowLimits,
+    PreVote,
+    Raft,
+    Timing,
+)
+from node.standalone import Standalone
+from node.storage import Storage
+from node.trace import Trace
+from node.transport import Transport
+
+STORES: dict[Driver, KeyValueStore] = {}
+"""Each running driver's store."""
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    """One node that founded a cluster of itself, and leads it."""
+    yield from running(tmp_path, alone=True)
+
+
+@pytest.fixture
+def lost(tmp_path: Path) -> Iterator[Driver]:
+    """One node of three whose peers were never started."""
+    yield from running(tmp_path, alone=False)
+
+
+def running(folder: Path, *, alone: bool) -> Iterator[Driver]:
+    storage = Storage(folder, "n1")
+    hard_state, log = storage.load()
+    core = Raft(
+        "n1",
+        log=log,
+        hard_state=hard_state,
+        timing=Timing(),
+        limits=FlowLimits(),
+        rng=random.Random(1),
+        now=time.monotonic(),
+    )
+    store = KeyValueStore()
+    driver = Driver(
+        core,
+        storage=storage,
+        store=store,
+        trace=Trace(None),
+        raft_address="127.0.0.1:1",
+        http_address="127.0.0.1:8500",
+        transport=lambda envelope: Transport(envelope, {}),
+        on_failure=lambda: None,
+    )
+    members = [("n1", "127.0.0.1:1")] + ([] if alone else [("n2", "127.0.0.1:2"), ("n3", "127.0.0.1:3")])
+    driver.bootstrap(Configuration.first(members))
+    driver.start()
+    if alone:
+        driver.join("n1", "127.0.0.1:1").result(10)
+    else:
+        driver.write(Command(Put("x", "1"))).exception(10)
+    STORES[driver] = store
+    yield driver
+    del STORES[driver]
+    driver.stop()
+    storage.close()
+
+
+def client_of(driver: Driver) -> FlaskClient:
+    return client_app(driver, STORES[driver]).test_client()
+
+
+def peer_of(driver: Driver) -> FlaskClient:
+    return peer_app(driver).test_client()
+
+
+def envelope(driver: Driver, **changes: Any) -> dict[str, Any]:
+    """A pre-vote from n2 that this node would answer, as JSON's values."""
+    message = PreVote(sender="n2", recipient="n1", term=1, next_term=2, last_log_index=0, last_log_term=0)
+    whole = wire.Envelope(
+        sender="n2",
+        cluster_id=driver.status.cluster_id,
+        raft_address="127.0.0.1:2",
+        http_address="127.0.0.1:8501",
+        messages=(message,),
+    )
+    return {**msgspec.to_builtins(whole), **changes}
+
+
+def test_a_write_is_read_back_with_its_indexes(driver: Driver) -> None:
+    client = client_of(driver)
+    index = client.put("/kv/a/b", data='{"value": "1", "flags": 5}').get_json()["modify_index"]
+    assert client.get("/kv/a/b").get_json() == {"key": "a/b", "value": "1"}
+    assert client.get("/kv/a/b?consistent=true&metadata=true").get_json() == {
+        "key": "a/b",
+        "value": "1",
+        "modify_index": index,
+        "create_index": index,
+        "flags": 5,
+    }
+    assert client.put("/kv/a/b", data='{"value": "2", "cas": 1}').status_code == 409
+    assert client.delete(f"/kv/a/b?cas={index}").status_code == 200
+    assert client.get("/kv/a/b").status_code == 404
+
+
+def test_a_leader_says_what_seed_md_says(driver: Driver) -> None:
+    client = client_of(driver)
+    assert client.get("/cluster/leader").get_json() == {
+        "leader_id": "n1",
+        "leader_addr": "127.0.0.1:1",
+        "is_self": True,
+    }
+    status = client.get("/cluster/status").get_json()
+    assert (status["node_id"], status["state"], status["leader_id"]) == ("n1", "Leader", "n1")
+    assert client.get("/cluster/peers").get_json() == {
+        "peers": [{"id": "n1", "address": "127.0.0.1:1", "state": "Voter"}],
+        "count": 1,
+    }
+
+
+def test_without_a_leader_everybody_is_told_so(lost: Driver) -> None:
+    client = client_of(lost)
+    answer = client.get("/cluster/leader")
+    assert answer.status_code == 503
+    assert answer.get_json() == {
+        "error": "no leader",
+        "message": "No leader is currently elected. The cluster may be initializing or partitioned.",
+    }
+    assert client.put("/kv/a", data='{"value": "1"}').get_json()["error"] == "no leader"
+    assert client.get("/health/ready").status_code == 503
+    assert client.get("/health/live").status_code == 200
+
+
+def test_a_follower_sends_a_write_to_where_the_leader_serves_clients(lost: Driver) -> None:
+    heartbeat = AppendEntries(
+        sender="n2",
+        recipient="n1",
+        term=5,
+        prev_log_index=0,
+        prev_log_term=0,
+        entries=(),
+        leader_commit=0,
+        sent_at_s=0.0,
+    )
+    body = envelope(lost, messages=[msgspec.to_builtins(heartbeat)])
+    assert peer_of(lost).post(wire.PATH, json=body).status_code == 202
+    client = client_of(lost)
+    answer = client.put("/kv/a%20b?x=1", data='{"value": "1"}')
+    assert (answer.status_code, answer.get_json()["error"]) == (307, "not leader")
+    assert answer.headers["Location"] == "http://127.0.0.1:8501/kv/a%20b?x=1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "{", "[]", "{}", '{"value": 1}', '{"value": "1", "cas": "x"}', '{"value": "1", "cas": -1}', "\xff"],
+)
+def test_a_write_that_makes_no_sense_changes_nothing(driver: Driver, body: str) -> None:
+    before = driver.status.last_index
+    answer = client_of(driver).put("/kv/a", data=body.encode("latin-1"))
+    assert answer.status_code == 400
+    assert set(answer.get_json()) == {"error", "message"}
+    assert driver.status.last_index == before
+
+
+def test_a_body_over_a_mebibyte_is_refused_in_json(driver: Driver) -> None:
+    answer = client_of(driver).put("/kv/a", data=b'{"value": "' + b"x" * 1024 * 1024 + b'"}')
+    assert (answer.status_code, set(answer.get_json())) == (413, {"error", "message"})
+
+
+@pytest.mark.parametrize("body", ["{}", '{"node_id": "n2"}', '{"node_id": "", "address": "h:1"}'])
+def test_a_join_names_the_field_that_is_wrong(driver: Driver, body: str) -> None:
+    answer = client_of(driver).post("/cluster/join", data=body)
+    assert answer.status_code == 400
+    assert "node_id" in answer.get_json()["message"] or "address" in answer.get_json()["message"]
+
+
+def test_joining_twice_with_the_same_address_is_ok(driver: Driver) -> None:
+    body = '{"node_id": "n1", "address": "127.0.0.1:1"}'
+    assert client_of(driver).post("/cluster/join", data=body).get_json() == {"status": "ok"}
+
+
+def test_an_address_that_another_node_has_is_refused(driver: Driver) -> None:
+    answer = client_of(driver).post("/cluster/join", data='{"node_id": "n2", "address": "127.0.0.1:1"}')
+    assert answer.status_code == 400
+    assert "belongs to n1" in answer.get_json()["message"]
+
+
+def test_every_metric_of_seed_md_is_there_with_its_label(driver: Driver) -> None:
+    text = client_of(driver).get("/metrics").get_data(as_text=True)
+    for name in ("state", "is_leader", "leader_changes_total", "peers_total", "last_index", "commit_index"):
+        assert f'\nkonsul_raft_{name}{{node_id="n1"}} ' in text
+    assert 'konsul_raft_state{node_id="n1"} 2.0' in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"messages": [{"type": "Nonsense"}]}, 400),
+        ({"messages": [{"type": "PreVote", "sender": "n2"}]}, 400),
+        ({"messages": "x"}, 400),
+        ({"sender": 7}, 400),
+        ({"sender": "n3"}, 400),
+        ({"cluster_id": "another"}, 403),
+    ],
+)
+def test_a_message_that_no_member_sends_is_refused_and_changes_nothing(
+    lost: Driver, changes: dict[str, Any], status: int
+) -> None:
+    before = (lost.status.term, lost.status.last_index, lost.status.configuration)
+    answer = peer_of(lost).post(wire.PATH, json=envelope(lost, **changes))
+    assert answer.status_code == status
+    assert set(answer.get_json()) == {"error", "message"}
+    assert (lost.status.term, lost.status.last_index, lost.status.configuration) == before
+
+
+def test_malformed_json_on_the_raft_port_is_refused(lost: Driver) -> None:
+    assert peer_of(lost).post(wire.PATH, data=b"{").status_code == 400
+
+
+def test_a_message_for_another_node_is_refused(lost: Driver) -> None:
+    body = envelope(lost)
+    body["messages"][0]["recipient"] = "n3"
+    assert peer_of(lost).post(wire.PATH, json=body).status_code == 421
+
+
+def test_without_a_cluster_the_store_works_and_the_cluster_says_so() -> None:
+    store = KeyValueStore()
+    client = client_app(Standalone(store), store).test_client()
+    assert client.put("/kv/a", data='{"value": "1"}').status_code == 200
+    assert client.get("/kv/a?consistent=true").get_json()["value"] == "1"
+    answer = client.get("/cluster/leader")
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "clustering not enabled")
