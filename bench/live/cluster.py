@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
 from bench.history import History
-from bench.live import registry
 from bench.live.early import preload
 from bench.live.launch import NodeProcess, new_stream
 from bench.live.ports import Ports
@@ -70,7 +69,7 @@ class LiveCluster:
             self._stream = exits.enter_context(
                 contextlib.closing(new_stream(self.folder / "cluster.log", self._on_log))
             )
-            ports = exits.enter_context(contextlib.closing(Ports(registry.state_folder() / "ports")))
+            ports = exits.enter_context(contextlib.closing(Ports()))
             self._plan(ports)
             exits.callback(self._stop_nodes)
             self._server = ToxiproxyServer(

@@ -8,7 +8,9 @@ bind before either listens.
 
 from __future__ import annotations
 
+import os
 import socket
+import tempfile
 from pathlib import Path
 
 import filelock
@@ -27,9 +29,10 @@ class NoFreePortError(Exception):
 class Ports:
     """Raises NoFreePortError. `close` gives all back; so does the end of the process, however it comes."""
 
-    def __init__(self, locks: Path) -> None:
-        locks.mkdir(parents=True, exist_ok=True)
-        self._locks = locks
+    def __init__(self) -> None:
+        # Not in the state folder, which each bench may have of its own: ports are the whole machine's.
+        self._locks = Path(tempfile.gettempdir()) / f"raft-bench-ports-{os.getuid()}"
+        self._locks.mkdir(mode=0o700, exist_ok=True)
         self._held: list[tuple[filelock.BaseFileLock, socket.socket]] = []
 
     def first_free(self, base: int) -> Address:

@@ -1,0 +1,224 @@
+"""`python -m bench` as a person uses it: in one terminal, from another, and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30.0
+
+
+class Terminal:
+    """Runs commands with a state folder and a runs folder of its own."""
+
+    def __init__(self, folder: Path, toxiproxy: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "BENCH_STATE_DIR": str(folder / "state"),
+            "BENCH_RUNS": str(folder / "runs"),
+            "TOXIPROXY_SERVER": str(toxiproxy),
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bench", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def status(self) -> dict[str, Any]:
+        answer = self.run("status", "--json")
+        assert answer.returncode == 0, answer.stderr
+        return dict(json.loads(answer.stdout))
+
+    def control_file(self) -> Path:
+        return self.folder / "state" / "clusters" / "default.json"
+
+    def bench(self) -> psutil.Process:
+        return psutil.Process(json.loads(self.control_file().read_text())["pid"])
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, toxiproxy: Path) -> Iterator[Terminal]:
+    found = Terminal(tmp_path, toxiproxy)
+    yield found
+    if found.control_file().exists():
+        found.run("down")
+
+
+@pytest.fixture
+def up(terminal: Terminal) -> Terminal:
+    started = terminal.run("up", "3", "--detach", "--profile", "low-latency")
+    assert started.returncode == 0, started.stderr
+    return terminal
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.01)
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """The bench and everything it started: forkserver, nodes, Toxiproxy."""
+    return [process, *process.children(recursive=True)]
+
+
+def left(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def ports(status: dict[str, Any]) -> list[int]:
+    return [int(row["http"].rpartition(":")[2]) for row in status["nodes"]]
+
+
+def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> None:
+    old = up.run("leader").stdout.strip()
+    assert up.run("isolate", "leader").returncode == 0
+    assert all("cut (blackhole)" in state for state in up.status()["links"].values())
+    wait_until(lambda: up.run("leader").stdout.strip() not in ("", old), "another leader")
+    assert up.run("heal").returncode == 0
+    assert up.status()["links"] == {}
+    killed = up.run("kill", "follower").stdout.split()[0]
+    assert {row["node"]: row["state"] for row in up.status()["nodes"]}[killed] == "down"
+    up.run("restart", killed)
+    up.run("pause", killed)
+    assert {row["node"]: row["state"] for row in up.status()["nodes"]}[killed] == "paused"
+    up.run("resume", killed)
+    assert up.run("delay", "n1", "n2", "200ms", "--jitter", "20ms").returncode == 0
+    assert up.status()["links"] == {"n1->n2": "200ms±20ms", "n2->n1": "200ms±20ms"}
+    assert "Leader in term" in up.run("logs").stdout
+
+
+def test_a_cut_of_the_client_is_felt_by_the_persons_own_curl(up: Terminal) -> None:
+    url = up.status()["nodes"][0]["http"]
+    assert requests.get(f"{url}/health", timeout=5).status_code == 200
+    assert up.run("cut", "client", "n1", "--mode", "refuse").returncode == 0
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{url}/health", timeout=5)
+    up.run("heal")
+    assert requests.get(f"{url}/health", timeout=5).status_code == 200
+
+
+def test_down_leaves_nothing(up: Terminal) -> None:
+    status, processes = up.status(), family(up.bench())
+    assert up.run("down").returncode == 0
+    wait_until(lambda: not left(processes), f"{processes} are gone")
+    assert all(map(free, ports(status)))
+    assert up.run("status").returncode == 2
+
+
+@pytest.mark.parametrize("lifeline", ["pdeathsig", "pipe"])
+def test_a_bench_killed_with_9_leaves_nothing(terminal: Terminal, lifeline: str) -> None:
+    if lifeline == "pdeathsig" and sys.platform != "linux":
+        pytest.skip("PR_SET_PDEATHSIG is Linux's")
+    terminal.environment["BENCH_LIFELINE"] = lifeline
+    assert terminal.run("up", "3", "--detach").returncode == 0
+    assert terminal.run("pause", "n2").returncode == 0
+    status, bench = terminal.status(), terminal.bench()
+    processes = family(bench)
+    assert len(processes) >= 6, "the bench, its forkserver, three nodes and Toxiproxy"
+    bench.kill()
+    wait_until(lambda: not left(processes), f"{left(processes)} are gone")
+    assert all(map(free, ports(status)))
+
+
+@pytest.mark.parametrize("number", ["INT", "TERM"])
+def test_a_signal_leaves_nothing(up: Terminal, number: str) -> None:
+
+    processes = family(up.bench())
+    up.bench().send_signal(signal.Signals[f"SIG{number}"])
+    wait_until(lambda: not left(processes), f"{left(processes)} are gone")
+    assert not up.control_file().exists()
+
+
+def test_only_the_owner_may_read_the_token_and_only_it_opens_the_api(up: Terminal) -> None:
+    assert stat.S_IMODE(up.control_file().stat().st_mode) == 0o600
+    url = json.loads(up.control_file().read_text())["url"]
+    assert requests.post(f"{url}/down", json={}, timeout=5).status_code == 401
+    assert requests.post(f"{url}/down", json={}, headers={"Authorization": "Bearer x"}, timeout=5).status_code == 401
+    assert up.run("status").returncode == 0
+
+
+def test_two_clusters_run_at_once_and_a_name_is_taken_once(up: Terminal) -> None:
+    assert up.run("up", "1", "--detach", "--name", "other").returncode == 0
+    first, other = up.status(), json.loads(up.run("status", "--json", "--name", "other").stdout)
+    assert not set(ports(first)) & set(ports(other))
+    again = up.run("up", "1")
+    assert (again.returncode, "is running" in again.stderr) == (2, True)
+    assert up.run("down", "--name", "other").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cut", "n1", "n1"], "n1 cannot be cut off from itself"),
+        (["cut", "n1", "n9"], "there is no node n9"),
+        (["split", "n1,n2", "n2,n3"], "n2 cannot be on two sides"),
+        (["split", "n1"], "at least two groups"),
+        (["kill", "n7"], "there is no node n7"),
+        (["delay", "n1", "n2", "fast"], "no duration"),
+        (["resume", "nobody"], "there is no node nobody"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line_and_nothing_changes(
+    up: Terminal, arguments: list[str], said: str
+) -> None:
+    answer = up.run(*arguments)
+    assert (answer.returncode, said in answer.stderr) == (2, True), answer.stderr
+    assert "Traceback" not in answer.stderr
+    status = up.status()
+    assert status["links"] == {}
+    assert {row["state"] for row in status["nodes"]} == {"running"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["up", "0"],
+        ["up", "10"],
+        ["up", "three"],
+        ["up", "3", "--profile", "fast"],
+        ["up", "3", "--name", "../x"],
+        ["run", "nothing_like_it"],
+        ["run", "kill_leader", "--nodes", "1"],
+        ["status"],
+    ],
+)
+def test_bad_input_ends_with_2_and_one_clear_sentence(terminal: Terminal, arguments: list[str]) -> None:
+    answer = terminal.run(*arguments)
+    assert answer.returncode == 2
+    assert answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["", "up", "status", "cut", "delay", "run", "list", "doctor", "logs"])
+def test_help_has_an_example(terminal: Terminal, command: str) -> None:
+    answer = terminal.run(*filter(None, [command]), "--help")
+    assert answer.returncode == 0
+    assert "Example: python -m bench" in " ".join(answer.stdout.split())

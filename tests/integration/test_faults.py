@@ -1,0 +1,163 @@
+"""Faults on a real Toxiproxy, seen with plain sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from faults.links import Address, Link, Route
+from faults.network import FaultEvent, LinkState, Mode, ToxiproxyNetwork
+from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
+
+LINK = Link("a", "b")
+SILENCE_S = 0.3
+
+
+def free_address() -> Address:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return Address("127.0.0.1", probe.getsockname()[1])
+
+
+class Bench:
+    """One link to a server that echoes."""
+
+    def __init__(self, toxiproxy: Path, folder: Path) -> None:
+        self._echo = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        threading.Thread(target=self._serve, daemon=True).start()
+        self.route = Route(LINK, free_address(), Address("127.0.0.1", self._echo.getsockname()[1]))
+        self.server = ToxiproxyServer(toxiproxy, free_address(), [self.route], folder / "toxiproxy.log")
+        self.server.start()
+        self.events: list[FaultEvent] = []
+        self.network = ToxiproxyNetwork(self.server, [self.route], self.events.append)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._echo.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while data := connection.recv(1024):
+                connection.sendall(data)
+
+    def connect(self) -> socket.socket:
+        connection = socket.create_connection(self.route.listen)
+        connection.settimeout(5)
+        return connection
+
+    def close(self) -> None:
+        self.server.stop()
+        self._echo.close()
+
+
+@pytest.fixture
+def bench(toxiproxy: Path, tmp_path: Path) -> Iterator[Bench]:
+    found = Bench(toxiproxy, tmp_path)
+    yield found
+    found.close()
+
+
+def echoes(connection: socket.socket) -> bool:
+    connection.sendall(b"?")
+    return connection.recv(1) == b"?"
+
+
+def test_a_blackhole_swallows_and_its_healing_closes(bench: Bench) -> None:
+    with bench.connect() as connection:
+        assert echoes(connection)
+        with bench.network.cutting([LINK], Mode.BLACKHOLE):
+            connection.sendall(b"lost")
+            connection.settimeout(SILENCE_S)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        connection.settimeout(5)
+        assert connection.recv(1) == b"", "a stream with a hole in it must not go on"
+    with bench.connect() as connection:
+        assert echoes(connection)
+
+
+def test_refusing_closes_what_is_open_and_lets_nothing_in(bench: Bench) -> None:
+    with bench.connect() as connection:
+        assert echoes(connection)
+        with bench.network.cutting([LINK], Mode.REFUSE):
+            assert connection.recv(1) == b""
+            with pytest.raises(ConnectionRefusedError):
+                bench.connect()
+
+
+def test_what_is_held_arrives_late_and_whole(bench: Bench) -> None:
+    with bench.connect() as connection:
+        assert echoes(connection)
+        with bench.network.cutting([LINK], Mode.HOLD):
+            connection.sendall(b"late")
+            connection.settimeout(SILENCE_S)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        connection.settimeout(5)
+        assert connection.recv(4) == b"late"
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_the_state_is_what_the_server_says_and_heals_on_an_exception(bench: Bench, mode: Mode) -> None:
+    def fail_on_the_way() -> None:
+        with bench.network.cutting([LINK], mode):
+            assert bench.network.state() == {LINK: LinkState(cut=mode)}
+            raise RuntimeError("on the way")
+
+    with pytest.raises(RuntimeError, match="on the way"):
+        fail_on_the_way()
+    assert bench.network.state() == {LINK: LinkState()}
+    assert [event.action for event in bench.events] == ["cut", "heal"]
+
+
+def test_faults_of_several_kinds_are_in_force_together(bench: Bench) -> None:
+    bench.network.delay([LINK], 30, 5)
+    bench.network.limit([LINK], 64)
+    bench.network.cut([LINK], Mode.HOLD)
+    assert str(bench.network.state()[LINK]) == "cut (hold), 30ms±5ms, 64 KiB/s"
+    bench.network.heal()
+    assert str(bench.network.state()[LINK]) == "up"
+
+
+def test_a_name_that_is_no_node_is_told_with_those_that_are(bench: Bench) -> None:
+    with pytest.raises(ValueError, match="there are b, client"):
+        bench.network.cut([Link("a", "z")])
+
+
+@pytest.mark.parametrize("end", ["kill", "suspend"])
+def test_a_toxiproxy_that_stops_answering_comes_back_with_all_that_was_wanted(bench: Bench, end: str) -> None:
+    bench.network.delay([LINK], 10)
+    bench.network.cut([LINK], Mode.HOLD)
+    former = bench.server.pid
+    getattr(psutil.Process(former), end)()
+    assert bench.network.state() == {LINK: LinkState(cut=Mode.HOLD, latency_ms=10)}
+    assert bench.server.pid != former
+    bench.network.heal()
+    with bench.connect() as connection:
+        assert echoes(connection)
+
+
+def test_two_servers_in_one_process_do_not_mix(bench: Bench, toxiproxy: Path, tmp_path: Path) -> None:
+    other = Bench(toxiproxy, tmp_path)
+    try:
+        bench.network.cut([LINK], Mode.REFUSE)
+        assert other.network.state() == {LINK: LinkState()}
+        assert bench.network.state() == {LINK: LinkState(cut=Mode.REFUSE)}
+    finally:
+        other.close()
+
+
+def test_a_server_whose_port_is_taken_is_not_mistaken_for_the_one_that_has_it(toxiproxy: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = ToxiproxyServer(toxiproxy, Address("127.0.0.1", taken.getsockname()[1]), [], tmp_path / "log")
+        with pytest.raises(ToxiproxyError, match="did not start"):
+            server.start()
