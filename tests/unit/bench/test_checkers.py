@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.checkers import acknowledged_writes_survive, logs_agree, one_leader_at_a_time, one_leader_per_term
+from bench.evidence import Evidence, Record
+from bench.history import Operation, Outcome
+from bench.verdict import Finding, Verdict, combined
+
+
+def role(at_s: float, name: str, term: int) -> Record:
+    return {"event": "role", "at_s": at_s, "role": name, "term": term}
+
+
+def bench(at_s: float, event: str, node: str) -> Record:
+    return {"event": event, "at_s": at_s, "node": node}
+
+
+def applied(index: int, digest: str) -> Record:
+    return {"event": "applied", "at_s": 0.0, "term": 1, "index": index, "digest": digest}
+
+
+def evidence(*timeline: Record, history: tuple[Operation, ...] = (), **traces: list[Record]) -> Evidence:
+    return Evidence(history, {node: tuple(trace) for node, trace in traces.items()}, timeline)
+
+
+def operation(kind: str, key: str, value: str | None, at_s: float, **changes: Any) -> Operation:
+    fields = {"client": 0, "node": "n1", "outcome": Outcome.OK, "invoked_s": at_s, "completed_s": at_s + 0.1}
+    return Operation(kind=kind, key=key, value=value, **{**fields, **changes})
+
+
+def test_two_leaders_of_one_term_are_found() -> None:
+    found = evidence(n1=[role(1, "Leader", 2), role(2, "Follower", 2)], n2=[role(3, "Leader", 2)])
+    assert one_leader_per_term(found).verdict is Verdict.INVALID
+
+
+def test_two_leaders_at_one_instant_are_found_though_their_terms_differ() -> None:
+    found = evidence(n1=[role(1, "Leader", 2), role(3.001, "Follower", 2)], n2=[role(3, "Leader", 3)])
+    assert one_leader_per_term(found).verdict is Verdict.VALID
+    assert one_leader_at_a_time(found).verdict is Verdict.INVALID
+
+
+def test_one_leader_after_the_other_is_fine() -> None:
+    found = evidence(n1=[role(1, "Leader", 2), role(3, "Follower", 2)], n2=[role(3, "Leader", 3)])
+    assert one_leader_at_a_time(found).verdict is Verdict.VALID
+
+
+def test_a_long_reign_overlaps_one_that_begins_and_ends_within_it() -> None:
+    found = evidence(
+        n1=[role(1, "Leader", 2), role(9, "Follower", 2)],
+        n2=[role(3, "Leader", 3), role(4, "Follower", 3)],
+    )
+    assert one_leader_at_a_time(found).verdict is Verdict.INVALID
+
+
+def test_a_killed_leader_reigned_until_it_was_killed() -> None:
+    killed = bench(2, "kill", "n1")
+    start = {"event": "start", "at_s": 8.0, "term": 2}
+    assert (
+        one_leader_at_a_time(evidence(killed, n1=[role(1, "Leader", 2)], n2=[role(3, "Leader", 3)])).verdict == "VALID"
+    )
+    again = evidence(killed, n1=[role(1, "Leader", 2), start], n2=[role(3, "Leader", 3)])
+    assert one_leader_at_a_time(again).verdict is Verdict.VALID
+
+
+def test_a_leader_that_nobody_ended_reigns_on() -> None:
+    found = evidence(n1=[role(1, "Leader", 2)], n2=[role(3, "Leader", 3)])
+    assert one_leader_at_a_time(found).verdict is Verdict.INVALID
+
+
+def test_a_leader_killed_while_paused_reigned_until_the_pause() -> None:
+    timeline = [bench(2, "pause", "n1"), bench(5, "kill", "n1")]
+    found = evidence(*timeline, n1=[role(1, "Leader", 2)], n2=[role(3, "Leader", 3)])
+    assert one_leader_at_a_time(found).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("check", [one_leader_per_term, one_leader_at_a_time, logs_agree, acknowledged_writes_survive])
+def test_where_nothing_was_seen_nothing_is_known(check: Any) -> None:
+    assert check(evidence(n1=[])).verdict is Verdict.UNKNOWN
+
+
+def test_different_logs_up_to_one_index_are_found() -> None:
+    found = evidence(n1=[applied(3, "a"), applied(5, "b")], n2=[applied(5, "c")])
+    assert logs_agree(found).verdict is Verdict.INVALID
+    assert logs_agree(evidence(n1=[applied(5, "b")], n2=[applied(5, "b")])).verdict is Verdict.VALID
+
+
+def test_a_node_that_applies_another_log_after_a_restart_is_found() -> None:
+    assert logs_agree(evidence(n1=[applied(5, "b"), applied(5, "c")])).verdict is Verdict.INVALID
+
+
+def test_an_acknowledged_write_that_is_gone_is_found() -> None:
+    put = operation("put", "k", "1", 1)
+    there = operation("get", "k", None, 2, result="1")
+    gone = operation("get", "k", None, 3, result=None, node="n2")
+    assert acknowledged_writes_survive(evidence(history=(put, there))).verdict is Verdict.VALID
+    assert acknowledged_writes_survive(evidence(history=(put, there, gone))).verdict is Verdict.INVALID
+
+
+def test_a_write_that_nobody_read_back_is_not_known_to_be_there() -> None:
+    assert acknowledged_writes_survive(evidence(history=(operation("put", "k", "1", 1),))).verdict is Verdict.UNKNOWN
+
+
+def test_a_write_that_was_not_acknowledged_owes_nothing() -> None:
+    kept, read = operation("put", "k", "1", 1), operation("get", "k", None, 2, result="1")
+    maybe = operation("put", "m", "1", 1, outcome=Outcome.UNKNOWN)
+    missing = operation("get", "m", None, 2, result=None)
+    assert acknowledged_writes_survive(evidence(history=(kept, read, maybe, missing))).verdict is Verdict.VALID
+
+
+def test_the_worst_finding_decides() -> None:
+    def verdict(*verdicts: Verdict) -> Verdict:
+        return combined(Finding("c", v, "") for v in verdicts)
+
+    assert verdict(Verdict.VALID, Verdict.UNKNOWN, Verdict.INVALID) is Verdict.INVALID
+    assert verdict(Verdict.VALID, Verdict.UNKNOWN) is Verdict.UNKNOWN
+    assert verdict() is Verdict.UNKNOWN
+    assert [v.exit_status for v in (Verdict.VALID, Verdict.INVALID, Verdict.UNKNOWN)] == [0, 1, 2]
