@@ -123,6 +123,8 @@ class Progress:
     match_index: int = 0
     answered_sent_at_s: float = LONG_AGO
     """When the latest message that the follower answered was sent: the base of the lease."""
+    matched_sent_at_s: float = LONG_AGO
+    """When the latest message that it accepted was sent."""
     probing: bool = True
     """The follower's log is not known to match: one message at a time until it is."""
     awaiting_probe: bool = False
@@ -671,12 +673,24 @@ class Raft:
             return
         progress.answered_sent_at_s = max(progress.answered_sent_at_s, response.sent_at_s)
         if response.success:
+            progress.matched_sent_at_s = max(progress.matched_sent_at_s, response.sent_at_s)
             self._take_match(progress, response.match_index)
+        elif self._has_lost_its_log(progress, response):
+            progress.match_index, progress.next_index = 0, response.conflict_index
+            progress.probing, progress.awaiting_probe = True, False
         elif response.prev_log_index > progress.match_index:
             # A refusal from before the last match is old news delivered late; backing up on it resends for nothing.
             progress.next_index = max(progress.match_index + 1, min(response.conflict_index, response.prev_log_index))
             progress.probing, progress.awaiting_probe = True, False
         self._answer_reads()
+
+    def _has_lost_its_log(self, progress: Progress, response: AppendEntriesResponse) -> bool:
+        """A follower that refuses what it had accepted, in answer to something sent later: its disk was wiped.
+
+        Raft's argument does not cover it (Figure 2: the log is persistent), and its vote may do harm; but an operator
+        who wipes one node of a healthy cluster expects it to be filled again, not to be refused for ever.
+        """
+        return response.prev_log_index <= progress.match_index and response.sent_at_s > progress.matched_sent_at_s
 
     def _take_match(self, progress: Progress, match_index: int) -> None:
         progress.match_index = max(progress.match_index, match_index)

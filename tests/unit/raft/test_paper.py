@@ -304,6 +304,38 @@ def test_what_a_leader_without_a_majority_appended_is_overwritten() -> None:
     assert b"lost" not in [entry.data for entry in old.log.between(1, old.log.last_index)]
 
 
+def test_a_follower_that_was_wiped_is_sent_everything_again() -> None:
+    """Found on the bench: its refusals stood below the match index and were taken for old news, for ever."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.advance(0.3)
+    network.crash("n2")
+    network.logs["n2"], network.hard_states["n2"] = [], HardState()
+    wiped = network.restart("n2")
+    network.advance(0.5)
+    assert wiped.log.last_index == leader.log.last_index
+    assert wiped.commit_index == leader.commit_index
+
+
+def test_a_refusal_that_comes_late_backs_nobody_up() -> None:
+    """A message from before the follower matched, answered and delivered after: nothing is sent twice for it."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.advance(0.3)
+    late = AppendEntriesResponse(
+        sender="n2",
+        recipient="n1",
+        term=leader.current_term,
+        success=False,
+        prev_log_index=1,
+        match_index=0,
+        conflict_index=1,
+        sent_at_s=10.0,
+    )
+    leader.receive(late, network.now)
+    assert leader.match_indexes["n2"] == leader.log.last_index
+
+
 def test_a_read_is_confirmed_by_what_was_sent_after_it_was_asked() -> None:
     """Thesis 6.4."""
     network = Network(3)

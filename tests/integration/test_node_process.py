@@ -1,0 +1,181 @@
+"""`python -m node` by itself, as SEED.md's manual test starts it, on ports that happen to be free."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 30.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.01)
+    return found
+
+
+class Shell:
+    """One folder in which several nodes are started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[subprocess.Popen[str]] = []
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("KONSUL_")}
+        return {**clean, "PYTHONPATH": str(ROOT), "KONSUL_METRICS_PORT": "off", **variables}
+
+    def start(self, node_id: str, raft_port: int, **variables: str) -> tuple[subprocess.Popen[str], str]:
+        """A node and the address of its HTTP API, as it printed it."""
+        environment = self.environment(
+            KONSUL_RAFT_ENABLED="true",
+            KONSUL_RAFT_NODE_ID=node_id,
+            KONSUL_RAFT_ADVERTISE_ADDR=f"127.0.0.1:{raft_port}",
+            **variables,
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "node"],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.started.append(process)
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        found = re.search(r"HTTP on (http://\S+?),", said)
+        assert found is not None, f"{node_id} said {said!r}"
+        return process, found.group(1)
+
+    def refused(self, **variables: str) -> str:
+        """What a node says that will not start."""
+        done = subprocess.run(
+            [sys.executable, "-m", "node"],
+            cwd=self.folder,
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 2, done
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        return done.stderr
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    found = Shell(tmp_path)
+    yield found
+    for process in found.started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def leader_of(url: str) -> str | None:
+    answer = requests.get(f"{url}/cluster/leader", timeout=5)
+    found = answer.json().get("leader_id")
+    return None if found is None else str(found)
+
+
+def test_a_cluster_grows_from_one_to_three_and_outlives_its_leader(shell: Shell) -> None:
+    """SEED.md, manual testing 1 to 5."""
+    ports = [free_port() for _ in range(3)]
+    first, url1 = shell.start("node1", ports[0], KONSUL_RAFT_BOOTSTRAP="true")
+    wait_until(lambda: leader_of(url1) == "node1", "node1 leads alone")
+    others = {name: shell.start(name, port)[1] for name, port in zip(("node2", "node3"), ports[1:], strict=True)}
+    for name, port in zip(others, ports[1:], strict=True):
+        body = f'{{"node_id": "{name}", "address": "127.0.0.1:{port}"}}'
+        joined = requests.post(f"{url1}/cluster/join", data=body, timeout=20)
+        assert joined.json() == {"status": "ok"}
+    peers = requests.get(f"{url1}/cluster/peers", timeout=5).json()
+    assert [(peer["id"], peer["state"]) for peer in peers["peers"]] == [
+        ("node1", "Voter"),
+        ("node2", "Voter"),
+        ("node3", "Voter"),
+    ]
+    followed = requests.put(f"{others['node2']}/kv/a", data='{"value": "1"}', timeout=10)
+    assert [answer.status_code for answer in followed.history] == [307]
+    assert followed.status_code == 200
+    first.send_signal(signal.SIGKILL)
+    wait_until(lambda: leader_of(others["node2"]) in ("node2", "node3"), "another leader")
+    kept = requests.get(f"{others['node3']}/kv/a", timeout=5)
+    assert kept.json()["value"] == "1"
+
+
+def test_a_node_comes_back_with_what_it_had(shell: Shell) -> None:
+    port = free_port()
+    process, url = shell.start("node1", port, KONSUL_RAFT_BOOTSTRAP="true")
+    wait_until(lambda: leader_of(url), "a leader")
+    assert requests.put(f"{url}/kv/a", data='{"value": "1"}', timeout=10).status_code == 200
+    process.kill()
+    process.wait()
+    _, url = shell.start("node1", port, KONSUL_RAFT_BOOTSTRAP="true")
+    wait_until(lambda: leader_of(url), "a leader again")
+    assert requests.get(f"{url}/kv/a?consistent=true", timeout=10).json()["value"] == "1"
+
+
+def test_a_node_stops_on_request(shell: Shell) -> None:
+    process, _ = shell.start("node1", free_port(), KONSUL_RAFT_BOOTSTRAP="true")
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_a_join_of_nobody_ends_and_leaves_the_cluster_as_it_was(shell: Shell) -> None:
+    _, url = shell.start("node1", free_port(), KONSUL_RAFT_BOOTSTRAP="true")
+    wait_until(lambda: leader_of(url), "a leader")
+    body = f'{{"node_id": "ghost", "address": "127.0.0.1:{free_port()}"}}'
+    answer = requests.post(f"{url}/cluster/join", data=body, timeout=30)
+    assert (answer.status_code, answer.json()["error"]) == (504, "join timeout")
+    wait_until(lambda: requests.get(f"{url}/cluster/peers", timeout=5).json()["count"] == 1, "the ghost is gone")
+    assert requests.put(f"{url}/kv/a", data='{"value": "1"}', timeout=10).status_code == 200
+
+
+def test_a_taken_port_is_told(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = shell.refused(KONSUL_PORT=str(port))
+    assert f"127.0.0.1:{port} cannot be listened on" in said
+    assert "KONSUL_PORT" in said
+
+
+def test_a_bad_variable_is_told(shell: Shell) -> None:
+    assert "KONSUL_RAFT_NODE_ID" in shell.refused(KONSUL_RAFT_ENABLED="true")
+
+
+def test_damaged_and_foreign_data_are_refused_by_name(shell: Shell) -> None:
+    process, url = shell.start("node1", free_port(), KONSUL_RAFT_BOOTSTRAP="true")
+    wait_until(lambda: leader_of(url), "a leader")
+    process.terminate()
+    process.wait()
+    start = {
+        "KONSUL_RAFT_ENABLED": "true",
+        "KONSUL_RAFT_ADVERTISE_ADDR": f"127.0.0.1:{free_port()}",
+        "KONSUL_RAFT_DATA_DIR": "data/raft/node1",
+    }
+    assert "belongs to node node1, not node2" in shell.refused(**start, KONSUL_RAFT_NODE_ID="node2")
+    database = shell.folder / "data/raft/node1/raft.db"
+    database.write_bytes(database.read_bytes()[:1000])
+    assert "raft.db is damaged" in shell.refused(**start, KONSUL_RAFT_NODE_ID="node1")
