@@ -26,7 +26,7 @@ from faults.processes import ManagedProcess, launch_program
 __all__ = ["ToxiproxyError", "ToxiproxyServer", "ToxiproxyUnavailableError", "describe_sources", "find_server"]
 
 API_TIMEOUT_S = 2.5
-START_DEADLINE_S = 5.0
+START_DEADLINE_S = 15.0
 
 T = TypeVar("T")
 

@@ -80,7 +80,10 @@ def bind(host: str, port: int | FirstFree, purpose: str) -> socket.socket:
     reason = ""
     for candidate in range(first, first + tried):
         listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if isinstance(port, int):
+            # Only for a port that was asked for: with it, one that another process holds and does not listen on, as
+            # the bench does for its links, looks free, and taking it breaks that bench.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))
             listener.listen(BACKLOG)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.live.ports import Ports
 from faults.toxiproxy import find_server
 
 
@@ -11,3 +13,14 @@ from faults.toxiproxy import find_server
 def toxiproxy() -> Path:
     """The real toxiproxy-server; got once, whichever worker asks first."""
     return find_server(lambda message: print(message, flush=True))
+
+
+@pytest.fixture
+def ports() -> Iterator[Ports]:
+    """Ports that nobody else on the machine takes while the test lasts, as the bench has them.
+
+    A port that was merely free a moment ago may be the near end of somebody's connection by now.
+    """
+    found = Ports()
+    yield found
+    found.close()

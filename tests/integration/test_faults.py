@@ -5,33 +5,31 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from bench.live.ports import Ports
 from faults.links import Address, Link, Route
 from faults.network import FaultEvent, LinkState, Mode, ToxiproxyNetwork
 from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
 LINK = Link("a", "b")
 SILENCE_S = 0.3
-
-
-def free_address() -> Address:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return Address("127.0.0.1", probe.getsockname()[1])
+BASE = 21000
 
 
 class Bench:
     """One link to a server that echoes."""
 
-    def __init__(self, toxiproxy: Path, folder: Path) -> None:
+    def __init__(self, toxiproxy: Path, folder: Path, ports: Ports) -> None:
         self._echo = socket.create_server(("127.0.0.1", 0), backlog=1024)
         threading.Thread(target=self._serve, daemon=True).start()
-        self.route = Route(LINK, free_address(), Address("127.0.0.1", self._echo.getsockname()[1]))
-        self.server = ToxiproxyServer(toxiproxy, free_address(), [self.route], folder / "toxiproxy.log")
+        self.route = Route(LINK, ports.first_free(BASE), Address("127.0.0.1", self._echo.getsockname()[1]))
+        self.server = ToxiproxyServer(toxiproxy, ports.first_free(BASE), [self.route], folder / "toxiproxy.log")
         self.server.start()
         self.events: list[FaultEvent] = []
         self.network = ToxiproxyNetwork(self.server, [self.route], self.events.append)
@@ -60,8 +58,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(toxiproxy: Path, tmp_path: Path) -> Iterator[Bench]:
-    found = Bench(toxiproxy, tmp_path)
+def bench(toxiproxy: Path, tmp_path: Path, ports: Ports) -> Iterator[Bench]:
+    found = Bench(toxiproxy, tmp_path, ports)
     yield found
     found.close()
 
@@ -138,7 +136,11 @@ def test_a_toxiproxy_that_stops_answering_comes_back_with_all_that_was_wanted(be
     bench.network.delay([LINK], 10)
     bench.network.cut([LINK], Mode.HOLD)
     former = bench.server.pid
-    getattr(psutil.Process(former), end)()
+    process = psutil.Process(former)
+    getattr(process, end)()
+    deadline = time.monotonic() + 10
+    while process.is_running() and process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+        assert time.monotonic() < deadline, "the signal was not delivered"
     assert bench.network.state() == {LINK: LinkState(cut=Mode.HOLD, latency_ms=10)}
     assert bench.server.pid != former
     bench.network.heal()
@@ -146,8 +148,8 @@ def test_a_toxiproxy_that_stops_answering_comes_back_with_all_that_was_wanted(be
         assert echoes(connection)
 
 
-def test_two_servers_in_one_process_do_not_mix(bench: Bench, toxiproxy: Path, tmp_path: Path) -> None:
-    other = Bench(toxiproxy, tmp_path)
+def test_two_servers_in_one_process_do_not_mix(bench: Bench, toxiproxy: Path, tmp_path: Path, ports: Ports) -> None:
+    other = Bench(toxiproxy, tmp_path, ports)
     try:
         bench.network.cut([LINK], Mode.REFUSE)
         assert other.network.state() == {LINK: LinkState()}
