@@ -64,6 +64,13 @@ def bench(toxiproxy: Path, tmp_path: Path, ports: Ports) -> Iterator[Bench]:
     found.close()
 
 
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def echoes(connection: socket.socket) -> bool:
     connection.sendall(b"?")
     return connection.recv(1) == b"?"
@@ -139,7 +146,7 @@ def test_a_toxiproxy_that_stops_answering_comes_back_with_all_that_was_wanted(be
     process = psutil.Process(former)
     getattr(process, end)()
     deadline = time.monotonic() + 10
-    while process.is_running() and process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+    while runs(process):
         assert time.monotonic() < deadline, "the signal was not delivered"
     assert bench.network.state() == {LINK: LinkState(cut=Mode.HOLD, latency_ms=10)}
     assert bench.server.pid != former
