@@ -43,11 +43,12 @@ def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
         _detach(nodes, profile, name)
         return
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
     out = console()
     with out.status("starting") as progress:
         server = find_server(progress.update)
+        # Not before: getting Toxiproxy can take a minute, and Ctrl-C is to end that at once.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: ended.set())
         progress.update(f"starting {nodes} nodes and Toxiproxy")
         cluster = LiveCluster(new_folder(runs_folder(), f"up-{name}"), nodes=nodes, profile=profile, server=server)
         cluster.__enter__()
