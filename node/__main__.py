@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import random
 import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -34,6 +34,9 @@ METRICS_THREADS = 1
 
 log = logging.getLogger("node")
 
+Stopping = queue.SimpleQueue[None]
+"""Whatever arrives in it ends the node."""
+
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     try:
@@ -50,13 +53,15 @@ def _run(config: Config) -> int:
     logging.getLogger().setLevel(level)
     # waitress warns whenever a request waits for a thread, which under load is always and everyone.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    stopping = threading.Event()
+    # Not an Event: its set() takes a lock that its wait() holds for a moment, and a signal that comes in that moment
+    # runs its handler on top of the wait, for ever. A SimpleQueue's put may interrupt its get.
+    stopping: Stopping = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: stopping.put(None))
     return _run_alone(config, stopping) if config.raft is None else _run_member(config, config.raft, stopping)
 
 
-def _run_alone(config: Config, stopping: threading.Event) -> int:
+def _run_alone(config: Config, stopping: Stopping) -> int:
     store = KeyValueStore()
     http = Server(
         client_app(Standalone(store), store),
@@ -65,12 +70,12 @@ def _run_alone(config: Config, stopping: threading.Event) -> int:
     )
     http.start()
     print(f"konsul: HTTP on http://{http.address}, standalone", flush=True)
-    stopping.wait()
+    stopping.get()
     http.stop()
     return 0
 
 
-def _run_member(config: Config, raft: RaftConfig, stopping: threading.Event) -> int:
+def _run_member(config: Config, raft: RaftConfig, stopping: Stopping) -> int:
     storage = Storage(raft.data_dir, raft.node_id)
     listeners = [
         bind(*raft.bind, "Raft (KONSUL_RAFT_BIND_ADDR)"),
@@ -87,7 +92,7 @@ def _run_member(config: Config, raft: RaftConfig, stopping: threading.Event) -> 
         raft_address=str(raft.advertise),
         http_address=str(http_address),
         transport=partial(Transport, dial=raft.dial),
-        on_failure=stopping.set,
+        on_failure=lambda: stopping.put(None),
     )
     servers = [
         Server(peer_app(driver), listeners[0], threads=PEER_THREADS),
@@ -106,7 +111,7 @@ def _run_member(config: Config, raft: RaftConfig, stopping: threading.Event) -> 
         log.warning("KONSUL_RAFT_PEERS means nothing without KONSUL_RAFT_BOOTSTRAP=true")
     driver.start()
     _announce(raft, servers)
-    stopping.wait()
+    stopping.get()
     driver.stop()
     for server in servers:
         server.stop()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from bench.live.cluster import LiveCluster
 from bench.live.control import Control
 from bench.live.folders import new_folder
 from faults.acquire import find_server
+
+Ended = queue.SimpleQueue[None]
+"""Whatever arrives in it ends the bench."""
 
 REFRESH_S = 0.5
 DETACH_DEADLINE_S = 600
@@ -42,13 +45,14 @@ def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
     if detach:
         _detach(nodes, profile, name)
         return
-    ended = threading.Event()
+    # Not an Event: its set() in a signal's handler can wait for ever for the wait() it interrupted.
+    ended: Ended = queue.SimpleQueue()
     out = console()
     with out.status("starting") as progress:
         server = find_server(progress.update)
         # Not before: getting Toxiproxy can take a minute, and Ctrl-C is to end that at once.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: ended.set())
+            signal.signal(number, lambda *_: ended.put(None))
         progress.update(f"starting {nodes} nodes and Toxiproxy")
         cluster = LiveCluster(new_folder(runs_folder(), f"up-{name}"), nodes=nodes, profile=profile, server=server)
         cluster.__enter__()
@@ -58,9 +62,9 @@ def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
         cluster.stop()
 
 
-def _serve(cluster: LiveCluster, name: str, ended: threading.Event, out: Any) -> None:
+def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Any) -> None:
     me = psutil.Process()
-    control = Control(cluster, ended.set)
+    control = Control(cluster, lambda: ended.put(None))
     control.start()
     leader = cluster.wait_for_leader()
     cluster.wait_until(lambda: cluster.client(leader).put("bench/first", "write").outcome == "ok", "a first write")
@@ -87,16 +91,25 @@ def _explain(cluster: LiveCluster, name: str, leader: str, seconds: float, out: 
     out.print(f"logs and data: {cluster.folder}", soft_wrap=True)
 
 
-def _show(control: Control, ended: threading.Event, out: Any) -> None:
+def _show(control: Control, ended: Ended, out: Any) -> None:
     """The live table on a terminal; elsewhere the table once."""
     if not out.is_terminal:
         out.print(cluster_table(_status(control)), soft_wrap=True)
         sys.stdout.flush()
-        ended.wait()
+        ended.get()
         return
     with Live(cluster_table(_status(control)), console=out, auto_refresh=False) as live:
-        while not ended.wait(REFRESH_S):
+        while not _has_ended(ended):
             live.update(cluster_table(_status(control)), refresh=True)
+
+
+def _has_ended(ended: Ended) -> bool:
+    """Wait for the end, but no longer than until the table is due again."""
+    try:
+        ended.get(timeout=REFRESH_S)
+    except queue.Empty:
+        return False
+    return True
 
 
 def _status(control: Control) -> dict[str, Any]:
