@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import random
 import signal
 import sys
@@ -34,9 +33,6 @@ METRICS_THREADS = 1
 
 log = logging.getLogger("node")
 
-Stopping = queue.SimpleQueue[None]
-"""Whatever arrives in it ends the node."""
-
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     try:
@@ -53,15 +49,25 @@ def _run(config: Config) -> int:
     logging.getLogger().setLevel(level)
     # waitress warns whenever a request waits for a thread, which under load is always and everyone.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    # Not an Event: its set() takes a lock that its wait() holds for a moment, and a signal that comes in that moment
-    # runs its handler on top of the wait, for ever. A SimpleQueue's put may interrupt its get.
-    stopping: Stopping = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.put(None))
-    return _run_alone(config, stopping) if config.raft is None else _run_member(config, config.raft, stopping)
+    ends = _block_ends()
+    return _run_alone(config, ends) if config.raft is None else _run_member(config, config.raft, ends)
 
 
-def _run_alone(config: Config, stopping: Stopping) -> int:
+def _block_ends() -> set[signal.Signals]:
+    """The signals that end the node, from now on only to be waited for; to be called before any thread starts.
+
+    A handler will not do. A signal that comes after Python last looked and before the main thread sleeps in a lock
+    leaves it asleep, with the handler not run: of 150 nodes told to stop just after they had started, one did not. Who
+    starts us with SIGINT ignored, as the bench and nohup do, wants Ctrl-C not to be for us.
+    """
+    ends = {signal.SIGTERM}
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        ends.add(signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    return ends
+
+
+def _run_alone(config: Config, ends: set[signal.Signals]) -> int:
     store = KeyValueStore()
     http = Server(
         client_app(Standalone(store), store),
@@ -70,12 +76,12 @@ def _run_alone(config: Config, stopping: Stopping) -> int:
     )
     http.start()
     print(f"konsul: HTTP on http://{http.address}, standalone", flush=True)
-    stopping.get()
+    signal.sigwait(ends)
     http.stop()
     return 0
 
 
-def _run_member(config: Config, raft: RaftConfig, stopping: Stopping) -> int:
+def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> int:
     storage = Storage(raft.data_dir, raft.node_id)
     listeners = [
         bind(*raft.bind, "Raft (KONSUL_RAFT_BIND_ADDR)"),
@@ -92,7 +98,7 @@ def _run_member(config: Config, raft: RaftConfig, stopping: Stopping) -> int:
         raft_address=str(raft.advertise),
         http_address=str(http_address),
         transport=partial(Transport, dial=raft.dial),
-        on_failure=lambda: stopping.put(None),
+        on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
     servers = [
         Server(peer_app(driver), listeners[0], threads=PEER_THREADS),
@@ -111,7 +117,7 @@ def _run_member(config: Config, raft: RaftConfig, stopping: Stopping) -> int:
         log.warning("KONSUL_RAFT_PEERS means nothing without KONSUL_RAFT_BOOTSTRAP=true")
     driver.start()
     _announce(raft, servers)
-    stopping.get()
+    signal.sigwait(ends)
     driver.stop()
     for server in servers:
         server.stop()

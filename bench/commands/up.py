@@ -45,7 +45,8 @@ def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
     if detach:
         _detach(nodes, profile, name)
         return
-    # Not an Event: its set() in a signal's handler can wait for ever for the wait() it interrupted.
+    # Not an Event: its set() in a signal's handler can wait for ever for the wait() it interrupted. And never waited
+    # for without a time-out: a signal just before the main thread sleeps in a lock does not wake it.
     ended: Ended = queue.SimpleQueue()
     out = console()
     with out.status("starting") as progress:
@@ -96,7 +97,8 @@ def _show(control: Control, ended: Ended, out: Any) -> None:
     if not out.is_terminal:
         out.print(cluster_table(_status(control)), soft_wrap=True)
         sys.stdout.flush()
-        ended.get()
+        while not _has_ended(ended):
+            pass
         return
     with Live(cluster_table(_status(control)), console=out, auto_refresh=False) as live:
         while not _has_ended(ended):
