@@ -39,16 +39,14 @@ The way through
 "Raft" or a bare § is the extended paper of Ongaro and Ousterhout (2014), "thesis" is Ongaro's (2014).
 """
 
-from node.raft.core import (
-    Effects,
-    FlowLimits,
-    LogPosition,
+from node.raft.core import Raft
+from node.raft.effects import Effects, LogPosition, ReadReady
+from node.raft.errors import (
     MembershipChangeError,
     NotLeaderError,
     ProtocolViolationError,
-    Raft,
-    ReadReady,
-    Timing,
+    TransferError,
+    TransferInProgressError,
 )
 from node.raft.log import Log
 from node.raft.membership import Configuration, Server, Suffrage
@@ -58,12 +56,17 @@ from node.raft.messages import (
     Entry,
     EntryKind,
     HardState,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     Message,
     PreVote,
     PreVoteResponse,
     RequestVote,
     RequestVoteResponse,
+    TimeoutNow,
 )
+from node.raft.settings import FlowLimits, Timing
+from node.raft.snapshot import Snapshot, SnapshotMeta
 from node.raft.transitions import Role, Transition
 
 __all__ = [
@@ -75,6 +78,8 @@ __all__ = [
     "EntryKind",
     "FlowLimits",
     "HardState",
+    "InstallSnapshot",
+    "InstallSnapshotResponse",
     "Log",
     "LogPosition",
     "MembershipChangeError",
@@ -89,7 +94,12 @@ __all__ = [
     "RequestVoteResponse",
     "Role",
     "Server",
+    "Snapshot",
+    "SnapshotMeta",
     "Suffrage",
+    "TimeoutNow",
     "Timing",
+    "TransferError",
+    "TransferInProgressError",
     "Transition",
 ]

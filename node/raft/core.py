@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from node.raft import quorum
+from node.raft.effects import Effects, LogPosition, Pending, ReadReady
+from node.raft.errors import (
+    MembershipChangeError,
+    NotLeaderError,
+    ProtocolViolationError,
+    TransferError,
+    TransferInProgressError,
+)
 from node.raft.log import Log
 from node.raft.membership import Configuration, Memberships, Server, Suffrage
 from node.raft.messages import (
@@ -20,141 +28,53 @@ from node.raft.messages import (
     Entry,
     EntryKind,
     HardState,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     PreVote,
     PreVoteResponse,
     RequestVote,
     RequestVoteResponse,
+    TimeoutNow,
 )
+from node.raft.progress import LONG_AGO, Progress, Sending
+from node.raft.settings import FlowLimits, Timing
+from node.raft.snapshot import Incoming, Snapshot, SnapshotMeta
 from node.raft.transitions import (
     Committed,
+    LeadershipTransferred,
     MembershipChanged,
     Role,
     RoleChanged,
+    SnapshotInstalled,
+    SnapshotTaken,
     TermChanged,
-    Transition,
     Voted,
 )
 
 NEVER = math.inf
-LONG_AGO = -math.inf
 
 
-class NotLeaderError(Exception):
-    """Only the leader can do this; `leader` is who that is, as far as this node knows."""
-
-    def __init__(self, leader: str | None) -> None:
-        super().__init__(f"not leader (the leader is {leader or 'not known'})")
-        self.leader = leader
-
-
-class MembershipChangeError(Exception):
-    """This change cannot be made; the text says why and, where there is one, what to do."""
-
-
-class ProtocolViolationError(Exception):
-    """A message that no correct peer sends. Nothing has changed."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """SEED.md's three timeouts and Konsul's commit timeout, in seconds."""
-
-    heartbeat_timeout_s: float = 1.0
-    """A follower suspects its leader after this long without contact, and a voter refuses others for as long."""
-    election_timeout_s: float = 1.0
-    """A candidate gives up an election after once to twice this long."""
-    leader_lease_timeout_s: float = 0.5
-    """A leader stops leading this long after it sent what a majority last answered."""
-    commit_timeout_s: float = 0.05
-    """Followers hear of a new commit index within this time, even if nothing else is to be said."""
-
-    def __post_init__(self) -> None:
-        assert self.election_timeout_s >= self.heartbeat_timeout_s >= self.leader_lease_timeout_s > 0
-
-    @property
-    def heartbeat_interval_s(self) -> float:
-        return self.heartbeat_timeout_s / 10
-
-
-@dataclass(frozen=True)
-class FlowLimits:
-    """How much a leader sends to one follower without an answer."""
-
-    entries_per_message: int = 64
-    bytes_per_message: int = 256 * 1024
-    entries_in_flight: int = 1024
-
-
-@dataclass(frozen=True)
-class LogPosition:
-    index: int
-    term: int
-
-
-@dataclass(frozen=True)
-class ReadReady:
-    """The read with this ticket may be answered once the entry at `index` has been applied (thesis 6.4).
-
-    `index` is None when leadership was lost first: the read must not be answered.
-    """
-
-    ticket: int
-    index: int | None
-
-
-@dataclass(frozen=True)
-class Effects:
-    """What follows from everything the core was told since the last time; see rule 1 of the package."""
-
-    hard_state: HardState | None
-    entries: tuple[Entry, ...]
-    """To be stored in the place of everything from `entries[0].index` on."""
-    messages: tuple[AnyMessage, ...]
-    committed: tuple[Entry, ...]
-    reads: tuple[ReadReady, ...]
-    transitions: tuple[Transition, ...]
-
-
-@dataclass
-class Progress:
-    """What a leader knows of one follower (nextIndex and matchIndex of Figure 2), and what it owes it."""
-
-    next_index: int
-    match_index: int = 0
-    answered_sent_at_s: float = LONG_AGO
-    """When the latest message that the follower answered was sent: the base of the lease."""
-    matched_sent_at_s: float = LONG_AGO
-    """When the latest message that it accepted was sent."""
-    probing: bool = True
-    """The follower's log is not known to match: one message at a time until it is."""
-    awaiting_probe: bool = False
-    told_commit: int = 0
-    heartbeat_due: bool = False
-
-
-@dataclass
+@dataclass(slots=True)
 class _PendingRead:
     ticket: int
     asked_at_s: float
     index: int
 
 
-@dataclass
-class _Pending:
-    """Effects in the making."""
-
-    hard_state: bool = False
-    first_unsaved: int | None = None
-    messages: list[AnyMessage] = field(default_factory=list)
-    reads: list[ReadReady] = field(default_factory=list)
-    transitions: list[Transition] = field(default_factory=list)
+@dataclass(frozen=True)
+class _Transfer:
+    target: str
+    deadline_s: float
 
 
 class Raft:
-    """One server. Raises NotLeaderError, MembershipChangeError and ProtocolViolationError, each leaving it unchanged.
+    """One server. What it raises is in `node.raft.errors`, and leaves it unchanged.
 
-    A server whose `hard_state` is not the first one has lived before, and may have promised a leader or a candidate
-    not to vote; it keeps that promise by counting its start as contact.
+    With a `snapshot`, `log` may still hold entries that the snapshot stands for; the owner has restored its state
+    machine from it, so that the next entry handed out to be applied is the one behind.
+
+    A server whose `hard_state` is not the first one has lived before, and may have promised a leader or a candidate not
+    to vote; it keeps that promise by counting its start as contact.
     """
 
     def __init__(
@@ -163,6 +83,7 @@ class Raft:
         *,
         log: Log,
         hard_state: HardState,
+        snapshot: Snapshot | None = None,
         timing: Timing,
         limits: FlowLimits,
         rng: random.Random,
@@ -176,11 +97,11 @@ class Raft:
         self._now = now
         self._term = hard_state.current_term
         self._voted_for = hard_state.voted_for
-        self._memberships = Memberships(log.between(1, log.last_index))
+        self._snapshot = snapshot
+        self._memberships = _memberships_of(log, snapshot)
         self._role = Role.FOLLOWER
         self._leader: str | None = None
-        self._commit_index = 0
-        self._last_applied = 0
+        self._commit_index = self._last_applied = snapshot.meta.index if snapshot else 0
         self._last_contact_s = now if hard_state.current_term else LONG_AGO
         self._votes: dict[str, float] = {}
         self._progress: dict[str, Progress] = {}
@@ -189,7 +110,11 @@ class Raft:
         self._next_heartbeat_s = NEVER
         self._commit_unheard_since_s = NEVER
         self._first_index_of_reign = 0
-        self._pending = _Pending()
+        self._confirmed_cache: float | None = None
+        self._transfer: _Transfer | None = None
+        self._elected_by_transfer = False
+        self._incoming: Incoming | None = None
+        self._pending = Pending()
         self._election_due_s = self._draw(timing.heartbeat_timeout_s)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             PreVote: self._on_pre_vote,
@@ -198,6 +123,9 @@ class Raft:
             RequestVoteResponse: self._on_request_vote_response,
             AppendEntries: self._on_append_entries,
             AppendEntriesResponse: self._on_append_entries_response,
+            InstallSnapshot: self._on_install_snapshot,
+            InstallSnapshotResponse: self._on_install_snapshot_response,
+            TimeoutNow: self._on_timeout_now,
         }
 
     # What can be seen from outside
@@ -242,14 +170,21 @@ class Raft:
         return {name: progress.match_index for name, progress in self._progress.items()}
 
     @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest one: what a follower is sent that needs entries which the log has no more."""
+        return self._snapshot
+
+    @property
+    def transfer_target(self) -> str | None:
+        """To whom leadership is being handed over; None when it is not."""
+        return self._transfer.target if self._transfer else None
+
+    @property
     def lease_until_s(self) -> float:
         """Up to when this node is leader; an answer given later must not claim it. -inf when it does not lead."""
         if self._role is not Role.LEADER:
             return LONG_AGO
-        answered = {name: progress.answered_sent_at_s for name, progress in self._progress.items()}
-        answered[self.id] = NEVER
-        since = quorum.reached_by_majority(answered, self.configuration.voters, LONG_AGO)
-        return since + self.timing.leader_lease_timeout_s
+        return self._confirmed_s() + self.timing.leader_lease_timeout_s
 
     @property
     def deadline(self) -> float:
@@ -259,6 +194,7 @@ class Raft:
                 self._next_heartbeat_s,
                 self.lease_until_s,
                 self._commit_unheard_since_s + self.timing.commit_timeout_s,
+                self._transfer.deadline_s if self._transfer else NEVER,
             )
         if not self._may_campaign():
             return NEVER
@@ -283,21 +219,31 @@ class Raft:
             self._tick_election()
 
     def propose(self, data: bytes, now: float) -> LogPosition:
-        """Append a command; it is decided when an entry of this index is committed, ours if the term is this one."""
+        """Append a command; it is decided when an entry of this index is committed, ours if the term is this one.
+
+        Raises NotLeaderError and TransferInProgressError.
+        """
         self._require_leadership(now)
+        if self._transfer is not None:
+            raise TransferInProgressError(self._transfer.target)
         return self._append(EntryKind.COMMAND, data)
 
     def read(self, now: float) -> int:
         """Ask for a linearizable read; its ticket comes back in `Effects.reads` (ReadIndex, thesis 6.4)."""
         self._require_leadership(now)
         ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
-        # Before an entry of its own term is committed a leader may not know the latest commit; the no-op's index is
-        # then what the read must wait for (thesis 6.4, step 1).
-        index = max(self._commit_index, self._first_index_of_reign)
-        self._reads.append(_PendingRead(ticket, now, index))
+        self._reads.append(_PendingRead(ticket, now, self._read_index()))
         self._request_heartbeats()
         self._answer_reads()
         return ticket
+
+    def lease_read(self, now: float) -> int:
+        """The index that must be applied before a read may be answered on the strength of the lease (thesis 6.4.1).
+
+        The answer must be given before `lease_until_s` has come, so whoever gives it looks at the clock once more.
+        """
+        self._require_leadership(now)
+        return self._read_index()
 
     def join(self, server_id: str, address: str, now: float) -> bool:
         """Bring a server in, or give it a new address; True once it is a voter there and that is committed.
@@ -316,6 +262,66 @@ class Raft:
             suffrage = known.suffrage if known else Suffrage.STAGING
             self._change_membership(self.configuration.with_server(Server(server_id, address, suffrage)))
         return False
+
+    def leave(self, server_id: str, now: float) -> LogPosition | None:
+        """Let a server go; done when an entry is committed at the position returned. None: ask again, a change is
+        under way.
+
+        A leader may let itself go; it leads on until that is committed, and hands over (thesis 4.2.2). Raises
+        NotLeaderError, and MembershipChangeError for a server that is no member and for the last voter.
+        """
+        self._require_leadership(now)
+        if self.configuration.get(server_id) is None:
+            raise MembershipChangeError(f"{server_id} is no member; there are {', '.join(self.configuration.names)}")
+        remaining = self.configuration.without_server(server_id)
+        if not remaining.voters:
+            raise MembershipChangeError(f"{server_id} is the last voter; a cluster cannot be left without one")
+        if not self._may_change_membership():
+            return None
+        return self._change_membership(remaining)
+
+    def transfer_leadership(self, to: str | None, now: float) -> str:
+        """Begin to hand leadership to a voter, by default the one whose log is furthest; returns who it is.
+
+        It has happened when this node leads no more, and has failed when `transfer_target` is None while it still
+        does. Raises NotLeaderError, TransferInProgressError and TransferError.
+        """
+        self._require_leadership(now)
+        if self._transfer is not None:
+            raise TransferInProgressError(self._transfer.target)
+        target = self._furthest_voter() if to is None else to
+        if target is None or target == self.id:
+            raise TransferError(f"{self.id} leads already" if to else "there is no other voter to hand leadership to")
+        if target not in self.configuration.voters:
+            raise TransferError(f"{target} is no voter; there are {', '.join(self.configuration.voters)}")
+        self._transfer = _Transfer(target, self._now + self.timing.election_timeout_s)
+        self._request_heartbeats()
+        return target
+
+    def nudge(self, peer: str, now: float) -> None:
+        """As leader, say something to `peer` at once: its connection broke or came back, which is a hint, no proof."""
+        self._advance_clock(now)
+        if peer in self._progress:
+            self._progress[peer].heartbeat_due = True
+
+    def describe_snapshot(self) -> SnapshotMeta:
+        """What a snapshot of everything that was handed out to be applied stands for."""
+        index = self._last_applied
+        configuration_index, configuration = self._memberships.at(index)
+        return SnapshotMeta(index, self.log.term_at(index), configuration, configuration_index)
+
+    def compact(self, snapshot: Snapshot, *, first_kept: int) -> None:
+        """The owner has made `snapshot` durable: forget the entries before `first_kept`, as far as it stands for them.
+
+        One older than the snapshot held is ignored.
+        """
+        if self._snapshot is not None and snapshot.meta.index <= self._snapshot.meta.index:
+            return
+        assert snapshot.meta.index <= self._last_applied, "a snapshot of what was never applied"
+        self._snapshot = snapshot
+        self.log.compact_to(min(first_kept - 1, snapshot.meta.index))
+        self._memberships.compact_to(snapshot.meta.index)
+        self._pending.transitions.append(SnapshotTaken(at_s=self._now, term=self._term, index=snapshot.meta.index))
 
     def abandon_join(self, server_id: str, now: float) -> None:
         """Let go of a server that is still staged; does nothing when it is not, or when another change is under way.
@@ -349,13 +355,16 @@ class Raft:
         """Everything that follows from what was told since the last call; the caller now owes rule 1."""
         if self._role is Role.LEADER:
             self._promote_who_caught_up()
+            self._hand_over()
+        if self._role is Role.LEADER:
             self._replicate()
-        pending, self._pending = self._pending, _Pending()
+        pending, self._pending = self._pending, Pending()
         first = pending.first_unsaved
         committed = self.log.between(self._last_applied + 1, self._commit_index)
         self._last_applied = self._commit_index
         return Effects(
-            hard_state=HardState(self._term, self._voted_for) if pending.hard_state else None,
+            hard_state=self._hard_state() if pending.hard_state else None,
+            snapshot=pending.snapshot,
             entries=() if first is None else self.log.between(first, self.log.last_index),
             messages=tuple(pending.messages),
             committed=committed,
@@ -381,10 +390,54 @@ class Raft:
         """§5.3, the consistency check: refuse entries that do not follow one we share."""
         return self.log.has(request.prev_log_index, request.prev_log_term)
 
+    def _conflicts(self, entry: Entry) -> bool:
+        """Figure 2, AppendEntries step 3: only an entry of another term is replaced. One that agrees stays, with all
+        that follows it, for the message may be old and what follows acknowledged."""
+        return not self.log.has(entry.index, entry.term)
+
+    def _proven_commit(self, request: AppendEntries) -> int:
+        """Figure 2, AppendEntries step 5: no further than this message proves our log to be the leader's. What stands
+        behind may be our own tail, which nobody else has."""
+        return min(request.leader_commit, request.last_index)
+
+    def _proven_match(self, request: AppendEntries) -> int:
+        """What a success may vouch for: what the message speaks of, never our own last index, for the same reason."""
+        return request.last_index
+
     def _may_commit(self, index: int) -> bool:
         """§5.4.2: only an entry of the current term is committed by counting. An older one on a majority can still be
         overwritten (Figure 8); it is committed by what follows it."""
         return index > self._commit_index and self.log.term_at(index) == self._term
+
+    def _is_elected(self) -> bool:
+        """§5.2: by a majority of the voters; votes are names, so none counts twice."""
+        return quorum.has_majority(self._votes, self.configuration.voters)
+
+    def _hard_state(self) -> HardState:
+        """Figure 2, persistent state: forgetting the vote is voting twice in one term."""
+        return HardState(self._term, self._voted_for)
+
+    def _lease_base_s(self, sent_at_s: float) -> float:
+        """The lease begins when what was answered was *sent*: the voter's refusal began no earlier than that."""
+        return sent_at_s
+
+    def _lease_holds(self) -> bool:
+        """A leader whose lease is over leads no more: another may have been elected meanwhile (thesis 6.2)."""
+        return self._now < self.lease_until_s
+
+    def _read_index(self) -> int:
+        """What must be applied before a read: before an entry of its own term is committed a leader may not know the
+        latest commit, and its no-op's index is then what the read waits for (thesis 6.4, step 1)."""
+        return max(self._commit_index, self._first_index_of_reign)
+
+    def _is_confirmed(self, read: _PendingRead) -> bool:
+        """Thesis 6.4, step 3: a majority answered something that was sent after the read was asked for, so no other
+        had been elected by then."""
+        return read.asked_at_s <= self._confirmed_s()
+
+    def _may_install(self, chunk: InstallSnapshot) -> bool:
+        """Figure 13: a snapshot replaces only what it is ahead of; an old one would take committed entries away."""
+        return chunk.last_index > self._commit_index
 
     def _leader_may_live(self) -> bool:
         """Thesis 4.2.3: within the heartbeat timeout of hearing from a leader, or of a vote given, refuse all others.
@@ -392,20 +445,22 @@ class Raft:
         A vote counts as contact because the lease of whoever wins with it starts when the vote was asked for.
         """
         if self._role is Role.LEADER:
-            return self._now < self.lease_until_s
+            return self._lease_holds()
         return self._now < self._last_contact_s + self.timing.heartbeat_timeout_s
 
     def _settles_term(self, message: AnyMessage) -> bool:
         """§5.1: a higher term is adopted. Not from a pre-vote, whose term nobody has entered, and not from a candidate
-        while a leader may live: a removed or partitioned server must not depose it (thesis 4.2.3, 9.6)."""
+        while a leader may live: a removed or partitioned server must not depose it (thesis 4.2.3, 9.6). The leader
+        that told a candidate to stand has stepped down before it did, and no later term has begun, so none lives."""
         if isinstance(message, RequestVote):
-            return not self._leader_may_live()
+            return message.leadership_transfer or not self._leader_may_live()
         return not isinstance(message, PreVote)
 
     def _may_change_membership(self) -> bool:
         """One change at a time (thesis 4.1), and none before an entry of this term is committed (raft-dev, 2015):
         otherwise two leaders' concurrent changes can have majorities without a common member."""
-        return self._commit_index >= max(self.configuration_index, self._first_index_of_reign)
+        decided = self._commit_index >= max(self.configuration_index, self._first_index_of_reign)
+        return decided and self._transfer is None
 
     def _may_campaign(self) -> bool:
         """Only a voter stands for election; whoever knows no configuration waits to be told one."""
@@ -414,12 +469,17 @@ class Raft:
     # Roles
 
     def _become_follower(self, term: int, *, leader: str | None = None, at_s: float | None = None) -> None:
-        was_leader = self._role is Role.LEADER
         if term > self._term:
             self._set_term(term)
+            self._incoming = None
+        elif self._role is Role.FOLLOWER and self._leader == leader:
+            return
+        was_leader = self._role is Role.LEADER
         self._leader = leader
         self._votes = {}
         self._progress = {}
+        self._confirmed_cache = None
+        self._transfer = None
         self._next_heartbeat_s = NEVER
         self._commit_unheard_since_s = NEVER
         if self._role is not Role.FOLLOWER:
@@ -432,7 +492,8 @@ class Raft:
     def _become_pre_candidate(self) -> None:
         self._start_election(Role.PRE_CANDIDATE)
 
-    def _become_candidate(self) -> None:
+    def _become_candidate(self, *, by_transfer: bool = False) -> None:
+        self._elected_by_transfer = by_transfer
         self._set_term(self._term + 1)
         self._vote_for(self.id)
         self._start_election(Role.CANDIDATE)
@@ -452,7 +513,7 @@ class Raft:
         self._track_members()
         for voter, sent_at_s in self._votes.items():
             if voter in self._progress:
-                self._progress[voter].answered_sent_at_s = sent_at_s
+                self._progress[voter].answered_sent_at_s = self._lease_base_s(sent_at_s)
         self._next_heartbeat_s = self._now + self.timing.heartbeat_interval_s
         self._first_index_of_reign = self._append(EntryKind.NOOP, b"").index
 
@@ -509,11 +570,12 @@ class Raft:
             term=self._term,
             last_log_index=self.log.last_index,
             last_log_term=self.log.last_term,
+            leadership_transfer=self._elected_by_transfer,
             sent_at_s=self._now,
         )
 
     def _count_votes(self) -> None:
-        if quorum.has_majority(self._votes, self.configuration.voters):
+        if self._is_elected():
             if self._role is Role.PRE_CANDIDATE:
                 self._become_candidate()
             else:
@@ -563,24 +625,29 @@ class Raft:
     # Replication, as follower (§5.3)
 
     def _on_append_entries(self, request: AppendEntries) -> None:
-        if request.term < self._term:
+        if not self._follow(request):
             self._answer_append(request, success=False)
             return
-        self._become_follower(request.term, leader=request.sender)
-        self._last_contact_s = self._now
-        self._election_due_s = self._draw(self.timing.heartbeat_timeout_s)
         if not self._log_matches(request):
             self._answer_append(request, success=False)
             return
         self._store(request.entries)
-        # Only as far as this message proves our log to be the leader's: what stands behind may be our own tail.
-        self._commit_to(min(request.leader_commit, request.last_index))
+        self._commit_to(self._proven_commit(request))
         self._answer_append(request, success=True)
+
+    def _follow(self, request: AppendEntries | InstallSnapshot) -> bool:
+        """Whether this comes from the leader of our term, which is contact; one of an earlier term is told ours."""
+        if request.term < self._term:
+            return False
+        self._become_follower(request.term, leader=request.sender)
+        self._last_contact_s = self._now
+        self._election_due_s = self._draw(self.timing.heartbeat_timeout_s)
+        return True
 
     def _store(self, entries: Iterable[Entry]) -> None:
         """Keep what agrees, replace from the first conflict on (Figure 2, AppendEntries steps 3 and 4)."""
         for entry in entries:
-            if self.log.has(entry.index, entry.term):
+            if not self._conflicts(entry):
                 continue
             if entry.index <= self.log.last_index:
                 self._truncate_from(entry.index)
@@ -594,24 +661,73 @@ class Raft:
                 term=self._term,
                 success=success,
                 prev_log_index=request.prev_log_index,
-                match_index=request.last_index if success else 0,
+                match_index=self._proven_match(request) if success else 0,
                 conflict_index=0 if success else self._conflict_index(request.prev_log_index),
                 sent_at_s=request.sent_at_s,
             )
         )
 
     def _conflict_index(self, prev_log_index: int) -> int:
+        """Where the leader should try next: past our end, or before the whole conflicting term (§5.3)."""
         if prev_log_index > self.log.last_index:
             return self.log.last_index + 1
-        return self.log.first_index_of_term_at(prev_log_index)
+        return self.log.first_index_of_term_at(max(prev_log_index, self.log.base_index))
+
+    # Snapshots, as follower (§7, Figure 13)
+
+    def _on_install_snapshot(self, chunk: InstallSnapshot) -> None:
+        if not self._follow(chunk):
+            self._answer_install(chunk, 0)
+        elif not self._may_install(chunk):
+            self._answer_install(chunk, chunk.total)
+        else:
+            if self._incoming is None or not self._incoming.is_of(chunk):
+                self._incoming = Incoming(chunk)
+            self._incoming.take(chunk)
+            received = self._incoming.received
+            if self._incoming.complete:
+                snapshot, self._incoming = self._incoming.finished(), None
+                received = 0 if snapshot is None else received
+                if snapshot is not None:
+                    self._install(snapshot)
+            self._answer_install(chunk, received)
+
+    def _answer_install(self, chunk: InstallSnapshot, offset: int) -> None:
+        self._send(
+            InstallSnapshotResponse(
+                sender=self.id,
+                recipient=chunk.sender,
+                term=self._term,
+                last_index=chunk.last_index,
+                offset=offset,
+                sent_at_s=chunk.sent_at_s,
+            )
+        )
+
+    def _install(self, snapshot: Snapshot) -> None:
+        """Figure 13, steps 5 to 8: what follows the snapshot's last entry stays if that entry is ours too."""
+        meta = snapshot.meta
+        if meta.index <= self.log.last_index and self.log.has(meta.index, meta.term):
+            self.log.compact_to(meta.index)
+        else:
+            self.log.reset(meta.index, meta.term)
+        self._snapshot = self._pending.snapshot = snapshot
+        self._pending.first_unsaved = self.log.first_index
+        self._memberships = _memberships_of(self.log, snapshot)
+        self._on_membership()
+        self._last_applied = meta.index
+        self._pending.transitions.append(SnapshotInstalled(at_s=self._now, term=self._term, index=meta.index))
+        self._commit_to(meta.index)
 
     # Replication, as leader (§5.3)
 
     def _tick_leader(self) -> None:
         lease_until_s = self.lease_until_s
-        if self._now >= lease_until_s:
+        if not self._lease_holds():
             self._become_follower(self._term, at_s=lease_until_s)
             return
+        if self._transfer is not None and self._now >= self._transfer.deadline_s:
+            self._transfer = None
         commit_is_news = self._now >= self._commit_unheard_since_s + self.timing.commit_timeout_s
         if self._now >= self._next_heartbeat_s or commit_is_news:
             self._request_heartbeats()
@@ -632,6 +748,8 @@ class Raft:
     def _owes(self, progress: Progress) -> bool:
         if progress.heartbeat_due:
             return True
+        if progress.sending is not None:
+            return progress.sending.has_room(self.limits.snapshot_bytes_in_flight)
         if progress.probing:
             return not progress.awaiting_probe
         return progress.next_index <= self.log.last_index and self._has_room(progress)
@@ -641,6 +759,9 @@ class Raft:
         return progress.next_index - 1 - progress.match_index < self.limits.entries_in_flight
 
     def _send_append(self, name: str, progress: Progress) -> None:
+        if progress.sending is not None or progress.next_index <= self.log.base_index:
+            self._send_chunk(name, progress)
+            return
         previous = progress.next_index - 1
         entries: tuple[Entry, ...] = ()
         if progress.probing or self._has_room(progress):
@@ -667,22 +788,76 @@ class Raft:
         else:
             progress.next_index = message.last_index + 1
 
+    def _send_chunk(self, name: str, progress: Progress) -> None:
+        """The next chunk of the snapshot; when a heartbeat is due, again what was not answered."""
+        if progress.sending is None:
+            assert self._snapshot is not None, "entries are compacted only behind a snapshot"
+            progress.sending = Sending(self._snapshot)
+        sending = progress.sending
+        if progress.heartbeat_due:
+            sending.sent = sending.answered
+        meta, data = sending.snapshot.meta, sending.snapshot.chunk(sending.sent, self.limits.snapshot_chunk_bytes)
+        self._send(
+            InstallSnapshot(
+                sender=self.id,
+                recipient=name,
+                term=self._term,
+                last_index=meta.index,
+                last_term=meta.term,
+                configuration=meta.configuration.encode(),
+                configuration_index=meta.configuration_index,
+                total=sending.total,
+                checksum=sending.snapshot.checksum,
+                offset=sending.sent,
+                data=data,
+                sent_at_s=self._now,
+            )
+        )
+        sending.started = True
+        sending.sent += len(data)
+        progress.heartbeat_due = False
+        # It cannot take in a newer commit before it has the snapshot; to owe it one would be a deadline long past, and
+        # the owner would never sleep again.
+        progress.told_commit = self._commit_index
+
     def _on_append_entries_response(self, response: AppendEntriesResponse) -> None:
-        progress = self._progress.get(response.sender)
-        if response.term < self._term or self._role is not Role.LEADER or progress is None:
+        progress = self._answered(response)
+        if progress is None:
             return
-        progress.answered_sent_at_s = max(progress.answered_sent_at_s, response.sent_at_s)
         if response.success:
             progress.matched_sent_at_s = max(progress.matched_sent_at_s, response.sent_at_s)
             self._take_match(progress, response.match_index)
         elif self._has_lost_its_log(progress, response):
-            progress.match_index, progress.next_index = 0, response.conflict_index
-            progress.probing, progress.awaiting_probe = True, False
-        elif response.prev_log_index > progress.match_index:
+            progress.match_index = 0
+            progress.probe_from(response.conflict_index)
+        elif response.prev_log_index > progress.match_index and progress.sending is None:
             # A refusal from before the last match is old news delivered late; backing up on it resends for nothing.
-            progress.next_index = max(progress.match_index + 1, min(response.conflict_index, response.prev_log_index))
-            progress.probing, progress.awaiting_probe = True, False
+            progress.probe_from(max(progress.match_index + 1, min(response.conflict_index, response.prev_log_index)))
         self._answer_reads()
+
+    def _on_install_snapshot_response(self, response: InstallSnapshotResponse) -> None:
+        progress = self._answered(response)
+        if progress is None:
+            return
+        sending = progress.sending
+        if sending is not None and sending.snapshot.meta.index == response.last_index:
+            news = progress.take_install(min(response.offset, sending.total))
+            progress.matched_sent_at_s = max(progress.matched_sent_at_s, response.sent_at_s)
+            if news:
+                self._advance_commit()
+        self._answer_reads()
+
+    def _answered(self, response: AppendEntriesResponse | InstallSnapshotResponse) -> Progress | None:
+        """Whose answer this is, if it is one to us as the leader that we are; it extends the lease."""
+        if response.term < self._term or self._role is not Role.LEADER:
+            return None
+        progress = self._progress.get(response.sender)
+        if progress is not None:
+            since_s = self._lease_base_s(response.sent_at_s)
+            if since_s > progress.answered_sent_at_s:
+                progress.answered_sent_at_s = since_s
+                self._confirmed_cache = None
+        return progress
 
     def _has_lost_its_log(self, progress: Progress, response: AppendEntriesResponse) -> bool:
         """A follower that refuses what it had accepted, in answer to something sent later: its disk was wiped.
@@ -693,10 +868,9 @@ class Raft:
         return response.prev_log_index <= progress.match_index and response.sent_at_s > progress.matched_sent_at_s
 
     def _take_match(self, progress: Progress, match_index: int) -> None:
-        progress.match_index = max(progress.match_index, match_index)
-        progress.next_index = max(progress.next_index, progress.match_index + 1)
-        progress.probing = progress.awaiting_probe = False
-        self._advance_commit()
+        # A match found while a snapshot was on its way, by an answer that came late, does not end the snapshot.
+        if progress.take_match(match_index) and match_index > self._commit_index:
+            self._advance_commit()
 
     def _advance_commit(self) -> None:
         """Figure 2, the last rule for leaders."""
@@ -708,20 +882,58 @@ class Raft:
 
     # Reads (thesis 6.4)
 
+    def _confirmed_s(self) -> float:
+        """Up to when a majority is known to have taken us for the leader: when what it answered was sent."""
+        if self._confirmed_cache is None:
+            answered = {name: progress.answered_sent_at_s for name, progress in self._progress.items()}
+            answered[self.id] = NEVER
+            self._confirmed_cache = quorum.reached_by_majority(answered, self.configuration.voters, LONG_AGO)
+        return self._confirmed_cache
+
     def _answer_reads(self) -> None:
-        """A read is confirmed once a majority answered something that was sent after it was asked."""
-        answered = {name: progress.answered_sent_at_s for name, progress in self._progress.items()}
-        answered[self.id] = NEVER
-        confirmed_s = quorum.reached_by_majority(answered, self.configuration.voters, LONG_AGO)
-        while self._reads and self._reads[0].asked_at_s <= confirmed_s:
+        while self._reads and self._is_confirmed(self._reads[0]):
             read = self._reads.pop(0)
             self._pending.reads.append(ReadReady(read.ticket, read.index))
 
+    # Handing over (thesis 3.10, 4.2.2)
+
+    def _hand_over(self) -> None:
+        """Cease to lead when a transfer has become possible, or when our own removal is committed."""
+        if self.id not in self.configuration.voters and self._commit_index >= self.configuration_index:
+            self._abdicate(self._furthest_voter())
+        elif self._transfer is not None and self._may_abdicate_to(self._transfer.target):
+            self._abdicate(self._transfer.target)
+
+    def _may_abdicate_to(self, target: str) -> bool:
+        """Once the target has everything, it wins; once all is committed, nobody waits for an answer that we could not
+        give any more."""
+        progress = self._progress.get(target)
+        last = self.log.last_index
+        return progress is not None and progress.match_index == last == self._commit_index
+
+    def _abdicate(self, successor: str | None) -> None:
+        """Step down first and only then say so: from the moment somebody may stand, we do not lead."""
+        self._become_follower(self._term)
+        if successor is not None:
+            self._send(TimeoutNow(sender=self.id, recipient=successor, term=self._term))
+            self._pending.transitions.append(
+                LeadershipTransferred(at_s=self._now, term=self._term, to=successor),
+            )
+
+    def _on_timeout_now(self, request: TimeoutNow) -> None:
+        if request.term == self._term and self._role is not Role.LEADER and self._may_campaign():
+            self._become_candidate(by_transfer=True)
+
+    def _furthest_voter(self) -> str | None:
+        """Of the other voters, the one whose log is known to match furthest."""
+        others = [name for name in self.configuration.voters if name in self._progress]
+        return max(others, key=lambda name: self._progress[name].match_index, default=None)
+
     # Membership (thesis 4)
 
-    def _change_membership(self, configuration: Configuration) -> None:
+    def _change_membership(self, configuration: Configuration) -> LogPosition:
         assert self._may_change_membership()
-        self._append(EntryKind.CONFIGURATION, configuration.encode())
+        return self._append(EntryKind.CONFIGURATION, configuration.encode())
 
     def _promote_who_caught_up(self) -> None:
         """A staged server becomes a voter once it is within one message of the end of the log (thesis 4.2.1)."""
@@ -734,36 +946,35 @@ class Raft:
                 self._change_membership(self.configuration.with_server(voter))
 
     def _track_members(self) -> None:
-        """As leader, keep a Progress for each other member and for nobody else."""
+        """As leader, keep a Progress for each other member, and for one that is going until it is gone: it should
+        learn that it is no member any more, and is one again if this change is never committed."""
         next_index = self.log.last_index + 1
-        others = [server.id for server in self.configuration.servers if server.id != self.id]
+        _, committed = self._memberships.at(self._commit_index)
+        others = dict.fromkeys(name for name in (*self.configuration.names, *committed.names) if name != self.id)
         self._progress = {name: self._progress.get(name) or Progress(next_index) for name in others}
+        self._confirmed_cache = None
 
     # The log
 
     def _append(self, kind: EntryKind, data: bytes) -> LogPosition:
         entry = Entry(self.log.last_index + 1, self._term, kind, data)
         self._store_entry(entry)
-        if self._role is Role.LEADER:
+        if self._role is Role.LEADER and len(self.configuration.voters) == 1:
             self._advance_commit()
         return LogPosition(entry.index, entry.term)
 
     def _store_entry(self, entry: Entry) -> None:
         self.log.append(entry)
-        self._mark_unsaved(entry.index)
+        self._pending.mark_unsaved(entry.index)
         if self._memberships.note(entry):
             self._on_membership()
 
     def _truncate_from(self, index: int) -> None:
         assert index > self._commit_index, f"entry {index} is committed (up to {self._commit_index}) and stays"
         self.log.truncate_from(index)
-        self._mark_unsaved(index)
+        self._pending.mark_unsaved(index)
         if self._memberships.truncate_from(index):
             self._on_membership()
-
-    def _mark_unsaved(self, index: int) -> None:
-        first = self._pending.first_unsaved
-        self._pending.first_unsaved = index if first is None else min(first, index)
 
     def _on_membership(self) -> None:
         if self._role is Role.LEADER:
@@ -782,12 +993,12 @@ class Raft:
         if index <= self._commit_index:
             return
         assert index <= self.log.last_index, f"commit index {index} beyond the last entry {self.log.last_index}"
-        self._commit_index = index
+        former, self._commit_index = self._commit_index, index
         self._pending.transitions.append(
             Committed(at_s=self._now, term=self._term, commit_index=index, entry_term=self.log.term_at(index))
         )
-        if self._role is Role.LEADER:
-            self._answer_reads()
+        if self._role is Role.LEADER and former < self.configuration_index <= index:
+            self._track_members()
 
     # Small things
 
@@ -795,32 +1006,36 @@ class Raft:
         """Refuse what would break our own invariants before it touches anything."""
         if message.recipient != self.id or message.sender == self.id:
             raise ProtocolViolationError(f"{message.sender} sent {self.id} a message for {message.recipient}")
-        if not isinstance(message, AppendEntries) or message.term < self._term:
+        if message.term < self._term or not isinstance(message, AppendEntries | InstallSnapshot):
             return
         if message.term == self._term and self._leader not in (None, message.sender):
             raise ProtocolViolationError(f"{message.sender} and {self._leader} both lead term {self._term}")
+        if isinstance(message, InstallSnapshot):
+            self._check_configuration(message.configuration, message.last_index)
+            return
         for entry in message.entries:
             if entry.index <= self._commit_index and not self.log.has(entry.index, entry.term):
                 raise ProtocolViolationError(f"{message.sender} would replace committed entry {entry.index}")
             if entry.kind is EntryKind.CONFIGURATION:
-                self._check_configuration(entry)
+                self._check_configuration(entry.data, entry.index)
 
-    def _check_configuration(self, entry: Entry) -> None:
+    def _check_configuration(self, data: bytes, index: int) -> None:
         try:
-            configuration = Configuration.from_entry(entry)
+            configuration = Configuration.decode(data)
         except msgspec.MsgspecError as error:
-            raise ProtocolViolationError(f"entry {entry.index} holds no configuration: {error}") from error
+            raise ProtocolViolationError(f"no configuration up to {index}: {error}") from error
         known = self.configuration.cluster_id
         if known and configuration.cluster_id != known:
-            raise ProtocolViolationError(f"entry {entry.index} belongs to cluster {configuration.cluster_id}")
+            raise ProtocolViolationError(f"what stands at {index} belongs to cluster {configuration.cluster_id}")
 
     def _require_leadership(self, now: float) -> None:
         self._advance_clock(now)
-        if self._role is not Role.LEADER or self._now >= self.lease_until_s:
+        if self._role is not Role.LEADER or not self._lease_holds():
             raise NotLeaderError(self._leader if self._role is not Role.LEADER else None)
 
     def _advance_clock(self, now: float) -> None:
-        self._now = max(self._now, now)
+        if now > self._now:
+            self._now = now
 
     def _draw(self, timeout_s: float) -> float:
         """From once to twice the timeout from now, so that split votes are rare (§5.2)."""
@@ -828,3 +1043,13 @@ class Raft:
 
     def _send(self, message: AnyMessage) -> None:
         self._pending.messages.append(message)
+
+
+def _memberships_of(log: Log, snapshot: Snapshot | None) -> Memberships:
+    """The configurations that a log and the snapshot before it hold."""
+    if snapshot is None:
+        return Memberships(entries=log.between(log.first_index, log.last_index))
+    meta = snapshot.meta
+    return Memberships(
+        (meta.configuration_index, meta.configuration), log.between(max(meta.index, log.base_index) + 1, log.last_index)
+    )

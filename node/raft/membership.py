@@ -54,7 +54,12 @@ class Configuration(msgspec.Struct, frozen=True):
     @classmethod
     def from_entry(cls, entry: Entry) -> Configuration:
         assert entry.kind is EntryKind.CONFIGURATION
-        return msgspec.json.decode(entry.data, type=cls)
+        return cls.decode(entry.data)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Configuration:
+        """Raises msgspec.MsgspecError."""
+        return msgspec.json.decode(data, type=cls)
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
@@ -67,6 +72,10 @@ class Configuration(msgspec.Struct, frozen=True):
     def others(self) -> tuple[str, ...]:
         """Members that do not vote."""
         return tuple(server.id for server in self.servers if server.suffrage is not Suffrage.VOTER)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(server.id for server in self.servers)
 
     def get(self, id: str) -> Server | None:
         return next((server for server in self.servers if server.id == id), None)
@@ -85,10 +94,11 @@ class Configuration(msgspec.Struct, frozen=True):
 
 
 class Memberships:
-    """The configurations that stand in one log, oldest first; the last one is in force."""
+    """The configurations that stand in one log and in the snapshot before it, oldest first; the last is in force."""
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._by_index: list[tuple[int, Configuration]] = [(0, Configuration())]
+    def __init__(self, base: tuple[int, Configuration] = (0, Configuration()), entries: Iterable[Entry] = ()) -> None:
+        """`base` is the configuration in force before `entries`, with the index at which it stood."""
+        self._by_index: list[tuple[int, Configuration]] = [base]
         for entry in entries:
             self.note(entry)
 
@@ -101,6 +111,10 @@ class Memberships:
         """Where the configuration in force stands in the log."""
         return self._by_index[-1][0]
 
+    def at(self, index: int) -> tuple[int, Configuration]:
+        """The configuration in force at `index`, with the index at which it stands."""
+        return next(found for found in reversed(self._by_index) if found[0] <= index)
+
     def note(self, entry: Entry) -> bool:
         """Take an appended entry into account; whether the configuration changed."""
         if entry.kind is not EntryKind.CONFIGURATION:
@@ -111,5 +125,10 @@ class Memberships:
     def truncate_from(self, index: int) -> bool:
         """Go back to what was in force before `index`; whether the configuration changed."""
         before = len(self._by_index)
-        self._by_index = [(i, configuration) for i, configuration in self._by_index if i < index]
+        self._by_index = [found for found in self._by_index if found[0] < index]
         return len(self._by_index) != before
+
+    def compact_to(self, index: int) -> None:
+        """Forget what was no longer in force at `index`."""
+        base = self.at(index)
+        self._by_index = [base, *(found for found in self._by_index if found[0] > base[0])]

@@ -65,6 +65,8 @@ class RequestVote(Message, frozen=True, kw_only=True):
 
     last_log_index: Count
     last_log_term: Count
+    leadership_transfer: bool = False
+    """The leader asked for this election and leads no more, so nobody need protect it (thesis 4.2.3)."""
     sent_at_s: float
 
 
@@ -112,4 +114,44 @@ class AppendEntriesResponse(Message, frozen=True, kw_only=True):
     sent_at_s: float
 
 
-AnyMessage = PreVote | PreVoteResponse | RequestVote | RequestVoteResponse | AppendEntries | AppendEntriesResponse
+class InstallSnapshot(Message, frozen=True, kw_only=True):
+    """One chunk of a snapshot (§7, Figure 13). `configuration` is encoded; `checksum` is of the whole data."""
+
+    last_index: Count
+    last_term: Count
+    configuration: bytes
+    configuration_index: Count
+    total: Count
+    checksum: str
+    offset: Count
+    data: bytes
+    sent_at_s: float
+
+    def __post_init__(self) -> None:
+        if self.offset + len(self.data) > self.total or self.configuration_index > self.last_index:
+            raise ValueError(f"chunk of {len(self.data)} bytes at {self.offset} in a snapshot of {self.total}")
+
+
+class InstallSnapshotResponse(Message, frozen=True, kw_only=True):
+    """`offset` is how much the follower has without a gap: all of it once the snapshot is installed and durable."""
+
+    last_index: Count
+    offset: Count
+    sent_at_s: float
+
+
+class TimeoutNow(Message, frozen=True, kw_only=True):
+    """Stand for election at once: I have ceased to lead (thesis 3.10)."""
+
+
+AnyMessage = (
+    PreVote
+    | PreVoteResponse
+    | RequestVote
+    | RequestVoteResponse
+    | AppendEntries
+    | AppendEntriesResponse
+    | InstallSnapshot
+    | InstallSnapshotResponse
+    | TimeoutNow
+)

@@ -46,3 +46,18 @@ class MembershipChanged(Transition, frozen=True, kw_only=True, tag="membership")
     """Where in the log the configuration stands, committed or not; 0 is no configuration."""
     voters: tuple[str, ...]
     others: tuple[str, ...]
+
+
+class SnapshotTaken(Transition, frozen=True, kw_only=True, tag="snapshot_taken"):
+    index: int
+    """The last entry it stands for."""
+
+
+class SnapshotInstalled(Transition, frozen=True, kw_only=True, tag="snapshot_installed"):
+    index: int
+
+
+class LeadershipTransferred(Transition, frozen=True, kw_only=True, tag="transfer"):
+    """The leader ceased to lead and told `to` to stand for election."""
+
+    to: str

@@ -1,0 +1,60 @@
+"""What follows from a step, as one value: see rule 1 of the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from node.raft.messages import AnyMessage, Entry, HardState
+from node.raft.snapshot import Snapshot
+from node.raft.transitions import Transition
+
+
+class LogPosition(msgspec.Struct, frozen=True):
+    index: int
+    term: int
+
+
+class ReadReady(msgspec.Struct, frozen=True):
+    """The read with this ticket may be answered once the entry at `index` has been applied (thesis 6.4).
+
+    `index` is None when leadership was lost first: the read must not be answered.
+    """
+
+    ticket: int
+    index: int | None
+
+
+class Effects(msgspec.Struct, frozen=True):
+    """What follows from everything the core was told since the last time, in the order in which to carry it out."""
+
+    hard_state: HardState | None
+    snapshot: Snapshot | None
+    """Received from the leader: to be stored, and the state machine restored from it before anything is applied."""
+    entries: tuple[Entry, ...]
+    """To be stored in the place of everything from `entries[0].index` on; beside a snapshot, of everything."""
+    messages: tuple[AnyMessage, ...]
+    committed: tuple[Entry, ...]
+    """To be applied, in order."""
+    reads: tuple[ReadReady, ...]
+    transitions: tuple[Transition, ...]
+
+    @property
+    def must_save(self) -> bool:
+        return self.hard_state is not None or self.snapshot is not None or bool(self.entries)
+
+
+@dataclass(slots=True)
+class Pending:
+    """Effects in the making."""
+
+    hard_state: bool = False
+    snapshot: Snapshot | None = None
+    first_unsaved: int | None = None
+    messages: list[AnyMessage] = field(default_factory=list)
+    reads: list[ReadReady] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+
+    def mark_unsaved(self, index: int) -> None:
+        self.first_unsaved = index if self.first_unsaved is None else min(self.first_unsaved, index)

@@ -1,0 +1,74 @@
+"""`Progress`: what a leader knows of one follower, and what it owes it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from node.raft.snapshot import Snapshot
+
+LONG_AGO = -math.inf
+
+
+@dataclass(slots=True)
+class Sending:
+    """A snapshot on its way to a follower. It is kept although a newer one may have been taken meanwhile."""
+
+    snapshot: Snapshot
+    sent: int = 0
+    answered: int = 0
+    started: bool = False
+    """An empty snapshot is one chunk too."""
+
+    @property
+    def total(self) -> int:
+        return len(self.snapshot.data)
+
+    def has_room(self, bytes_in_flight: int) -> bool:
+        return not self.started or (self.sent < self.total and self.sent - self.answered < bytes_in_flight)
+
+
+@dataclass(slots=True)
+class Progress:
+    """nextIndex and matchIndex of Figure 2, and how messages to this follower flow.
+
+    As long as its log is not known to match it is *probing*: one message at a time. Then entries are sent ahead of
+    their answers. A follower that needs entries which are only in a snapshot any more is *sending* that.
+    """
+
+    next_index: int
+    match_index: int = 0
+    answered_sent_at_s: float = LONG_AGO
+    """When the latest message that the follower answered was sent: the base of the lease."""
+    matched_sent_at_s: float = LONG_AGO
+    """When the latest message that it accepted was sent."""
+    probing: bool = True
+    awaiting_probe: bool = False
+    told_commit: int = 0
+    heartbeat_due: bool = False
+    sending: Sending | None = None
+
+    def probe_from(self, index: int) -> None:
+        self.next_index = index
+        self.probing, self.awaiting_probe = True, False
+        self.sending = None
+
+    def take_match(self, index: int) -> bool:
+        """The follower's log is known to match up to `index`; whether that is news."""
+        self.next_index = max(self.next_index, index + 1)
+        self.probing = self.awaiting_probe = False
+        if index <= self.match_index:
+            return False
+        self.match_index = index
+        return True
+
+    def take_install(self, offset: int) -> bool:
+        """The follower has so many bytes of the snapshot; whether that was all of it, which proves a match."""
+        assert self.sending is not None
+        self.sending.answered = offset
+        if offset < self.sending.total:
+            return False
+        index = self.sending.snapshot.meta.index
+        self.sending = None
+        self.next_index = max(self.match_index, index) + 1
+        return self.take_match(index)

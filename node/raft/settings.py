@@ -1,0 +1,37 @@
+"""How long Raft waits, and how much it sends unanswered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """SEED.md's three timeouts and Konsul's commit timeout, in seconds."""
+
+    heartbeat_timeout_s: float = 1.0
+    """A follower suspects its leader after this long without contact, and a voter refuses others for as long."""
+    election_timeout_s: float = 1.0
+    """A candidate gives up an election after once to twice this long, a leader a transfer after once."""
+    leader_lease_timeout_s: float = 0.5
+    """A leader stops leading this long after it sent what a majority last answered."""
+    commit_timeout_s: float = 0.05
+    """Followers hear of a new commit index within this time, even if nothing else is to be said."""
+
+    def __post_init__(self) -> None:
+        assert self.election_timeout_s >= self.heartbeat_timeout_s >= self.leader_lease_timeout_s > 0
+
+    @property
+    def heartbeat_interval_s(self) -> float:
+        return self.heartbeat_timeout_s / 10
+
+
+@dataclass(frozen=True)
+class FlowLimits:
+    """How much a leader sends to one follower without an answer."""
+
+    entries_per_message: int = 64
+    bytes_per_message: int = 256 * 1024
+    entries_in_flight: int = 1024
+    snapshot_chunk_bytes: int = 128 * 1024
+    snapshot_bytes_in_flight: int = 512 * 1024
