@@ -64,6 +64,7 @@ class _PendingRead:
 @dataclass(frozen=True)
 class _Transfer:
     target: str
+    asked_at_s: float
     deadline_s: float
 
 
@@ -292,9 +293,9 @@ class Raft:
         target = self._furthest_voter() if to is None else to
         if target is None or target == self.id:
             raise TransferError(f"{self.id} leads already" if to else "there is no other voter to hand leadership to")
-        if target not in self.configuration.voters:
-            raise TransferError(f"{target} is no voter; there are {', '.join(self.configuration.voters)}")
-        self._transfer = _Transfer(target, self._now + self.timing.election_timeout_s)
+        if target not in self._memberships.voters:
+            raise TransferError(f"{target} is no voter; there are {', '.join(self._memberships.voters)}")
+        self._transfer = _Transfer(target, self._now, self._now + self.timing.election_timeout_s)
         self._request_heartbeats()
         return target
 
@@ -411,7 +412,7 @@ class Raft:
 
     def _is_elected(self) -> bool:
         """§5.2: by a majority of the voters; votes are names, so none counts twice."""
-        return quorum.has_majority(self._votes, self.configuration.voters)
+        return quorum.has_majority(self._votes, self._memberships.voters)
 
     def _hard_state(self) -> HardState:
         """Figure 2, persistent state: forgetting the vote is voting twice in one term."""
@@ -463,8 +464,12 @@ class Raft:
         return decided and self._transfer is None
 
     def _may_campaign(self) -> bool:
-        """Only a voter stands for election; whoever knows no configuration waits to be told one."""
-        return self.id in self.configuration.voters
+        """Only a voter stands for election; whoever knows no configuration waits to be told one.
+
+        One that is no voter in its latest configuration stands as long as it may be needed to commit that (thesis
+        4.2.2): it may be the only server with the entry that removes it, and the others then cannot win without it.
+        """
+        return self.id in self._memberships.voters or self._memberships.may_vote(self.id, self._commit_index)
 
     # Roles
 
@@ -549,7 +554,7 @@ class Raft:
         """Ask every voter that has not answered yet, again each heartbeat interval (§5.1: requests are retried)."""
         self._next_heartbeat_s = self._now + self.timing.heartbeat_interval_s
         ask = self._pre_vote_to if self._role is Role.PRE_CANDIDATE else self._request_vote_to
-        for voter in self.configuration.voters:
+        for voter in self._memberships.voters:
             if voter not in self._votes:
                 self._send(ask(voter))
 
@@ -875,7 +880,7 @@ class Raft:
     def _advance_commit(self) -> None:
         """Figure 2, the last rule for leaders."""
         matched = {**self.match_indexes, self.id: self.log.last_index}
-        index = quorum.reached_by_majority(matched, self.configuration.voters, 0)
+        index = quorum.reached_by_majority(matched, self._memberships.voters, 0)
         if self._may_commit(index):
             self._commit_unheard_since_s = min(self._commit_unheard_since_s, self._now)
             self._commit_to(index)
@@ -887,7 +892,7 @@ class Raft:
         if self._confirmed_cache is None:
             answered = {name: progress.answered_sent_at_s for name, progress in self._progress.items()}
             answered[self.id] = NEVER
-            self._confirmed_cache = quorum.reached_by_majority(answered, self.configuration.voters, LONG_AGO)
+            self._confirmed_cache = quorum.reached_by_majority(answered, self._memberships.voters, LONG_AGO)
         return self._confirmed_cache
 
     def _answer_reads(self) -> None:
@@ -899,17 +904,18 @@ class Raft:
 
     def _hand_over(self) -> None:
         """Cease to lead when a transfer has become possible, or when our own removal is committed."""
-        if self.id not in self.configuration.voters and self._commit_index >= self.configuration_index:
+        if self.id not in self._memberships.voters and self._commit_index >= self.configuration_index:
             self._abdicate(self._furthest_voter())
-        elif self._transfer is not None and self._may_abdicate_to(self._transfer.target):
+        elif self._transfer is not None and self._may_abdicate(self._transfer):
             self._abdicate(self._transfer.target)
 
-    def _may_abdicate_to(self, target: str) -> bool:
-        """Once the target has everything, it wins; once all is committed, nobody waits for an answer that we could not
-        give any more."""
-        progress = self._progress.get(target)
-        last = self.log.last_index
-        return progress is not None and progress.match_index == last == self._commit_index
+    def _may_abdicate(self, transfer: _Transfer) -> bool:
+        """Once the target is known to live and has everything, it wins; once all is committed, nobody waits for an
+        answer that we could not give any more."""
+        progress = self._progress.get(transfer.target)
+        if progress is None or progress.answered_sent_at_s < transfer.asked_at_s:
+            return False
+        return progress.match_index == self.log.last_index == self._commit_index
 
     def _abdicate(self, successor: str | None) -> None:
         """Step down first and only then say so: from the moment somebody may stand, we do not lead."""
@@ -925,9 +931,9 @@ class Raft:
             self._become_candidate(by_transfer=True)
 
     def _furthest_voter(self) -> str | None:
-        """Of the other voters, the one whose log is known to match furthest."""
-        others = [name for name in self.configuration.voters if name in self._progress]
-        return max(others, key=lambda name: self._progress[name].match_index, default=None)
+        """Of the other voters, the one whose log is known to match furthest; of several, who was heard from last."""
+        others = [name for name in self._memberships.voters if name in self._progress]
+        return max(others, key=lambda name: self._progress[name].standing, default=None)
 
     # Membership (thesis 4)
 
@@ -949,8 +955,8 @@ class Raft:
         """As leader, keep a Progress for each other member, and for one that is going until it is gone: it should
         learn that it is no member any more, and is one again if this change is never committed."""
         next_index = self.log.last_index + 1
-        _, committed = self._memberships.at(self._commit_index)
-        others = dict.fromkeys(name for name in (*self.configuration.names, *committed.names) if name != self.id)
+        members = self._memberships.names_since(self._commit_index)
+        others = [name for name in members if name != self.id]
         self._progress = {name: self._progress.get(name) or Progress(next_index) for name in others}
         self._confirmed_cache = None
 
@@ -959,7 +965,7 @@ class Raft:
     def _append(self, kind: EntryKind, data: bytes) -> LogPosition:
         entry = Entry(self.log.last_index + 1, self._term, kind, data)
         self._store_entry(entry)
-        if self._role is Role.LEADER and len(self.configuration.voters) == 1:
+        if self._role is Role.LEADER and len(self._memberships.voters) == 1:
             self._advance_commit()
         return LogPosition(entry.index, entry.term)
 
@@ -984,7 +990,7 @@ class Raft:
                 at_s=self._now,
                 term=self._term,
                 index=self.configuration_index,
-                voters=self.configuration.voters,
+                voters=self._memberships.voters,
                 others=self.configuration.others,
             )
         )
@@ -998,7 +1004,15 @@ class Raft:
             Committed(at_s=self._now, term=self._term, commit_index=index, entry_term=self.log.term_at(index))
         )
         if self._role is Role.LEADER and former < self.configuration_index <= index:
-            self._track_members()
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        """A change of membership is committed: let go of who left, with a last message that tells it so."""
+        staying = self.configuration.names
+        for name, progress in self._progress.items():
+            if name not in staying:
+                self._send_append(name, progress)
+        self._track_members()
 
     # Small things
 

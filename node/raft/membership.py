@@ -99,6 +99,7 @@ class Memberships:
     def __init__(self, base: tuple[int, Configuration] = (0, Configuration()), entries: Iterable[Entry] = ()) -> None:
         """`base` is the configuration in force before `entries`, with the index at which it stood."""
         self._by_index: list[tuple[int, Configuration]] = [base]
+        self.voters = base[1].voters
         for entry in entries:
             self.note(entry)
 
@@ -115,17 +116,33 @@ class Memberships:
         """The configuration in force at `index`, with the index at which it stands."""
         return next(found for found in reversed(self._by_index) if found[0] <= index)
 
+    def since(self, index: int) -> list[Configuration]:
+        """The configuration in force at `index` and all that follow it: those that may be in force when no more than
+        `index` is known to be committed, oldest first."""
+        start, _ = self.at(index)
+        return [configuration for stood, configuration in self._by_index if stood >= start]
+
+    def names_since(self, index: int) -> list[str]:
+        """Everybody who is a member in any of these, each once."""
+        return list(dict.fromkeys(name for configuration in self.since(index) for name in configuration.names))
+
+    def may_vote(self, name: str, committed: int) -> bool:
+        """Whether `name` is a voter in any configuration that may still be in force."""
+        return any(name in configuration.voters for configuration in self.since(committed))
+
     def note(self, entry: Entry) -> bool:
         """Take an appended entry into account; whether the configuration changed."""
         if entry.kind is not EntryKind.CONFIGURATION:
             return False
         self._by_index.append((entry.index, Configuration.from_entry(entry)))
+        self.voters = self.current.voters
         return True
 
     def truncate_from(self, index: int) -> bool:
         """Go back to what was in force before `index`; whether the configuration changed."""
         before = len(self._by_index)
         self._by_index = [found for found in self._by_index if found[0] < index]
+        self.voters = self.current.voters
         return len(self._by_index) != before
 
     def compact_to(self, index: int) -> None:

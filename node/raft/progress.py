@@ -48,6 +48,11 @@ class Progress:
     heartbeat_due: bool = False
     sending: Sending | None = None
 
+    @property
+    def standing(self) -> tuple[int, float]:
+        """How good a successor this follower would be."""
+        return (self.match_index, self.answered_sent_at_s)
+
     def probe_from(self, index: int) -> None:
         self.next_index = index
         self.probing, self.awaiting_probe = True, False

@@ -14,7 +14,10 @@ from node.raft import (
     EntryKind,
     FlowLimits,
     HardState,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     Log,
+    MembershipChangeError,
     NotLeaderError,
     PreVote,
     PreVoteResponse,
@@ -23,6 +26,11 @@ from node.raft import (
     RequestVote,
     RequestVoteResponse,
     Role,
+    Snapshot,
+    SnapshotMeta,
+    TimeoutNow,
+    TransferError,
+    TransferInProgressError,
 )
 from tests.unit.raft.harness import TIMING, Network
 
@@ -378,3 +386,364 @@ def test_a_message_that_no_correct_peer_sends_changes_nothing() -> None:
         append(node, term=3, prev=(2, 1), terms=[3])
     assert (node.current_term, node.log.term_at(3)) == (2, 2)
     assert node.take_effects().messages == ()
+
+
+# Snapshots (§7, Figure 13)
+
+
+def test_a_snapshot_stands_for_the_log_up_to_its_index() -> None:
+    """§7: it keeps the last index and term for the consistency check, and the latest configuration."""
+    network = Network(3)
+    leader = network.bootstrap()
+    propose(network, 5)
+    snapshot = network.compact("n1")
+    assert (snapshot.meta.index, snapshot.meta.term) == (leader.last_applied, 1 + 1)
+    assert snapshot.meta.configuration.voters == ("n1", "n2", "n3")
+    assert leader.log.first_index == snapshot.meta.index + 1
+    assert leader.log.term_at(snapshot.meta.index) == snapshot.meta.term
+
+
+def test_a_follower_that_needs_what_was_compacted_is_sent_the_snapshot() -> None:
+    """§7: when the leader has discarded the next entry it needs to send."""
+    network = Network(3, limits=FlowLimits(snapshot_chunk_bytes=1, snapshot_bytes_in_flight=2))
+    leader = network.bootstrap()
+    network.crash("n3")
+    propose(network, 9)
+    network.compact("n1")
+    propose(network, 1)
+    follower = network.restart("n3")
+    network.advance(1)
+    assert follower.snapshot is not None
+    assert follower.commit_index == leader.commit_index
+    assert network.applied["n3"] == network.applied["n1"]
+
+
+def test_a_snapshot_comes_through_lost_doubled_and_disordered_chunks() -> None:
+    """Figure 13, in chunks: what is lost is sent again with the next heartbeat, what is too early is dropped."""
+    network = Network(3, limits=FlowLimits(snapshot_chunk_bytes=1, snapshot_bytes_in_flight=2))
+    leader = network.bootstrap()
+    network.crash("n3")
+    propose(network, 9)
+    network.compact("n1")
+    follower = network.restart("n3")
+    for loss in range(12):
+        network.collect()
+        network.in_flight = [m for number, m in enumerate(reversed(network.in_flight * 2)) if (number + loss) % 3]
+        network.advance(0.1)
+    assert follower.commit_index == leader.commit_index
+
+
+def test_a_snapshot_with_damaged_bytes_is_not_installed() -> None:
+    """What arrives is held against the checksum it was sent under."""
+    node = follower(1, term=2)
+    node.receive(chunk(index=9, data=b"damaged", checksum=Snapshot(META, b"healthy").checksum), 100.0)
+    effects = node.take_effects()
+    assert effects.snapshot is None
+    assert node.commit_index == 0
+    (answer,) = effects.messages
+    assert isinstance(answer, InstallSnapshotResponse)
+    assert answer.offset == 0, "send it again"
+
+
+def test_a_snapshot_replaces_a_log_that_does_not_hold_its_last_entry() -> None:
+    """Figure 13, step 7: discard the entire log."""
+    node = follower(1, 1, term=2)
+    node.receive(chunk(index=2, term=2, data=b"state"), 100.0)
+    effects = node.take_effects()
+    assert effects.snapshot is not None
+    assert effects.entries == ()
+    assert (node.log.first_index, node.log.last_index, node.commit_index) == (3, 2, 2)
+
+
+def test_what_follows_a_snapshot_stays_if_its_last_entry_is_in_the_log() -> None:
+    """Figure 13, step 6: retain log entries following it; they may be acknowledged."""
+    node = follower(1, 1, 1, term=2)
+    node.receive(chunk(index=2, term=1, data=b"state"), 100.0)
+    effects = node.take_effects()
+    assert [entry.index for entry in effects.entries] == [3, 4], "the whole remaining log is saved beside the snapshot"
+    assert node.log.last_index == 4
+
+
+def test_a_snapshot_of_what_is_committed_already_changes_nothing() -> None:
+    """Figure 13: an old one, delivered late, would take committed entries away."""
+    node = follower(1, term=1)
+    append(node, term=2, prev=(1, 1), terms=[2, 2], commit=3)
+    node.receive(chunk(index=2, term=2, data=b"old"), 100.0)
+    effects = node.take_effects()
+    assert effects.snapshot is None
+    assert node.log.last_index == 3
+    (answer,) = effects.messages
+    assert isinstance(answer, InstallSnapshotResponse)
+    assert answer.offset == len(b"old"), "nothing more of it need be sent"
+
+
+def test_a_restart_goes_on_from_the_snapshot() -> None:
+    """§7: the state machine is restored, and what follows is committed again by the leader."""
+    network = Network(3)
+    leader = network.bootstrap()
+    propose(network, 5)
+    network.advance(0.2)
+    snapshot = network.compact("n2", keep=2)
+    network.crash("n2")
+    propose(network, 2)
+    restarted = network.restart("n2")
+    assert restarted.commit_index == restarted.last_applied == snapshot.meta.index
+    network.advance(0.5)
+    assert restarted.commit_index == leader.commit_index
+    assert network.applied["n2"] == network.applied["n1"]
+
+
+def test_a_configuration_outlives_its_compaction() -> None:
+    """§7: the snapshot also includes the latest configuration in the log as of last included index."""
+    network = Network(3)
+    network.bootstrap()
+    network.add("n4")
+    network.join("n4")
+    network.advance(0.2)
+    network.compact("n2")
+    network.crash("n2")
+    assert network.restart("n2").configuration.voters == ("n1", "n2", "n3", "n4")
+
+
+# Leaving (thesis 4.2)
+
+
+def test_a_server_that_left_is_counted_no_more() -> None:
+    """Thesis 4.1: the new configuration is in force as soon as it is in the log."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.crash("n3")
+    assert leader.leave("n3", network.now) is not None
+    network.settle()
+    assert leader.configuration.voters == ("n1", "n2")
+    assert leader.commit_index == leader.configuration_index
+
+
+def test_a_server_that_left_cannot_disrupt() -> None:
+    """Thesis 4.2.3: it does not stand for election, and if it did not learn of it, nobody listens."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.isolate("n3")
+    leader.leave("n3", network.now)
+    network.settle()
+    term = leader.current_term
+    network.advance(5)
+    network.heal()
+    network.advance(5)
+    assert (network.leader().id, leader.current_term) == ("n1", term)
+
+
+def test_a_server_that_is_told_it_left_stands_for_election_no_more() -> None:
+    network = Network(3)
+    leader = network.bootstrap()
+    leader.leave("n3", network.now)
+    network.settle()
+    assert network.nodes["n3"].configuration.voters == ("n1", "n2"), "it is sent the entry that removes it"
+    assert network.nodes["n3"].deadline == float("inf")
+
+
+def test_a_leader_that_leaves_leads_until_that_is_committed_and_hands_over() -> None:
+    """Thesis 4.2.2: it manages the cluster without counting itself, and steps down once its removal is committed."""
+    network = Network(3)
+    leader = network.bootstrap()
+    position = leader.leave("n1", network.now)
+    assert position is not None
+    assert network.leader() is leader
+    network.settle()
+    assert leader.commit_index >= position.index
+    assert leader.role is Role.FOLLOWER
+    assert network.leader().configuration.voters == ("n2", "n3")
+
+
+def test_a_leader_that_leaves_does_not_count_itself() -> None:
+    """Thesis 4.2.2: a majority of the configuration without it."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.crash("n3")
+    position = leader.leave("n1", network.now)
+    assert position is not None
+    network.settle()
+    assert leader.commit_index < position.index, "one of two voters is no majority"
+
+
+def test_a_server_stands_for_election_as_long_as_its_removal_may_need_it() -> None:
+    """Thesis 4.2.2. Found by random schedules: n1 alone held the entry that removes n1, so n2 could not win without
+    its vote, did not get it, and n1 did not stand."""
+    network = Network(2)
+    leader = network.bootstrap()
+    network.isolate("n1")
+    leader.leave("n1", network.now)
+    network.collect()
+    network.advance(5)
+    network.heal()
+    network.advance(5)
+    assert network.leader().id == "n2"
+    assert network.leader().configuration.voters == ("n2",)
+
+
+def test_who_is_no_member_cannot_leave_and_the_last_voter_may_not() -> None:
+    network = Network(1)
+    leader = network.bootstrap()
+    before = leader.log.last_index
+    with pytest.raises(MembershipChangeError, match="n7 is no member"):
+        leader.leave("n7", network.now)
+    with pytest.raises(MembershipChangeError, match="last voter"):
+        leader.leave("n1", network.now)
+    assert leader.log.last_index == before
+
+
+def test_no_membership_changes_before_an_entry_of_the_term_is_committed() -> None:
+    """raft-dev 2015, the correction to thesis 4.1 (copycat#23): two leaders' changes could have disjoint majorities."""
+    network = Network(4)
+    network.bootstrap()
+    network.crash("n1")
+    fresh = elect_but_replicate_nothing(network, "n2")
+    assert fresh.leave("n1", network.now) is None
+    network.settle()
+    assert fresh.leave("n1", network.now) is not None
+
+
+# Handing over (thesis 3.10)
+
+
+def test_a_transfer_makes_the_target_leader_without_an_election_timeout() -> None:
+    """Thesis 3.10."""
+    network = Network(3)
+    leader = network.bootstrap()
+    before = network.now
+    assert leader.transfer_leadership("n3", network.now) == "n3"
+    network.settle()
+    assert network.leader().id == "n3"
+    assert network.now == before
+
+
+def test_a_transfer_waits_until_the_target_has_the_whole_log() -> None:
+    """Thesis 3.10, step 2 (hashicorp#487, redpanda#2606): a target that is behind could not win."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.cut = {("n1", "n3")}
+    propose(network, 3)
+    leader.transfer_leadership("n3", network.now)
+    network.settle()
+    assert leader.role is Role.LEADER
+    network.heal()
+    network.advance(0.3)
+    assert network.leader().id == "n3"
+
+
+def test_a_leader_takes_nothing_new_while_it_hands_over() -> None:
+    """Thesis 3.10, step 1."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.isolate("n3")
+    network.now += 0.01
+    leader.transfer_leadership("n3", network.now)
+    network.settle()
+    with pytest.raises(TransferInProgressError):
+        leader.propose(b"late", network.now)
+
+
+def test_a_transfer_that_does_not_come_about_is_given_up() -> None:
+    """Thesis 3.10: after about an election timeout the leader goes on."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.crash("n3")
+    network.now += 0.01
+    leader.transfer_leadership("n3", network.now)
+    network.advance(1.1)
+    assert leader.transfer_target is None
+    leader.propose(b"on we go", network.now)
+
+
+def test_leadership_goes_to_a_voter_only() -> None:
+    network = Network(2)
+    leader = network.bootstrap()
+    leader.join("n9", "h:9", network.now)
+    for target, why in [("n9", "no voter"), ("n7", "no voter"), ("n1", "leads already")]:
+        with pytest.raises(TransferError, match=why):
+            leader.transfer_leadership(target, network.now)
+    assert leader.transfer_target is None
+
+
+def test_whoever_hands_over_leads_no_more_when_it_says_so() -> None:
+    """The package's promise in time: it steps down before TimeoutNow leaves."""
+    network = Network(3)
+    leader = network.bootstrap()
+    leader.transfer_leadership("n2", network.now)
+    network.collect()
+    while not any(isinstance(message, TimeoutNow) for message in network.in_flight):
+        network.deliver(network.in_flight.pop(0))
+        network.collect()
+    assert leader.role is Role.FOLLOWER
+    assert network.now >= leader.lease_until_s
+
+
+def test_an_order_to_stand_that_comes_late_elects_nobody_beside_a_leader() -> None:
+    """It speaks of a term that is over."""
+    network = Network(3)
+    leader = network.bootstrap()
+    stale = TimeoutNow(sender="n3", recipient="n2", term=leader.current_term - 1)
+    network.deliver(stale)
+    network.settle()
+    assert network.leader() is leader
+
+
+# Reads by the lease (thesis 6.4.1)
+
+
+def test_a_read_by_the_lease_waits_for_an_entry_of_the_leaders_own_term() -> None:
+    """Thesis 6.4, step 1 (etcd#7331): before that, a leader may not know the latest commit."""
+    network = Network(3)
+    network.bootstrap()
+    propose(network, 1)
+    network.crash("n1")
+    network.advance(5)
+    fresh = network.leader()
+    assert fresh.lease_read(network.now) >= fresh.log.last_index
+
+
+def test_a_leader_whose_lease_is_over_serves_no_read() -> None:
+    """Thesis 6.4.1; sofa-jraft#34: a leader that was stopped wakes and still holds the role."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.now += 4
+    with pytest.raises(NotLeaderError):
+        leader.lease_read(network.now)
+
+
+META = SnapshotMeta(9, 2, Configuration.first(MEMBERS), 1)
+
+
+def chunk(*, index: int, term: int = 2, data: bytes, checksum: str | None = None) -> InstallSnapshot:
+    """A whole snapshot in one message."""
+    return InstallSnapshot(
+        sender="n2",
+        recipient="n1",
+        term=2,
+        last_index=index,
+        last_term=term,
+        configuration=META.configuration.encode(),
+        configuration_index=META.configuration_index,
+        total=len(data),
+        checksum=checksum or Snapshot(META, data).checksum,
+        offset=0,
+        data=data,
+        sent_at_s=7.0,
+    )
+
+
+def propose(network: Network, count: int) -> None:
+    for number in range(count):
+        network.leader().propose(b"%d" % number, network.now)
+        network.settle()
+
+
+def elect_but_replicate_nothing(network: Network, name: str) -> Raft:
+    """Let `name` win an election, up to the instant before its first AppendEntries leaves."""
+    network.now += 3
+    candidate = network.nodes[name]
+    candidate.campaign(network.now)
+    while candidate.role is not Role.LEADER:
+        network.collect()
+        network.deliver(network.in_flight.pop(0))
+    return candidate
