@@ -3,23 +3,22 @@
 The idea
 --------
 `Raft` is a value that is told things and asked what follows. It is told through `Raft.receive` (a message arrived),
-`Raft.tick` (time passed), `Raft.propose` (a client wants a command in the log), `Raft.join` and `Raft.read`. What
-follows is taken with `Raft.take_effects`: what to make durable, what to send, what to apply, which reads may be
-answered, what changed. Nothing happens in between, so the same lines run under a driver thread with a disk and
-sockets, and in virtual time under a seed.
+`Raft.tick` (time passed), `Raft.propose` (a client wants a command in the log), `Raft.read`, `Raft.join`, `Raft.leave`,
+`Raft.transfer_leadership` and `Raft.compact`. What follows is taken with `Raft.take_effects`: what to make durable,
+what to send, what to apply, which reads may be answered, what changed. Nothing happens in between, so the same lines
+run under a driver thread with a disk and sockets, and in virtual time under a seed.
 
 The rules
 ---------
-1. *Save before you send.* Whoever runs the core makes `Effects.hard_state` and `Effects.entries` durable before a
+1. *Save before you send.* Whoever runs the core makes `Effects.hard_state`, `snapshot` and `entries` durable before a
    single one of `Effects.messages` leaves and before any of `Effects.committed` is applied. The core counts its own
    entries as stored on that promise.
 2. *Time is an argument.* `now` is seconds on any monotonic clock. `Raft.deadline` says when `tick` is next due. The
    only random numbers come from the generator given to the constructor.
 3. *A term is settled before any role logic* (§5.1): `receive` looks at the term first, and only then at the role.
 4. *A role changes in `_become_follower`, `_become_pre_candidate`, `_become_candidate`, `_become_leader`*, nowhere else.
-5. *A safety rule is a small method with a name*: `_may_grant_vote`, `_log_is_up_to_date`, `_log_matches`,
-   `_may_commit`, `_leader_may_live`, `_may_change_membership`. Each cites its section; breaking Raft means overriding
-   one.
+5. *A safety rule is a small method with a name*, in `rules`. Each cites its section; breaking Raft means overriding
+   one, and `node.flaws` does, to see whether the bench notices.
 6. *What comes over the wire is not ours.* A message no correct peer could send raises `ProtocolViolationError` before
    anything has changed. Our own mistakes are assertions.
 
@@ -33,9 +32,13 @@ the refusal and starts earlier, so it has run out before any majority can elect 
 the answer breaks this: a leader stopped for four seconds wakes, finds old answers in its socket, and believes in
 itself for another lease while its successor already reigns.
 
+A leader that hands over keeps it too: it steps down first, and only then tells its successor to stand.
+
 The way through
 ---------------
-`messages` (frozen values) -> `log` and `quorum` (arithmetic) -> `membership` (who counts) -> `core` (`Raft`).
+Values: `messages` (what is sent), `effects` (what follows), `transitions` (what changed), `log`, `snapshot`,
+`membership`, `progress`, and `quorum` (arithmetic). The server, in layers, each a class over the one before: `state`,
+`rules`, `elections`, then `following` and `leading`, and `core` with `Raft` itself, which is what the owner sees.
 "Raft" or a bare § is the extended paper of Ongaro and Ousterhout (2014), "thesis" is Ongaro's (2014).
 """
 

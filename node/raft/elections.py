@@ -1,0 +1,188 @@
+"""`Elections`: roles, and how a server comes to lead (§5.2; pre-vote, thesis 9.6).
+
+A role changes in `_become_follower`, `_become_pre_candidate`, `_become_candidate`, `_become_leader`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from node.raft.effects import ReadReady
+from node.raft.messages import (
+    EntryKind,
+    PreVote,
+    PreVoteResponse,
+    RequestVote,
+    RequestVoteResponse,
+    TimeoutNow,
+)
+from node.raft.rules import Rules
+from node.raft.state import NEVER
+from node.raft.transitions import (
+    Role,
+    RoleChanged,
+    TermChanged,
+    Voted,
+)
+
+
+class Elections(Rules):
+    """Standing for election, voting, winning and stepping down."""
+
+    # Roles
+
+    def _become_follower(self, term: int, *, leader: str | None = None, at_s: float | None = None) -> None:
+        if term > self._term:
+            self._set_term(term)
+            self._incoming = None
+        elif self._role is Role.FOLLOWER and self._leader == leader:
+            return
+        was_leader = self._role is Role.LEADER
+        self._leader = leader
+        self._votes = {}
+        self._progress = {}
+        self._confirmed_cache = None
+        self._transfer = None
+        self._next_heartbeat_s = NEVER
+        self._commit_unheard_since_s = NEVER
+        if self._role is not Role.FOLLOWER:
+            self._set_role(Role.FOLLOWER, at_s)
+            self._election_due_s = self._draw(self.timing.heartbeat_timeout_s)
+        if was_leader:
+            self._pending.reads += [ReadReady(read.ticket, None) for read in self._reads]
+            self._reads = []
+
+    def _become_pre_candidate(self) -> None:
+        self._start_election(Role.PRE_CANDIDATE)
+
+    def _become_candidate(self, *, by_transfer: bool = False) -> None:
+        self._elected_by_transfer = by_transfer
+        self._set_term(self._term + 1)
+        self._vote_for(self.id)
+        self._start_election(Role.CANDIDATE)
+
+    def _start_election(self, role: Role) -> None:
+        self._leader = None
+        self._set_role(role)
+        self._election_due_s = self._draw(self.timing.election_timeout_s)
+        self._votes = {self.id: NEVER}
+        self._ask_for_votes()
+        self._count_votes()
+
+    def _become_leader(self) -> None:
+        self._set_role(Role.LEADER)
+        self._leader = self.id
+        self._progress = {}
+        self._track_members()
+        for voter, sent_at_s in self._votes.items():
+            if voter in self._progress:
+                self._progress[voter].answered_sent_at_s = self._lease_base_s(sent_at_s)
+        self._next_heartbeat_s = self._now + self.timing.heartbeat_interval_s
+        self._first_index_of_reign = self._append(EntryKind.NOOP, b"").index
+
+    def _set_role(self, role: Role, at_s: float | None = None) -> None:
+        if role is not self._role:
+            self._role = role
+            at_s = self._now if at_s is None else at_s
+            self._pending.transitions.append(RoleChanged(at_s=at_s, term=self._term, role=role))
+
+    def _set_term(self, term: int) -> None:
+        assert term > self._term, f"the term goes from {self._term} to {term}: terms never go back"
+        self._term, self._voted_for = term, None
+        self._pending.hard_state = True
+        self._pending.transitions.append(TermChanged(at_s=self._now, term=term))
+
+    def _vote_for(self, candidate: str) -> None:
+        if self._voted_for is None:
+            self._voted_for = candidate
+            self._pending.hard_state = True
+            self._pending.transitions.append(Voted(at_s=self._now, term=self._term, candidate=candidate))
+        assert self._voted_for == candidate
+        self._last_contact_s = self._now
+
+    # Elections (§5.2, thesis 9.6)
+
+    def _tick_election(self) -> None:
+        if self._now >= self._election_due_s:
+            self._become_pre_candidate()
+        elif self._now >= self._next_heartbeat_s:
+            self._ask_for_votes()
+
+    def _ask_for_votes(self) -> None:
+        """Ask every voter that has not answered yet, again each heartbeat interval (§5.1: requests are retried)."""
+        self._next_heartbeat_s = self._now + self.timing.heartbeat_interval_s
+        ask = self._pre_vote_to if self._role is Role.PRE_CANDIDATE else self._request_vote_to
+        for voter in self._memberships.voters:
+            if voter not in self._votes:
+                self._send(ask(voter))
+
+    def _pre_vote_to(self, voter: str) -> PreVote:
+        return PreVote(
+            sender=self.id,
+            recipient=voter,
+            term=self._term,
+            next_term=self._term + 1,
+            last_log_index=self.log.last_index,
+            last_log_term=self.log.last_term,
+        )
+
+    def _request_vote_to(self, voter: str) -> RequestVote:
+        return RequestVote(
+            sender=self.id,
+            recipient=voter,
+            term=self._term,
+            last_log_index=self.log.last_index,
+            last_log_term=self.log.last_term,
+            leadership_transfer=self._elected_by_transfer,
+            sent_at_s=self._now,
+        )
+
+    def _count_votes(self) -> None:
+        if self._is_elected():
+            if self._role is Role.PRE_CANDIDATE:
+                self._become_candidate()
+            else:
+                self._become_leader()
+
+    def _on_pre_vote(self, request: PreVote) -> None:
+        granted = (
+            request.next_term > self._term
+            and not self._leader_may_live()
+            and self._log_is_up_to_date(request.last_log_index, request.last_log_term)
+        )
+        self._send(
+            PreVoteResponse(
+                sender=self.id,
+                recipient=request.sender,
+                term=self._term,
+                next_term=request.next_term,
+                granted=granted,
+            )
+        )
+
+    def _on_pre_vote_response(self, response: PreVoteResponse) -> None:
+        if self._role is Role.PRE_CANDIDATE and response.granted and response.next_term == self._term + 1:
+            self._votes[response.sender] = self._now
+            self._count_votes()
+
+    def _on_request_vote(self, request: RequestVote) -> None:
+        granted = self._may_grant_vote(request)
+        if granted:
+            self._vote_for(request.sender)
+            self._election_due_s = self._draw(self.timing.heartbeat_timeout_s)
+        self._send(
+            RequestVoteResponse(
+                sender=self.id,
+                recipient=request.sender,
+                term=self._term,
+                granted=granted,
+                sent_at_s=request.sent_at_s,
+            )
+        )
+
+    def _on_request_vote_response(self, response: RequestVoteResponse) -> None:
+        if self._role is Role.CANDIDATE and response.granted and response.term == self._term:
+            self._votes[response.sender] = response.sent_at_s
+            self._count_votes()
+
+    def _on_timeout_now(self, request: TimeoutNow) -> None:
+        if request.term == self._term and self._role is not Role.LEADER and self._may_campaign():
+            self._become_candidate(by_transfer=True)

@@ -1,0 +1,262 @@
+"""`Leading`: replicating, committing, answering reads, changing who is a member, handing over."""
+
+from __future__ import annotations
+
+import msgspec
+
+from node.raft import quorum
+from node.raft.effects import LogPosition, ReadReady
+from node.raft.elections import Elections
+from node.raft.membership import Configuration, Suffrage
+from node.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Entry,
+    EntryKind,
+    InstallSnapshot,
+    InstallSnapshotResponse,
+    TimeoutNow,
+)
+from node.raft.progress import Progress, Sending
+from node.raft.state import NEVER, Transfer
+from node.raft.transitions import (
+    LeadershipTransferred,
+    Role,
+)
+
+
+class Leading(Elections):
+    """The leader's half of Figure 2, and what the thesis adds to it."""
+
+    # Replication, as leader (§5.3)
+
+    def _tick_leader(self) -> None:
+        lease_until_s = self.lease_until_s
+        if not self._lease_holds():
+            self._become_follower(self._term, at_s=lease_until_s)
+            return
+        if self._transfer is not None and self._now >= self._transfer.deadline_s:
+            self._transfer = None
+        commit_is_news = self._now >= self._commit_unheard_since_s + self.timing.commit_timeout_s
+        if self._now >= self._next_heartbeat_s or commit_is_news:
+            self._request_heartbeats()
+
+    def _request_heartbeats(self) -> None:
+        self._next_heartbeat_s = self._now + self.timing.heartbeat_interval_s
+        for progress in self._progress.values():
+            progress.heartbeat_due = True
+
+    def _replicate(self) -> None:
+        """Send each follower what it lacks, in one message for all that was proposed since the last time."""
+        for name, progress in self._progress.items():
+            while self._owes(progress):
+                self._send_append(name, progress)
+        if all(progress.told_commit == self._commit_index for progress in self._progress.values()):
+            self._commit_unheard_since_s = NEVER
+
+    def _owes(self, progress: Progress) -> bool:
+        if progress.heartbeat_due:
+            return True
+        if progress.sending is not None:
+            return progress.sending.has_room(self.limits.snapshot_bytes_in_flight)
+        if progress.probing:
+            return not progress.awaiting_probe
+        return progress.next_index <= self.log.last_index and self._has_room(progress)
+
+    def _has_room(self, progress: Progress) -> bool:
+        """Whether more entries may be under way: a follower that does not answer is not sent the whole log."""
+        return progress.next_index - 1 - progress.match_index < self.limits.entries_in_flight
+
+    def _send_append(self, name: str, progress: Progress) -> None:
+        if progress.sending is not None or progress.next_index <= self.log.base_index:
+            self._send_chunk(name, progress)
+            return
+        previous = progress.next_index - 1
+        entries: tuple[Entry, ...] = ()
+        if progress.probing or self._has_room(progress):
+            entries = self.log.batch(
+                progress.next_index,
+                max_entries=1 if progress.probing else self.limits.entries_per_message,
+                max_bytes=self.limits.bytes_per_message,
+            )
+        message = AppendEntries(
+            sender=self.id,
+            recipient=name,
+            term=self._term,
+            prev_log_index=previous,
+            prev_log_term=self.log.term_at(previous),
+            entries=entries,
+            leader_commit=self._commit_index,
+            sent_at_s=self._now,
+        )
+        self._send(message)
+        progress.heartbeat_due = False
+        progress.told_commit = self._commit_index
+        if progress.probing:
+            progress.awaiting_probe = True
+        else:
+            progress.next_index = message.last_index + 1
+
+    def _send_chunk(self, name: str, progress: Progress) -> None:
+        """The next chunk of the snapshot; when a heartbeat is due, again what was not answered."""
+        if progress.sending is None:
+            assert self._snapshot is not None, "entries are compacted only behind a snapshot"
+            progress.sending = Sending(self._snapshot)
+        sending = progress.sending
+        if progress.heartbeat_due:
+            sending.sent = sending.answered
+        meta, data = sending.snapshot.meta, sending.snapshot.chunk(sending.sent, self.limits.snapshot_chunk_bytes)
+        self._send(
+            InstallSnapshot(
+                sender=self.id,
+                recipient=name,
+                term=self._term,
+                last_index=meta.index,
+                last_term=meta.term,
+                configuration=meta.configuration.encode(),
+                configuration_index=meta.configuration_index,
+                total=sending.total,
+                checksum=sending.snapshot.checksum,
+                offset=sending.sent,
+                data=data,
+                sent_at_s=self._now,
+            )
+        )
+        sending.started = True
+        sending.sent += len(data)
+        progress.heartbeat_due = False
+        # It cannot take in a newer commit before it has the snapshot; to owe it one would be a deadline long past, and
+        # the owner would never sleep again.
+        progress.told_commit = self._commit_index
+
+    def _on_append_entries_response(self, response: AppendEntriesResponse) -> None:
+        progress = self._answered(response)
+        if progress is None:
+            return
+        if response.success:
+            progress.matched_sent_at_s = max(progress.matched_sent_at_s, response.sent_at_s)
+            self._take_match(progress, response.match_index)
+        elif self._has_lost_its_log(progress, response):
+            progress.match_index = 0
+            progress.probe_from(response.conflict_index)
+        elif response.prev_log_index > progress.match_index and progress.sending is None:
+            # A refusal from before the last match is old news delivered late; backing up on it resends for nothing.
+            progress.probe_from(max(progress.match_index + 1, min(response.conflict_index, response.prev_log_index)))
+        self._answer_reads()
+
+    def _on_install_snapshot_response(self, response: InstallSnapshotResponse) -> None:
+        progress = self._answered(response)
+        if progress is None:
+            return
+        sending = progress.sending
+        if sending is not None and sending.snapshot.meta.index == response.last_index:
+            news = progress.take_install(min(response.offset, sending.total))
+            progress.matched_sent_at_s = max(progress.matched_sent_at_s, response.sent_at_s)
+            if news:
+                self._advance_commit()
+        self._answer_reads()
+
+    def _answered(self, response: AppendEntriesResponse | InstallSnapshotResponse) -> Progress | None:
+        """Whose answer this is, if it is one to us as the leader that we are; it extends the lease."""
+        if response.term < self._term or self._role is not Role.LEADER:
+            return None
+        progress = self._progress.get(response.sender)
+        if progress is not None:
+            since_s = self._lease_base_s(response.sent_at_s)
+            if since_s > progress.answered_sent_at_s:
+                progress.answered_sent_at_s = since_s
+                self._confirmed_cache = None
+        return progress
+
+    def _has_lost_its_log(self, progress: Progress, response: AppendEntriesResponse) -> bool:
+        """A follower that refuses what it had accepted, in answer to something sent later: its disk was wiped.
+
+        Raft's argument does not cover it (Figure 2: the log is persistent), and its vote may do harm; but an operator
+        who wipes one node of a healthy cluster expects it to be filled again, not to be refused for ever.
+        """
+        return response.prev_log_index <= progress.match_index and response.sent_at_s > progress.matched_sent_at_s
+
+    def _take_match(self, progress: Progress, match_index: int) -> None:
+        # A match found while a snapshot was on its way, by an answer that came late, does not end the snapshot.
+        if progress.take_match(match_index) and match_index > self._commit_index:
+            self._advance_commit()
+
+    def _advance_commit(self) -> None:
+        """Figure 2, the last rule for leaders."""
+        matched = {**self.match_indexes, self.id: self.log.last_index}
+        index = quorum.reached_by_majority(matched, self._memberships.voters, 0)
+        if not self._may_commit(index):
+            return
+        changed = self._commit_index < self.configuration_index <= index
+        self._commit_unheard_since_s = min(self._commit_unheard_since_s, self._now)
+        self._commit_to(index)
+        if changed:
+            self._dismiss_who_left()
+
+    # Reads (thesis 6.4)
+
+    def _answer_reads(self) -> None:
+        while self._reads and self._is_confirmed(self._reads[0]):
+            read = self._reads.pop(0)
+            self._pending.reads.append(ReadReady(read.ticket, read.index))
+
+    # Handing over (thesis 3.10, 4.2.2)
+
+    def _hand_over(self) -> None:
+        """Cease to lead when a transfer has become possible, or when our own removal is committed."""
+        if self.id not in self._memberships.voters and self._commit_index >= self.configuration_index:
+            self._abdicate(self._furthest_voter())
+        elif self._transfer is not None and self._may_abdicate(self._transfer):
+            self._abdicate(self._transfer.target)
+
+    def _may_abdicate(self, transfer: Transfer) -> bool:
+        """Once the target is known to live and has everything, it wins; once all is committed, nobody waits for an
+        answer that we could not give any more."""
+        progress = self._progress.get(transfer.target)
+        if progress is None or progress.answered_sent_at_s < transfer.asked_at_s:
+            return False
+        return progress.match_index == self.log.last_index == self._commit_index
+
+    def _abdicate(self, successor: str | None) -> None:
+        """Step down first and only then say so: from the moment somebody may stand, we do not lead."""
+        self._become_follower(self._term)
+        if successor is not None:
+            self._send(TimeoutNow(sender=self.id, recipient=successor, term=self._term))
+            self._pending.transitions.append(
+                LeadershipTransferred(at_s=self._now, term=self._term, to=successor),
+            )
+
+    def _furthest_voter(self) -> str | None:
+        """Of the other voters, the one whose log is known to match furthest; of several, who was heard from last."""
+        others = [name for name in self._memberships.voters if name in self._progress]
+        return max(others, key=lambda name: self._progress[name].standing, default=None)
+
+    # Membership (thesis 4)
+
+    def _change_membership(self, configuration: Configuration) -> LogPosition:
+        assert self._may_change_membership()
+        return self._append(EntryKind.CONFIGURATION, configuration.encode())
+
+    def _look_after_members(self) -> None:
+        if len(self._memberships.voters) == 1:
+            # Nobody's answer will come to commit what the only voter appended.
+            self._advance_commit()
+        self._promote_who_caught_up()
+
+    def _promote_who_caught_up(self) -> None:
+        """A staged server becomes a voter once it is within one message of the end of the log (thesis 4.2.1)."""
+        for server in self.configuration.servers:
+            if server.suffrage is not Suffrage.STAGING or not self._may_change_membership():
+                continue
+            match_index = self._progress[server.id].match_index
+            if match_index and match_index + self.limits.entries_per_message >= self.log.last_index:
+                voter = msgspec.structs.replace(server, suffrage=Suffrage.VOTER)
+                self._change_membership(self.configuration.with_server(voter))
+
+    def _dismiss_who_left(self) -> None:
+        """A change of membership is committed: let go of who left, with a last message that tells it so."""
+        staying = self.configuration.names
+        for name, progress in self._progress.items():
+            if name not in staying:
+                self._send_append(name, progress)
+        self._track_members()

@@ -1,0 +1,226 @@
+"""`State`: what a server holds (Figure 2), what can be seen of it, and the few ways in which it changes."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from node.raft import quorum
+from node.raft.effects import LogPosition, Pending
+from node.raft.log import Log
+from node.raft.membership import Configuration, Memberships
+from node.raft.messages import (
+    AnyMessage,
+    Entry,
+    EntryKind,
+    HardState,
+)
+from node.raft.progress import LONG_AGO, Progress
+from node.raft.settings import FlowLimits, Timing
+from node.raft.snapshot import Incoming, Snapshot
+from node.raft.transitions import (
+    Committed,
+    MembershipChanged,
+    Role,
+)
+
+NEVER = math.inf
+
+
+@dataclass(slots=True)
+class PendingRead:
+    ticket: int
+    asked_at_s: float
+    index: int
+
+
+@dataclass(frozen=True)
+class Transfer:
+    target: str
+    asked_at_s: float
+    deadline_s: float
+
+
+class State:
+    """The fields of Figure 2 and what this core adds to them. `Raft` is the whole; this is its lowest layer."""
+
+    def __init__(
+        self,
+        node_id: str,
+        *,
+        log: Log,
+        hard_state: HardState,
+        snapshot: Snapshot | None = None,
+        timing: Timing,
+        limits: FlowLimits,
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self.id = node_id
+        self.log = log
+        self.timing = timing
+        self.limits = limits
+        self._rng = rng
+        self._now = now
+        self._term = hard_state.current_term
+        self._voted_for = hard_state.voted_for
+        self._snapshot = snapshot
+        self._memberships = memberships_of(log, snapshot)
+        self._role = Role.FOLLOWER
+        self._leader: str | None = None
+        self._commit_index = self._last_applied = snapshot.meta.index if snapshot else 0
+        self._last_contact_s = now if hard_state.current_term else LONG_AGO
+        self._votes: dict[str, float] = {}
+        self._progress: dict[str, Progress] = {}
+        self._reads: list[PendingRead] = []
+        self._next_ticket = 1
+        self._next_heartbeat_s = NEVER
+        self._commit_unheard_since_s = NEVER
+        self._first_index_of_reign = 0
+        self._confirmed_cache: float | None = None
+        self._transfer: Transfer | None = None
+        self._elected_by_transfer = False
+        self._incoming: Incoming | None = None
+        self._pending = Pending()
+        self._election_due_s = self._draw(timing.heartbeat_timeout_s)
+
+    # What can be seen from outside
+
+    @property
+    def role(self) -> Role:
+        return self._role
+
+    @property
+    def current_term(self) -> int:
+        return self._term
+
+    @property
+    def voted_for(self) -> str | None:
+        return self._voted_for
+
+    @property
+    def leader(self) -> str | None:
+        """Whom this node takes for the leader of its term."""
+        return self._leader
+
+    @property
+    def commit_index(self) -> int:
+        return self._commit_index
+
+    @property
+    def last_applied(self) -> int:
+        """The last index handed out to be applied."""
+        return self._last_applied
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._memberships.current
+
+    @property
+    def configuration_index(self) -> int:
+        return self._memberships.index
+
+    @property
+    def match_indexes(self) -> dict[str, int]:
+        """As leader, how far each follower's log is known to match."""
+        return {name: progress.match_index for name, progress in self._progress.items()}
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest one: what a follower is sent that needs entries which the log has no more."""
+        return self._snapshot
+
+    @property
+    def transfer_target(self) -> str | None:
+        """To whom leadership is being handed over; None when it is not."""
+        return self._transfer.target if self._transfer else None
+
+    @property
+    def lease_until_s(self) -> float:
+        """Up to when this node is leader; an answer given later must not claim it. -inf when it does not lead."""
+        if self._role is not Role.LEADER:
+            return LONG_AGO
+        return self._confirmed_s() + self.timing.leader_lease_timeout_s
+
+    def _confirmed_s(self) -> float:
+        """Up to when a majority is known to have taken us for the leader: when what it answered was sent."""
+        if self._confirmed_cache is None:
+            answered = {name: progress.answered_sent_at_s for name, progress in self._progress.items()}
+            answered[self.id] = NEVER
+            self._confirmed_cache = quorum.reached_by_majority(answered, self._memberships.voters, LONG_AGO)
+        return self._confirmed_cache
+
+    # The log
+
+    def _append(self, kind: EntryKind, data: bytes) -> LogPosition:
+        entry = Entry(self.log.last_index + 1, self._term, kind, data)
+        self._store_entry(entry)
+        return LogPosition(entry.index, entry.term)
+
+    def _store_entry(self, entry: Entry) -> None:
+        self.log.append(entry)
+        self._pending.mark_unsaved(entry.index)
+        if self._memberships.note(entry):
+            self._on_membership()
+
+    def _truncate_from(self, index: int) -> None:
+        assert index > self._commit_index, f"entry {index} is committed (up to {self._commit_index}) and stays"
+        self.log.truncate_from(index)
+        self._pending.mark_unsaved(index)
+        if self._memberships.truncate_from(index):
+            self._on_membership()
+
+    def _on_membership(self) -> None:
+        if self._role is Role.LEADER:
+            self._track_members()
+        self._pending.transitions.append(
+            MembershipChanged(
+                at_s=self._now,
+                term=self._term,
+                index=self.configuration_index,
+                voters=self._memberships.voters,
+                others=self.configuration.others,
+            )
+        )
+
+    def _commit_to(self, index: int) -> None:
+        if index <= self._commit_index:
+            return
+        assert index <= self.log.last_index, f"commit index {index} beyond the last entry {self.log.last_index}"
+        self._commit_index = index
+        self._pending.transitions.append(
+            Committed(at_s=self._now, term=self._term, commit_index=index, entry_term=self.log.term_at(index))
+        )
+
+    def _track_members(self) -> None:
+        """As leader, keep a Progress for each other member, and for one that is going until it is gone: it should
+        learn that it is no member any more, and is one again if this change is never committed."""
+        next_index = self.log.last_index + 1
+        members = self._memberships.names_since(self._commit_index)
+        others = [name for name in members if name != self.id]
+        self._progress = {name: self._progress.get(name) or Progress(next_index) for name in others}
+        self._confirmed_cache = None
+
+    # Small things
+
+    def _advance_clock(self, now: float) -> None:
+        if now > self._now:
+            self._now = now
+
+    def _draw(self, timeout_s: float) -> float:
+        """From once to twice the timeout from now, so that split votes are rare (§5.2)."""
+        return self._now + timeout_s * self._rng.uniform(1, 2)
+
+    def _send(self, message: AnyMessage) -> None:
+        self._pending.messages.append(message)
+
+
+def memberships_of(log: Log, snapshot: Snapshot | None) -> Memberships:
+    """The configurations that a log and the snapshot before it hold."""
+    if snapshot is None:
+        return Memberships(entries=log.between(log.first_index, log.last_index))
+    meta = snapshot.meta
+    return Memberships(
+        (meta.configuration_index, meta.configuration), log.between(max(meta.index, log.base_index) + 1, log.last_index)
+    )
