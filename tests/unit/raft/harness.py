@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from node.raft import Configuration, Entry, FlowLimits, HardState, Log, Raft, Role, Snapshot, Timing
+from node.raft import Configuration, Effects, Entry, FlowLimits, HardState, Log, Raft, Role, Snapshot, Timing
 from node.raft.messages import AnyMessage
 from node.raft.transitions import RoleChanged
 
@@ -66,6 +66,7 @@ class Network:
         """Save, apply and send what follows for these nodes, in the order of the package's rule 1."""
         for name in names or list(self.nodes):
             effects = self.nodes[name].take_effects()
+            self.carried_out(name, effects)
             if effects.hard_state is not None:
                 self.hard_states[name] = effects.hard_state
             if effects.snapshot is not None:
@@ -80,6 +81,9 @@ class Network:
             for change in effects.transitions:
                 if isinstance(change, RoleChanged) and change.role is Role.LEADER:
                     self.leaders_of_term.setdefault(change.term, set()).add(name)
+
+    def carried_out(self, name: str, effects: Effects) -> None:
+        """Called with what followed for a node, for who wants to tell of it."""
 
     def _restore(self, name: str, snapshot: Snapshot) -> None:
         self.applied[name] = self.applied_anywhere[: int(bytes(snapshot.data))]
