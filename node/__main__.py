@@ -23,6 +23,7 @@ from node.kv import KeyValueStore
 from node.peer_api import peer_app
 from node.raft import Configuration, FlowLimits, Raft
 from node.standalone import Standalone
+from node.state_machine import StateMachine
 from node.storage import Storage, StorageError
 from node.trace import Trace
 from node.transport import Transport
@@ -88,12 +89,12 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
         bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)"),
     ]
     http_address = config.http_advertise or f"{config.host}:{listeners[1].getsockname()[1]}"
-    store = KeyValueStore()
+    machine = StateMachine()
     core, fresh = _open_raft(raft, storage)
     driver = Driver(
         core,
         storage=storage,
-        store=store,
+        machine=machine,
         trace=Trace(raft.trace_file),
         raft_address=str(raft.advertise),
         http_address=str(http_address),
@@ -102,7 +103,7 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
     )
     servers = [
         Server(peer_app(driver), listeners[0], threads=PEER_THREADS),
-        Server(client_app(driver, store), listeners[1], threads=CLIENT_THREADS),
+        Server(client_app(driver, machine.store), listeners[1], threads=CLIENT_THREADS),
     ]
     if config.metrics_port is not None:
         listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")

@@ -10,7 +10,6 @@ node that was stopped may be read before its driver has noticed that its lease i
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import queue
@@ -23,12 +22,11 @@ from functools import partial
 from typing import TypeVar
 
 from node import wire
-from node.kv import Command, KeyValueStore, Result
+from node.kv import Command, Result
 from node.raft import (
     Configuration,
     Effects,
     Entry,
-    EntryKind,
     LogPosition,
     MembershipChangeError,
     NotLeaderError,
@@ -38,6 +36,7 @@ from node.raft import (
 )
 from node.raft.messages import AnyMessage
 from node.raft.transitions import RoleChanged
+from node.state_machine import StateMachine
 from node.storage import Storage
 from node.trace import Applied, Started, Stopped, Trace
 from node.transport import Transport
@@ -113,7 +112,7 @@ class Driver:
         raft: Raft,
         *,
         storage: Storage,
-        store: KeyValueStore,
+        machine: StateMachine,
         trace: Trace,
         raft_address: str,
         http_address: str,
@@ -122,7 +121,7 @@ class Driver:
     ) -> None:
         self._raft = raft
         self._storage = storage
-        self._store = store
+        self._machine = machine
         self._trace = trace
         self._raft_address = raft_address
         self._http_address = http_address
@@ -136,7 +135,6 @@ class Driver:
         self._reads_waiting: list[tuple[int, Future[None]]] = []
         self._joins: list[_Join] = []
         self._answers: list[Callable[[], None]] = []
-        self._digest = bytes(8)
         self._leader_changes = 0
         self._heard_cluster_id = ""
         self._raft_addresses: dict[str, str] = {}
@@ -251,11 +249,7 @@ class Driver:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            result = None
-            if entry.kind is EntryKind.COMMAND:
-                result = self._store.apply(entry.index, Command.decode(entry.data))
-            self._digest = _chain(self._digest, entry)
-            self._answer_write(entry, result)
+            self._answer_write(entry, self._machine.apply(entry))
         if entries:
             self._trace.write(
                 [
@@ -263,7 +257,7 @@ class Driver:
                         at_s=time.monotonic(),
                         term=self._raft.current_term,
                         index=entries[-1].index,
-                        digest=self._digest.hex(),
+                        digest=self._machine.digest.hex(),
                     )
                 ]
             )
@@ -280,7 +274,7 @@ class Driver:
             last_term=raft.log.last_term,
             commit_index=raft.commit_index,
             applied_index=raft.last_applied,
-            log_digest=self._digest.hex(),
+            log_digest=self._machine.digest.hex(),
             configuration=raft.configuration,
             cluster_id=raft.configuration.cluster_id or self._heard_cluster_id,
             leader_changes=self._leader_changes,
@@ -410,9 +404,3 @@ class Driver:
             http_address=self._http_address,
             messages=tuple(messages),
         )
-
-
-def _chain(digest: bytes, entry: Entry) -> bytes:
-    """The next link of the hash chain over all applied entries."""
-    head = b"%s:%d:%d:%s:" % (digest, entry.index, entry.term, entry.kind.value.encode())
-    return hashlib.blake2b(head + entry.data, digest_size=8).digest()

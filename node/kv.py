@@ -9,7 +9,7 @@ kept, for the `SESSIONS` clients seen most recently, which the log's order makes
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import ItemsView, Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -33,8 +33,18 @@ class Delete(msgspec.Struct, frozen=True, tag="delete"):
     cas: Index | None = None
 
 
+class Batch(msgspec.Struct, frozen=True, tag="batch"):
+    """Several writes in one log entry, all or none: one CAS that does not hold and nothing is changed.
+
+    Every `cas` means the store as it was before the batch. A key stands in it once. To delete what is not there is no
+    failure here: the batch asks for the key to be gone.
+    """
+
+    operations: tuple[Put | Delete, ...]
+
+
 class Command(msgspec.Struct, frozen=True):
-    operation: Put | Delete
+    operation: Put | Delete | Batch
     client_id: str = ""
     sequence: Index = 0
     """Counts the client's writes from 1; 0 is a write that is never retried."""
@@ -48,37 +58,56 @@ class Command(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """The `command_type` of the metrics."""
-        name = "set" if isinstance(self.operation, Put) else "delete"
-        return name if self.operation.cas is None else f"{name}_cas"
+        """The `command_type` of the metrics: of a batch, that of its first operation."""
+        if isinstance(self.operation, Batch):
+            return f"batch_{_kind(self.operation.operations[0])}"
+        return _kind(self.operation)
+
+
+def _kind(operation: Put | Delete) -> str:
+    name = "set" if isinstance(operation, Put) else "delete"
+    return name if operation.cas is None else f"{name}_cas"
 
 
 class Status(StrEnum):
     DONE = "done"
     MISSING = "missing"
     CONFLICT = "conflict"
+    SUPERSEDED = "superseded"
+    """A later write of the same client stands before it in the log; whether this one ever took effect is forgotten."""
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(msgspec.Struct, frozen=True, gc=False, array_like=True):
     value: str
     flags: int
     create_index: int
     modify_index: int
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What came of a command; `modify_index` is the log index it took effect at, or what a CAS found instead."""
 
     status: Status
     modify_index: int
+    conflicts: dict[str, int] = {}
+    """Of a batch that was refused: each key whose CAS did not hold, with the modify_index found."""
+
+
+class Session(msgspec.Struct, frozen=True, array_like=True):
+    """The last write of a client, and what it was told."""
+
+    sequence: int
+    answer: Result
 
 
 class KeyValueStore:
-    def __init__(self) -> None:
-        self._values: dict[str, Value] = {}
-        self._answers: OrderedDict[str, tuple[int, Result]] = OrderedDict()
+    def __init__(
+        self,
+        values: Mapping[str, Value] | Iterable[tuple[str, Value]] = (),
+        sessions: Mapping[str, Session] | Iterable[tuple[str, Session]] = (),
+    ) -> None:
+        self._values = dict(values)
+        self._sessions = OrderedDict(sessions)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -86,30 +115,67 @@ class KeyValueStore:
     def get(self, key: str) -> Value | None:
         return self._values.get(key)
 
+    def copy(self) -> KeyValueStore:
+        """The store as it is now, for as long as it is wanted; cheap, because values are never changed in place."""
+        return KeyValueStore(self._values, self._sessions)
+
+    def replace(self, other: KeyValueStore) -> None:
+        """Become what `other` is, at once: a reader on another thread sees the one or the other."""
+        self._values, self._sessions = other._values, other._sessions
+
+    def values(self) -> ItemsView[str, Value]:
+        return self._values.items()
+
+    def sessions(self) -> ItemsView[str, Session]:
+        """Those of the clients seen longest ago first."""
+        return self._sessions.items()
+
     def apply(self, index: int, command: Command) -> Result:
         """Apply the command that stands at `index`, once."""
         if not command.sequence:
             return self._perform(index, command.operation)
-        sequence, answer = self._answers.get(command.client_id, (0, None))
-        if answer is None or command.sequence > sequence:
-            answer = self._perform(index, command.operation)
-            sequence = command.sequence
-        self._answers[command.client_id] = (sequence, answer)
-        self._answers.move_to_end(command.client_id)
-        if len(self._answers) > SESSIONS:
-            self._answers.popitem(last=False)
-        return answer
+        session = self._sessions.get(command.client_id)
+        if session is None or command.sequence > session.sequence:
+            session = Session(command.sequence, self._perform(index, command.operation))
+        elif command.sequence < session.sequence:
+            return Result(Status.SUPERSEDED, 0)
+        self._sessions[command.client_id] = session
+        self._sessions.move_to_end(command.client_id)
+        if len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        return session.answer
 
-    def _perform(self, index: int, operation: Put | Delete) -> Result:
-        old = self._values.get(operation.key)
-        found = old.modify_index if old else 0
-        if operation.cas is not None and operation.cas != found:
+    def _perform(self, index: int, operation: Put | Delete | Batch) -> Result:
+        if isinstance(operation, Batch):
+            return self._perform_all(index, operation.operations)
+        found = self._modify_index(operation.key)
+        if not self._cas_holds(operation):
             return Result(Status.CONFLICT, found)
-        if isinstance(operation, Put):
-            created = old.create_index if old else index
-            self._values[operation.key] = Value(operation.value, operation.flags, created, index)
-            return Result(Status.DONE, index)
-        if old is None:
+        if isinstance(operation, Delete) and not found:
             return Result(Status.MISSING, 0)
-        del self._values[operation.key]
+        self._change(index, operation)
         return Result(Status.DONE, index)
+
+    def _perform_all(self, index: int, operations: tuple[Put | Delete, ...]) -> Result:
+        conflicts = {each.key: self._modify_index(each.key) for each in operations if not self._cas_holds(each)}
+        if conflicts:
+            return Result(Status.CONFLICT, 0, conflicts)
+        for operation in operations:
+            self._change(index, operation)
+        return Result(Status.DONE, index)
+
+    def _modify_index(self, key: str) -> int:
+        """0 is a key that is not there."""
+        value = self._values.get(key)
+        return value.modify_index if value else 0
+
+    def _cas_holds(self, operation: Put | Delete) -> bool:
+        return operation.cas is None or operation.cas == self._modify_index(operation.key)
+
+    def _change(self, index: int, operation: Put | Delete) -> None:
+        if isinstance(operation, Delete):
+            self._values.pop(operation.key, None)
+            return
+        old = self._values.get(operation.key)
+        created = old.create_index if old else index
+        self._values[operation.key] = Value(operation.value, operation.flags, created, index)

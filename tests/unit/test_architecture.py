@@ -18,6 +18,7 @@ FORBIDDEN = {
     "bench": {"node"},
     "node/raft": IO,
     "node/kv.py": IO,
+    "node/state_machine.py": IO,
     "faults/cuts.py": IO,
     "faults/links.py": IO,
     "bench/checkers": IO,

@@ -26,6 +26,7 @@ from node.raft import (
     Timing,
 )
 from node.standalone import Standalone
+from node.state_machine import StateMachine
 from node.storage import Storage
 from node.trace import Trace
 from node.transport import Transport
@@ -58,11 +59,11 @@ def running(folder: Path, *, alone: bool) -> Iterator[Driver]:
         rng=random.Random(1),
         now=time.monotonic(),
     )
-    store = KeyValueStore()
+    machine = StateMachine()
     driver = Driver(
         core,
         storage=storage,
-        store=store,
+        machine=machine,
         trace=Trace(None),
         raft_address="127.0.0.1:1",
         http_address="127.0.0.1:8500",
@@ -76,7 +77,7 @@ def running(folder: Path, *, alone: bool) -> Iterator[Driver]:
         driver.join("n1", "127.0.0.1:1").result(10)
     else:
         driver.write(Command(Put("x", "1"))).exception(10)
-    STORES[driver] = store
+    STORES[driver] = machine.store
     yield driver
     del STORES[driver]
     driver.stop()

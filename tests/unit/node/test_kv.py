@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from node.kv import Command, Delete, KeyValueStore, Put, Result, Status
+from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Status, Value
 
 
 def test_a_put_keeps_where_the_key_was_created_and_last_changed() -> None:
@@ -34,4 +34,34 @@ def test_a_write_that_stands_twice_in_the_log_takes_effect_once() -> None:
 
 def test_a_command_comes_back_from_the_log_as_it_went_in() -> None:
     command = Command(Put("k", "ü\n", flags=3, cas=9), client_id="c", sequence=4)
+    assert Command.decode(command.encode()) == command
+
+
+def test_a_late_retry_is_not_told_the_answer_of_a_later_write() -> None:
+    store = KeyValueStore()
+    store.apply(1, Command(Put("k", "a"), client_id="c", sequence=2))
+    assert store.apply(2, Command(Put("other", "b"), client_id="c", sequence=1)).status is Status.SUPERSEDED
+    assert store.get("other") is None
+
+
+def test_a_batch_with_one_cas_that_does_not_hold_changes_nothing_and_says_which() -> None:
+    store = KeyValueStore()
+    store.apply(1, Command(Put("a", "1")))
+    store.apply(2, Command(Put("b", "1")))
+    batch = Batch((Put("a", "2", cas=1), Put("b", "2", cas=1), Delete("c", cas=5)))
+    assert store.apply(3, Command(batch)) == Result(Status.CONFLICT, 0, {"b": 2, "c": 0})
+    assert [value.value for _, value in store.values()] == ["1", "1"]
+
+
+def test_a_batch_takes_effect_at_one_index() -> None:
+    store = KeyValueStore()
+    store.apply(1, Command(Put("a", "1")))
+    batch = Batch((Put("a", "2", flags=3, cas=1), Delete("gone"), Put("b", "2", cas=0)))
+    assert store.apply(2, Command(batch, "c", 1)) == Result(Status.DONE, 2)
+    assert store.apply(3, Command(batch, "c", 1)) == Result(Status.DONE, 2)
+    assert dict(store.values()) == {"a": Value("2", 3, 1, 2), "b": Value("2", 0, 2, 2)}
+
+
+def test_a_batch_comes_back_from_the_log_as_it_went_in() -> None:
+    command = Command(Batch((Put("k", "v"), Delete("l", cas=2))), client_id="c", sequence=4)
     assert Command.decode(command.encode()) == command

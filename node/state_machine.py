@@ -1,0 +1,110 @@
+"""What a log does to a server besides Raft: the key-value store, and a digest by which two servers can be compared.
+
+Pure, and the same in every world: the live driver and the simulated one apply the same entries to it and get the same
+state, the same answers and the same bytes of a snapshot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mmap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import msgspec
+
+from node.kv import Command, KeyValueStore, Result, Session, Value
+from node.raft import Entry, EntryKind
+
+T = TypeVar("T")
+
+FORMAT = 1
+ROWS_PER_LINE = 500
+"""A line is encoded in one call, in which no other thread of the process runs: half a millisecond or so."""
+
+
+class Head(msgspec.Struct, forbid_unknown_fields=True):
+    """The first line of a snapshot; lines of values and then lines of sessions follow."""
+
+    format: int
+    digest: str
+    values: int
+    sessions: int
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The state at one instant."""
+
+    store: KeyValueStore
+    digest: bytes
+
+    def encode(self) -> bytes:
+        """The same bytes on every server that has applied the same entries. May run beside the state machine."""
+        values, sessions = self.store.values(), self.store.sessions()
+        head = Head(FORMAT, self.digest.hex(), len(values), len(sessions))
+        lines = [msgspec.json.encode(head), *_lines(values), *_lines(sessions)]
+        return b"".join(line + b"\n" for line in lines)
+
+
+class StateMachine:
+    """`store` may be read from any thread; everything else belongs to the owner's."""
+
+    def __init__(self) -> None:
+        self.store = KeyValueStore()
+        self.digest = bytes(8)
+        """Chains every entry applied so far: two servers that agree on it agree on all of them."""
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """How many commands of which kind ended how, in this process."""
+
+    def apply(self, entry: Entry) -> Result | None:
+        """What came of the entry; None when it is no command."""
+        self.digest = _chain(self.digest, entry)
+        if entry.kind is not EntryKind.COMMAND:
+            return None
+        command = Command.decode(entry.data)
+        result = self.store.apply(entry.index, command)
+        self.outcomes[command.kind, result.status.value] += 1
+        return result
+
+    def freeze(self) -> Frozen:
+        return Frozen(self.store.copy(), self.digest)
+
+    def restore(self, data: bytes | memoryview | mmap.mmap) -> None:
+        """Become what `Frozen.encode` was called on. Raises ValueError for what cannot be one, and changes nothing."""
+        try:
+            lines = iter(io.BytesIO(data))
+            head = msgspec.json.decode(next(lines, b""), type=Head)
+            if head.format != FORMAT:
+                raise ValueError(f"it has format {head.format}, not {FORMAT}")
+            digest = bytes.fromhex(head.digest)
+            store = KeyValueStore(
+                _rows(lines, head.values, list[tuple[str, Value]]),
+                _rows(lines, head.sessions, list[tuple[str, Session]]),
+            )
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ValueError(f"no snapshot of a key-value store: {error}") from error
+        if (len(store), len(store.sessions()), next(lines, None)) != (head.values, head.sessions, None):
+            raise ValueError(f"no snapshot of a key-value store: not the {head.values} values that it names")
+        self.store.replace(store)
+        self.digest = digest
+
+
+def _lines(rows: Iterable[tuple[str, T]]) -> Iterator[bytes]:
+    rows = iter(rows)
+    while batch := list(islice(rows, ROWS_PER_LINE)):
+        yield msgspec.json.encode(batch)
+
+
+def _rows(lines: Iterator[bytes], count: int, kind: type[list[tuple[str, T]]]) -> Iterator[tuple[str, T]]:
+    for line in islice(lines, -(-count // ROWS_PER_LINE)):
+        yield from msgspec.json.decode(line, type=kind)
+
+
+def _chain(digest: bytes, entry: Entry) -> bytes:
+    head = b"%s:%d:%d:%s:" % (digest, entry.index, entry.term, entry.kind.value.encode())
+    return hashlib.blake2b(head + entry.data, digest_size=8).digest()
