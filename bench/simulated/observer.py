@@ -1,0 +1,77 @@
+"""Who watches the simulated world: told of every step as it happens, between one event and the next.
+
+An observer sees what no checker of a finished run can: every node's core after every round, what its disk has synced
+and when, and what clients were told. It changes nothing; to stop the world it raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from node.raft import Effects, Entry, HardState, Raft
+from node.raft.messages import AnyMessage
+
+
+class LocalClock(Protocol):
+    """One node's own clock: what it reads now, and at which instant of the world it will read something."""
+
+    def at(self, world_s: float) -> float: ...
+    def when(self, local_s: float) -> float: ...
+
+
+class Snapshot(Protocol):
+    """What `saved` needs to know of a snapshot: up to where it speaks."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def term(self) -> int: ...
+
+
+class Observer:
+    """Does nothing; override what is of interest. Every `at_s` is the world's time, in seconds.
+
+    `raft` and `clock` are the node's own objects, to be read and never called: they stay true until it crashes.
+    """
+
+    def started(self, name: str, raft: Raft, clock: LocalClock, at_s: float) -> None:
+        """The node is up with what its disk had; the first time, and after every crash."""
+
+    def crashed(self, name: str, at_s: float) -> None:
+        """The node is gone, with everything that was not synced."""
+
+    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
+        """A round of the node is over: its effects were taken, and nothing of them is saved or sent yet."""
+
+    def saved(
+        self, name: str, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None, at_s: float
+    ) -> None:
+        """This became durable, `entries` in the place of all from the first of them on.
+
+        With a snapshot `entries` are the whole log that remains behind it, in the place of everything.
+        """
+
+    def sent(self, name: str, message: AnyMessage, at_s: float) -> None:
+        """A message of the node's left it."""
+
+    def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
+        """The node's state machine took an entry; `digest` chains every entry up to it."""
+
+    def acknowledged(self, name: str, index: int, term: int, required_index: int, at_s: float) -> None:
+        """A client was told that its write stands at `index`.
+
+        `required_index` is the highest index that anybody had been told of, as acknowledged or as read linearizably,
+        when this write was invoked: `index` must be beyond it.
+        """
+
+    def read_served(self, name: str, kind: str, served_index: int, required_index: int, at_s: float) -> None:
+        """A client was told what a state machine held after `served_index`; `kind` is stale, consistent or leader.
+
+        But for a stale read, `served_index` must not be below `required_index` (as for `acknowledged`).
+        """
+
+    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+        """A fault began or ended. `running` nodes are up and not paused; `clear` are the directed links, by source and
+        target, on which nothing is cut, lost, or later than usual.
+        """
