@@ -10,6 +10,7 @@ is wanted, and asked again.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import threading
 import time
@@ -83,17 +84,15 @@ class NetworkFaults(Protocol):
     def delayed(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> AbstractContextManager[None]: ...
 
 
-class ToxiproxyNetwork:
-    """`NetworkFaults` on the proxies of a running server. Safe to use from several threads."""
+class LinkFaults(abc.ABC):
+    """`NetworkFaults` over what is wanted of each link; whoever has the links brings it into force in `_enforce`."""
 
-    def __init__(
-        self, server: ToxiproxyServer, routes: Collection[Route], on_change: Callable[[FaultEvent], None]
-    ) -> None:
-        self._server = server
-        self._on_change = on_change
-        self._wanted = {route.link: LinkState() for route in routes}
-        self._in_force = dict(self._wanted)
-        self._lock = threading.RLock()
+    def __init__(self, links: Collection[Link]) -> None:
+        self._wanted = {link: LinkState() for link in links}
+
+    @abc.abstractmethod
+    def _enforce(self, action: str, links: tuple[Link, ...], detail: str) -> None:
+        """Bring `self._wanted` into force: `links` are those that were spoken of."""
 
     def cut(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> None:
         self._change("cut", links, str(mode), lambda state: replace(state, cut=mode))
@@ -111,11 +110,6 @@ class ToxiproxyNetwork:
 
     def heal(self, links: Collection[Link] | None = None) -> None:
         self._change("heal", self._wanted if links is None else links, "", lambda _: LinkState())
-
-    def state(self) -> Mapping[Link, LinkState]:
-        with self._lock:
-            proxies = self._insist(self._server.proxies)
-            return {link: _read_back(proxies[str(link)]) for link in self._wanted}
 
     @contextlib.contextmanager
     def cutting(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> Iterator[None]:
@@ -145,14 +139,40 @@ class ToxiproxyNetwork:
     def _change(
         self, action: str, links: Collection[Link], detail: str, change: Callable[[LinkState], LinkState]
     ) -> None:
+        unknown = sorted({name for link in set(links) - set(self._wanted) for name in (link.source, link.target)})
+        if unknown:
+            known = ", ".join([*self._nodes(), CLIENT])
+            raise ValueError(f"no link between {' and '.join(unknown)}; there are {known}")
+        self._wanted.update({link: change(self._wanted[link]) for link in links})
+        self._enforce(action, tuple(sorted(links)), detail)
+
+
+class ToxiproxyNetwork(LinkFaults):
+    """`NetworkFaults` on the proxies of a running server. Safe to use from several threads."""
+
+    def __init__(
+        self, server: ToxiproxyServer, routes: Collection[Route], on_change: Callable[[FaultEvent], None]
+    ) -> None:
+        super().__init__([route.link for route in routes])
+        self._server = server
+        self._on_change = on_change
+        self._in_force = dict(self._wanted)
+        self._lock = threading.RLock()
+
+    def state(self) -> Mapping[Link, LinkState]:
         with self._lock:
-            unknown = sorted({name for link in set(links) - set(self._wanted) for name in (link.source, link.target)})
-            if unknown:
-                known = ", ".join([*self._nodes(), CLIENT])
-                raise ValueError(f"no link between {' and '.join(unknown)}; there are {known}")
-            self._wanted.update({link: change(self._wanted[link]) for link in links})
-            self._insist(self._enforce)
-            self._on_change(FaultEvent(time.monotonic(), action, tuple(sorted(links)), detail))
+            proxies = self._insist(self._server.proxies)
+            return {link: _read_back(proxies[str(link)]) for link in self._wanted}
+
+    def _change(
+        self, action: str, links: Collection[Link], detail: str, change: Callable[[LinkState], LinkState]
+    ) -> None:
+        with self._lock:
+            super()._change(action, links, detail, change)
+
+    def _enforce(self, action: str, links: tuple[Link, ...], detail: str) -> None:
+        self._insist(self._bring_into_force)
+        self._on_change(FaultEvent(time.monotonic(), action, links, detail))
 
     def _insist(self, request: Callable[[], T]) -> T:
         """Make the request; if the server does not answer, once more to a fresh one in which everything is in force."""
@@ -161,10 +181,10 @@ class ToxiproxyNetwork:
         except ToxiproxyError:
             self._server.restart()
             self._in_force = dict.fromkeys(self._wanted, LinkState())
-            self._enforce()
+            self._bring_into_force()
             return request()
 
-    def _enforce(self) -> None:
+    def _bring_into_force(self) -> None:
         for link, wanted in self._wanted.items():
             former = self._in_force[link]
             if wanted != former:
