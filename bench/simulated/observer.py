@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from node.raft import Effects, Entry, HardState, Raft
-from node.raft.messages import AnyMessage
+from node.raft import Effects, Entry, HardState, Raft, Snapshot
 
 
 class LocalClock(Protocol):
@@ -18,15 +17,6 @@ class LocalClock(Protocol):
 
     def at(self, world_s: float) -> float: ...
     def when(self, local_s: float) -> float: ...
-
-
-class Snapshot(Protocol):
-    """What `saved` needs to know of a snapshot: up to where it speaks."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def term(self) -> int: ...
 
 
 class Observer:
@@ -49,11 +39,11 @@ class Observer:
     ) -> None:
         """This became durable, `entries` in the place of all from the first of them on.
 
-        With a snapshot `entries` are the whole log that remains behind it, in the place of everything.
+        A snapshot came from the leader; beside it `entries` are the whole log, in the place of everything.
         """
 
-    def sent(self, name: str, message: AnyMessage, at_s: float) -> None:
-        """A message of the node's left it."""
+    def compacted(self, name: str, snapshot: Snapshot, first_kept: int, at_s: float) -> None:
+        """A snapshot of the node's own became durable; entries before `first_kept` are no longer in its log."""
 
     def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
         """The node's state machine took an entry; `digest` chains every entry up to it."""

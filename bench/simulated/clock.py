@@ -1,0 +1,27 @@
+"""A node's own clock, which agrees with nobody else's."""
+
+from __future__ import annotations
+
+
+class DriftingClock:
+    """Reads `rate` seconds more for every second of the world's."""
+
+    __slots__ = ("_local_s", "_world_s", "rate")
+
+    def __init__(self, *, reads_s: float, rate: float = 1.0) -> None:
+        self.rate = rate
+        self._world_s = 0.0
+        self._local_s = reads_s
+
+    def at(self, world_s: float) -> float:
+        """What the clock reads when the world's time is `world_s`."""
+        return self._local_s + (world_s - self._world_s) * self.rate
+
+    def when(self, local_s: float) -> float:
+        """The world's time when the clock reads `local_s`; infinity for never."""
+        return self._world_s + (local_s - self._local_s) / self.rate
+
+    def set_rate(self, rate: float, world_s: float) -> None:
+        """Go on at another rate from now on; the reading does not jump."""
+        assert rate > 0, "a monotonic clock never stands still"
+        self._local_s, self._world_s, self.rate = self.at(world_s), world_s, rate

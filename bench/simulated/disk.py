@@ -1,0 +1,115 @@
+"""A node's disk: what is written, what of it is synced, and what a crash leaves.
+
+It keeps what `node.storage` keeps and promises what that promises: a save is one transaction, there whole or not at
+all. When the machine dies while a save is under way, the transaction may have been completed although nobody was told,
+or not. What can go wrong beyond that is asked for: a slow disk, a full one, one whose fsync lies (what was written is
+lost in a crash until an honest save follows), and one that is no transaction's and tears the last write.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from node.raft import Entry, HardState, Snapshot
+
+FASTEST_S, USUAL_SPREAD_S, RARE_S = 0.0003, 0.002, 0.02
+"""An fsync on a solid state disk, and the one in fifty that finds it busy."""
+
+
+class DiskFullError(Exception):
+    """Nothing of this save is on the disk; the node must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    hard_state: HardState | None
+    entries: tuple[Entry, ...]
+    snapshot: Snapshot | None = None
+
+
+@dataclass(slots=True)
+class Content:
+    """What a node would find: entries from `first_index` on, behind the snapshot if there is one."""
+
+    hard_state: HardState = field(default_factory=HardState)
+    entries: list[Entry] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    base_index: int = 0
+    base_term: int = 0
+
+    def take(self, write: Write) -> None:
+        if write.hard_state is not None:
+            self.hard_state = write.hard_state
+        if write.snapshot is not None:
+            self.snapshot = write.snapshot
+            self.base_index, self.base_term = write.snapshot.meta.index, write.snapshot.meta.term
+            self.entries = list(write.entries)
+        elif write.entries:
+            del self.entries[write.entries[0].index - self.base_index - 1 :]
+            self.entries += write.entries
+
+    def compact(self, snapshot: Snapshot, first_kept: int) -> None:
+        self.snapshot = snapshot
+        dropped = min(first_kept - 1, snapshot.meta.index) - self.base_index
+        if dropped > 0:
+            self.base_term = self.entries[dropped - 1].term
+            self.base_index += dropped
+            del self.entries[:dropped]
+
+
+class SimulatedDisk:
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._synced = Content()
+        self._unsynced: list[Write] = []
+        self._under_way: Write | None = None
+        self.extra_s = 0.0
+        """Every save takes this much longer."""
+        self.full = False
+        self.honest = True
+        """Whether a sync that returned has happened."""
+        self.tears = False
+        """Whether a save that a crash cuts short leaves some of its entries behind, without its hard state."""
+
+    def begin(self, write: Write) -> float:
+        """Start a save; returns how long it takes, in seconds. Raises DiskFullError."""
+        if self.full:
+            raise DiskFullError("no space left on device")
+        assert self._under_way is None, "one save at a time"
+        self._under_way = write
+        chance = self._rng.random()
+        usual_s = FASTEST_S + USUAL_SPREAD_S * chance * chance
+        return self.extra_s + (usual_s if chance < 0.98 else usual_s + RARE_S * self._rng.random())
+
+    def sync(self) -> bool:
+        """The save under way returns. Whether it, and all that was written before, will survive a crash."""
+        assert self._under_way is not None
+        self._unsynced.append(self._under_way)
+        self._under_way = None
+        if self.honest:
+            for write in self._unsynced:
+                self._synced.take(write)
+            self._unsynced.clear()
+        return self.honest
+
+    def compact(self, snapshot: Snapshot, first_kept: int) -> None:
+        """A snapshot was made durable in the background, and the entries before `first_kept` deleted."""
+        if not self._unsynced:
+            self._synced.compact(snapshot, first_kept)
+
+    def crash(self) -> Write | None:
+        """The machine dies. Returns the save under way if it was completed before."""
+        write, self._under_way = self._under_way, None
+        self._unsynced.clear()
+        if write is None or self._rng.random() < 0.5:
+            return None
+        if self.tears:
+            whole = len(write.entries)
+            write = Write(None, write.entries[: int(whole * self._rng.random())])
+        self._synced.take(write)
+        return write
+
+    def load(self) -> Content:
+        """What is found after a start."""
+        return self._synced

@@ -1,0 +1,214 @@
+"""Links in virtual time: what the live network's faults do, and what no TCP proxy can.
+
+A link carries one stream: what is sent arrives later, in order. The three cuts are Toxiproxy's: a *blackhole* loses
+what is sent and what is under way, a *refused* connection too, and *hold* keeps it and lets it through, in order, when
+healed. Noise is per message: lost, doubled, or overtaken by what was sent after it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from bench.simulated.engine import Engine
+from faults.links import CLIENT, Link, client_links, peer_links
+from faults.network import LinkFaults, LinkState, Mode
+
+FASTEST_S, USUAL_SPREAD_S = 0.0002, 0.0012
+"""Through a proxy on one machine."""
+OVERTAKEN_S = 0.3
+"""The most by which a message is late that others overtake."""
+KIB = 1024
+MESSAGE_BYTES = 256
+"""What a message weighs on a limited link, its entries' data aside."""
+HELD_MESSAGES = 10_000
+
+CLEAR = LinkState()
+LATE_MS = 20
+"""A delay up to here is not worth the name."""
+
+Receive = Callable[[Any], None]
+
+
+class Stream:
+    """One connection. Closed, it delivers nothing more of what is under way."""
+
+    __slots__ = ("is_open", "last_s", "link")
+
+    def __init__(self, link: SimulatedLink) -> None:
+        self.link = link
+        self.is_open = True
+        self.last_s = 0.0
+        """When the last thing sent arrives: nothing sent in order arrives before it."""
+
+    def arrive(self, item: Any) -> None:
+        if not self.is_open:
+            return
+        link = self.link
+        if link.holding:
+            if len(link.held) < HELD_MESSAGES:
+                link.held.append(item)
+            return
+        link.receive(item)
+
+
+class SimulatedLink:
+    """What `source` sends to `target`; `receive` is called with what arrives."""
+
+    __slots__ = (
+        "_engine",
+        "_random",
+        "_stream",
+        "duplication",
+        "held",
+        "holding",
+        "link",
+        "loss",
+        "receive",
+        "reordering",
+        "rough",
+        "state",
+    )
+
+    def __init__(self, engine: Engine, link: Link, receive: Receive, rng: random.Random) -> None:
+        self._engine = engine
+        self._random = rng.random
+        self.link = link
+        self.receive = receive
+        self.state = CLEAR
+        self.loss = self.duplication = self.reordering = 0.0
+        self.rough = False
+        """Whether sending needs a closer look."""
+        self.holding = False
+        self.held: list[Any] = []
+        self._stream = Stream(self)
+
+    @property
+    def clear(self) -> bool:
+        """Whether what is sent arrives, once, and about as soon as usual."""
+        state = self.state
+        late = state.latency_ms + state.jitter_ms > LATE_MS
+        return state.cut is None and state.rate_kib_s is None and not (late or self.loss or self.reordering)
+
+    def send(self, item: Any) -> None:
+        chance = self._random()
+        engine, stream = self._engine, self._stream
+        when_s = engine.now + FASTEST_S + USUAL_SPREAD_S * chance * chance * chance
+        if self.rough:
+            self._send_roughly(item, when_s)
+            return
+        if when_s < stream.last_s:
+            when_s = stream.last_s
+        stream.last_s = when_s
+        engine.at(when_s, stream.arrive, item)
+
+    def _send_roughly(self, item: Any, when_s: float) -> None:
+        state, stream = self.state, self._stream
+        if state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or self._random() < self.loss:
+            return
+        jitter_s = state.jitter_ms * (2 * self._random() - 1)
+        when_s += max(0.0, state.latency_ms + jitter_s) / 1000
+        if state.rate_kib_s is not None:
+            when_s = max(when_s, stream.last_s) + _weight(item) / (state.rate_kib_s * KIB)
+        if self._random() < self.duplication:
+            self._engine.at(when_s + OVERTAKEN_S * self._random(), stream.arrive, item)
+        if self._random() < self.reordering:
+            self._engine.at(when_s + OVERTAKEN_S * self._random(), stream.arrive, item)
+            return
+        stream.last_s = max(when_s, stream.last_s)
+        self._engine.at(stream.last_s, stream.arrive, item)
+
+    def bring_into(self, state: LinkState) -> None:
+        former, self.state = self.state, state
+        if former.cut is not state.cut:
+            if state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or former.cut is Mode.BLACKHOLE:
+                self.close()
+            self.holding = state.cut is Mode.HOLD
+            if not self.holding:
+                self._let_through()
+        self._look()
+
+    def set_noise(self, loss: float, duplication: float, reordering: float) -> None:
+        self.loss, self.duplication, self.reordering = loss, duplication, reordering
+        self._look()
+
+    def close(self) -> None:
+        """The connection breaks: what is under way is lost, and the next message opens a new one."""
+        self._stream.is_open = False
+        self._stream = Stream(self)
+        self.held.clear()
+
+    def _let_through(self) -> None:
+        held, self.held = self.held, []
+        for item in held:
+            self.send(item)
+
+    def _look(self) -> None:
+        self.rough = self.state != CLEAR or bool(self.loss or self.duplication or self.reordering)
+
+
+class SimulatedNetwork(LinkFaults):
+    """`faults.network.NetworkFaults` over links in virtual time, and noise besides."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        nodes: Iterable[str],
+        receivers: Mapping[str, Receive],
+        on_change: Callable[[str, tuple[Link, ...], str], None],
+    ) -> None:
+        names = tuple(nodes)
+        self._engine = engine
+        self._on_change = on_change
+        links = (*client_links(names), *peer_links(names))
+        super().__init__(links)
+        self.links = {
+            link: SimulatedLink(engine, link, receivers[link.target], engine.random(f"network/{link}"))
+            for link in links
+        }
+        self.answers = {
+            name: SimulatedLink(engine, Link(name, CLIENT), receivers[CLIENT], engine.random(f"network/{name}/answers"))
+            for name in names
+        }
+        """What a node answers its clients, on the connections of the client link: a cut is on both, a delay is not."""
+        self.from_node = {
+            name: {link.target: self.links[link] for link in links if link.source == name} for name in (*names, CLIENT)
+        }
+        """source -> target -> link."""
+
+    def state(self) -> Mapping[Link, LinkState]:
+        return {link: found.state for link, found in self.links.items()}
+
+    def noise(self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0) -> None:
+        """Each message between nodes is lost, doubled, or overtaken, with these probabilities; 0 is over."""
+        for probability in (loss, duplication, reordering):
+            if not 0 <= probability <= 1:
+                raise ValueError(f"{probability} is no probability; it is between 0 and 1")
+        peers = tuple(link for link in self.links if link.source != CLIENT)
+        for link in peers:
+            self.links[link].set_noise(loss, duplication, reordering)
+        self._on_change("noise", peers, f"loss {loss} duplication {duplication} reordering {reordering}")
+
+    def clear(self) -> frozenset[tuple[str, str]]:
+        """The links between nodes that are as they should be, by source and target."""
+        return frozenset(
+            (link.source, link.target) for link, found in self.links.items() if link.source != CLIENT and found.clear
+        )
+
+    def _enforce(self, action: str, links: tuple[Link, ...], detail: str) -> None:
+        for link in links:
+            self.links[link].bring_into(self._wanted[link])
+            if link.source == CLIENT:
+                self.answers[link.target].bring_into(LinkState(cut=self._wanted[link].cut))
+        self._on_change(action, links, detail)
+
+
+def _weight(item: Any) -> int:
+    """Bytes on the wire, about."""
+    entries = getattr(item, "entries", ())
+    return MESSAGE_BYTES + sum(len(entry.data) for entry in entries) + len(getattr(item, "data", b""))
+
+
+def named(links: Collection[Link]) -> str:
+    return ",".join(map(str, links))

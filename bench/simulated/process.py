@@ -1,0 +1,471 @@
+"""One incarnation of a simulated node: the loop of `node.driver`, step by step, in virtual time.
+
+    inbox -> step everything that waits -> save -> (time passes) -> send -> apply -> answer
+
+While a save is under way, or the process is stopped, what arrives waits in the inbox, as it does while the live
+driver's thread is blocked. A crash can come at any instant: during a save, and between the save and the first message.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.history import Outcome
+from bench.simulated import requests
+from bench.simulated.disk import DiskFullError, Write
+from bench.simulated.machine import Frozen, StateMachine
+from bench.simulated.requests import Answer, Request
+from node.kv import Command, Delete, Put, Result, Status
+from node.raft import (
+    Configuration,
+    Effects,
+    Entry,
+    EntryKind,
+    Log,
+    MembershipChangeError,
+    NotLeaderError,
+    ProtocolViolationError,
+    Raft,
+    Role,
+    Snapshot,
+    TransferError,
+    TransferInProgressError,
+)
+from node.raft.snapshot import SnapshotMeta
+
+if TYPE_CHECKING:
+    from bench.simulated.node import SimulatedNode
+
+INBOX = 10_000
+"""What waits beyond this is lost, as from a full socket."""
+WAKING_S = 0.0003
+"""The most that passes between a save and what follows it."""
+SERVER_TIMEOUT_S = 5.0
+CHANGE_TIMEOUT_S = 10.0
+"""How long a change of membership is asked for."""
+POLL_S = 0.02
+ENCODING_S = 0.05
+"""The most that the writing of a snapshot takes, in the background."""
+
+
+class SnapshotWritten(NamedTuple):
+    """Put into the inbox by whoever wrote it in the background."""
+
+    snapshot: Snapshot
+
+
+class _Change(NamedTuple):
+    """A change that is asked for until it is done."""
+
+    request: Request
+    deadline_s: float
+    """On the node's own clock."""
+
+
+class Process:
+    """Runs one `Raft` on what its node's disk holds, until `die`."""
+
+    __slots__ = (
+        "_busy",
+        "_changes",
+        "_deadline_s",
+        "_inbox",
+        "_leader",
+        "_led",
+        "_node",
+        "_reads",
+        "_reads_waiting",
+        "_snapshot_under_way",
+        "_stalled",
+        "_timer_s",
+        "_world",
+        "_writes",
+        "dead",
+        "machine",
+        "paused",
+        "raft",
+    )
+
+    def __init__(self, node: SimulatedNode, rng: random.Random) -> None:
+        world = self._world = node.world
+        self._node = node
+        content = node.disk.load()
+        self.machine = StateMachine()
+        if content.snapshot is not None:
+            self.machine.restore(bytes(content.snapshot.data))
+        self.raft: Raft = world.settings.core(
+            node.name,
+            log=Log(content.entries, base_index=content.base_index, base_term=content.base_term),
+            hard_state=content.hard_state,
+            snapshot=content.snapshot,
+            timing=world.settings.timing,
+            limits=world.settings.limits,
+            rng=rng,
+            now=node.clock.at(world.engine.now),
+        )
+        self.dead = False
+        self.paused = False
+        self._busy = False
+        self._stalled: Effects | None = None
+        self._inbox: list[Any] = []
+        self._timer_s = self._deadline_s = math.inf
+        self._led = False
+        self._leader: str | None = None
+        self._writes: dict[int, tuple[int, Request]] = {}
+        self._reads: dict[int, Request] = {}
+        self._reads_waiting: list[tuple[int, str, Request]] = []
+        self._changes: list[_Change] = []
+        self._snapshot_under_way = False
+
+    # What happens to the process
+
+    def begin(self, first: Configuration | None) -> None:
+        """Take the first step; with `first`, found a cluster by it."""
+        if first is not None:
+            self.raft.bootstrap(first, self._node.clock.at(self._world.engine.now))
+        self._round(())
+
+    def die(self) -> None:
+        """Whatever was under way ends here. Nobody is told; the connections of its clients break."""
+        self.dead = True
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        stalled, self._stalled = self._stalled, None
+        if stalled is not None:
+            self._go_on(stalled)
+        elif not self._busy:
+            self._wake()
+
+    def look_at_the_clock(self) -> None:
+        """The clock's rate changed: what it is to read when is no longer true."""
+        self._timer_s = math.inf
+        if not self._busy:
+            self._arm()
+
+    def deliver(self, item: Any) -> None:
+        """A message, a client's request, or a snapshot that was written."""
+        if self._busy or self.paused:
+            if len(self._inbox) < INBOX:
+                self._inbox.append(item)
+        else:
+            self._round((item,))
+
+    # The loop
+
+    def _wake(self) -> None:
+        items, self._inbox = self._inbox, []
+        self._round(items)
+
+    def _round(self, items: Sequence[Any]) -> None:
+        raft, world = self.raft, self._world
+        now = self._node.clock.at(world.engine.now)
+        for item in items:
+            handler = HANDLERS.get(type(item))
+            if handler is not None:
+                handler(self, item, now)
+                continue
+            try:
+                raft.receive(item, now)
+            except ProtocolViolationError as error:
+                world.chronicle.note((world.engine.now, raft.id, f"refused a message: {error}"))
+        if now >= self._deadline_s:
+            raft.tick(now)
+        if self._changes:
+            self._poll_changes(now)
+        effects = raft.take_effects()
+        world.observer.stepped(raft.id, raft, effects, world.engine.now)
+        if effects.hard_state is not None or effects.entries or effects.snapshot is not None:
+            self._save(effects)
+        else:
+            self._carry_out(effects)
+
+    def _save(self, effects: Effects) -> None:
+        self._busy = True
+        try:
+            took_s = self._node.disk.begin(Write(effects.hard_state, effects.entries, effects.snapshot))
+        except DiskFullError as error:
+            self._node.stop(str(error))
+            return
+        self._world.engine.after(took_s, self._on_synced, effects)
+
+    def _on_synced(self, effects: Effects) -> None:
+        if self.dead:
+            return
+        engine = self._world.engine
+        if self._node.disk.sync():
+            self._world.observer.saved(self.raft.id, effects.hard_state, effects.entries, effects.snapshot, engine.now)
+        engine.after(WAKING_S * self._node.random(), self._on_saved, effects)
+
+    def _on_saved(self, effects: Effects) -> None:
+        if self.dead:
+            return
+        if self.paused:
+            self._stalled = effects
+        else:
+            self._go_on(effects)
+
+    def _go_on(self, effects: Effects) -> None:
+        self._busy = False
+        self._carry_out(effects)
+        if self._inbox:
+            self._wake()
+
+    def _carry_out(self, effects: Effects) -> None:
+        """What the live driver does once the save has returned, in its order."""
+        raft, world = self.raft, self._world
+        if effects.transitions:
+            self._node.note(effects.transitions)
+        links = self._node.links
+        for message in effects.messages:
+            link = links.get(message.recipient)
+            if link is not None:
+                link.send(message)
+        if effects.snapshot is not None:
+            self.machine.restore(bytes(effects.snapshot.data))
+        if effects.committed:
+            self._apply(effects.committed)
+        leads = raft.role is Role.LEADER
+        if self._led and not leads:
+            self._lose_leadership()
+        self._led = leads
+        if effects.reads or self._reads_waiting:
+            self._answer_reads(effects)
+        if effects.transitions or effects.committed or effects.entries or raft.leader is not self._leader:
+            self._leader = raft.leader
+            world.changed = True
+        self._arm()
+
+    # Time
+
+    def _arm(self) -> None:
+        """One timer, set anew only when it must ring earlier; one that rings too early is set again."""
+        deadline_s = self._deadline_s = self.raft.deadline
+        if self._changes:
+            deadline_s = min(deadline_s, self._node.clock.at(self._world.engine.now) + POLL_S)
+        when_s = self._node.clock.when(deadline_s)
+        if when_s < self._timer_s:
+            engine = self._world.engine
+            # Rounding may put the clock a hair before the deadline when the timer rings; it must then move on.
+            self._timer_s = max(when_s, math.nextafter(engine.now, math.inf)) if when_s <= engine.now else when_s
+            engine.at(self._timer_s, self._on_timer, self._timer_s)
+
+    def _on_timer(self, when_s: float) -> None:
+        if self.dead or when_s != self._timer_s:
+            return
+        self._timer_s = math.inf
+        if self._busy or self.paused:
+            return
+        if self._changes or self._node.clock.at(when_s) >= self._deadline_s:
+            self._round(())
+        else:
+            self._arm()
+
+    # The state machine
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        world, raft, machine = self._world, self.raft, self.machine
+        for entry in entries:
+            result = machine.apply(entry)
+            world.observer.applied(raft.id, entry, machine.digest, world.engine.now)
+            if self._writes:
+                self._answer_write(entry, result)
+        self._node.note_applied(raft.current_term, entries[-1].index, machine.digest)
+        threshold = world.settings.snapshot_threshold
+        if threshold and raft.last_applied - (raft.snapshot.meta.index if raft.snapshot else 0) >= threshold:
+            self.take_snapshot()
+
+    def take_snapshot(self) -> None:
+        """Freeze what is applied, and have it written in the background; one at a time."""
+        if self._snapshot_under_way or not self.raft.last_applied:
+            return
+        self._snapshot_under_way = True
+        frozen = (self.raft.describe_snapshot(), self.machine.freeze())
+        self._world.engine.after(ENCODING_S * self._node.random(), self._on_frozen, frozen)
+
+    def _on_frozen(self, frozen: tuple[SnapshotMeta, Frozen]) -> None:
+        if not self.dead:
+            meta, content = frozen
+            self.deliver(SnapshotWritten(Snapshot(meta, content.encode())))
+
+    def _on_snapshot_written(self, written: SnapshotWritten, now: float) -> None:
+        self._snapshot_under_way = False
+        snapshot, held = written.snapshot, self.raft.snapshot
+        if held is not None and held.meta.index >= snapshot.meta.index:
+            return
+        first_kept = snapshot.meta.index + 1 - self._world.settings.trailing_entries
+        self._node.disk.compact(snapshot, first_kept)
+        self.raft.compact(snapshot, first_kept=first_kept)
+        self._world.observer.compacted(self.raft.id, snapshot, first_kept, self._world.engine.now)
+
+    # What clients ask
+
+    def _on_request(self, request: Request, now: float) -> None:
+        if request.settled:
+            return
+        self._world.engine.after(SERVER_TIMEOUT_S, self._on_late, request)
+        try:
+            ASKED[request.invocation.kind](self, request, now)
+        except NotLeaderError as error:
+            self._answer(request, requests.NOT_LEADER if error.leader else requests.NO_LEADER)
+        except TransferInProgressError:
+            self._answer(request, requests.TRANSFERRING)
+        except (MembershipChangeError, TransferError) as error:
+            self._answer(request, Answer(Outcome.FAILED, str(error)))
+
+    def _on_write(self, request: Request, now: float) -> None:
+        position = self.raft.propose(command_of(request).encode(), now)
+        self._writes[position.index] = (position.term, request)
+
+    def _on_read(self, request: Request, now: float) -> None:
+        if request.invocation.consistent:
+            self._reads[self.raft.read(now)] = request
+        else:
+            self._serve(request, "stale")
+
+    def _on_lease_read(self, request: Request, now: float) -> None:
+        self._reads_waiting.append((self.raft.lease_read(now), "leader", request))
+
+    def _on_change(self, request: Request, now: float) -> None:
+        self._changes.append(_Change(request, now + CHANGE_TIMEOUT_S))
+
+    def _on_transfer(self, request: Request, now: float) -> None:
+        self.raft.transfer_leadership(request.invocation.key or None, now)
+        self._changes.append(_Change(request, now + CHANGE_TIMEOUT_S))
+
+    def _on_snapshot(self, request: Request, now: float) -> None:
+        self.take_snapshot()
+        self._answer(request, requests.OK)
+
+    def _on_late(self, request: Request) -> None:
+        if not (self.dead or self.paused or request.settled) and request.invocation.kind not in CHANGES:
+            self._answer(request, requests.TOO_LATE)
+
+    # What they are told
+
+    def _answer(self, request: Request, answer: Answer) -> None:
+        if not request.answered:
+            request.answered = True
+            self._node.answers.send((request, answer))
+
+    def _serve(self, request: Request, kind: str) -> None:
+        value = self.machine.store.get(request.invocation.key)
+        self._world.tell_read(self.raft.id, kind, self.raft.last_applied, request.required_index)
+        self._answer(request, Answer(Outcome.OK, result=value.value if value else None))
+
+    def _answer_write(self, entry: Entry, result: Result | None) -> None:
+        term, request = self._writes.pop(entry.index, (0, None))
+        if request is None:
+            return
+        if term != entry.term:
+            self._answer(request, requests.OVERWRITTEN)
+            return
+        if not request.answered:
+            self._world.tell_write(self.raft.id, entry, request.required_index)
+        self._answer(request, decided(result) if entry.kind is EntryKind.COMMAND else requests.OK)
+
+    def _answer_reads(self, effects: Effects) -> None:
+        for ready in effects.reads:
+            request = self._reads.pop(ready.ticket)
+            if ready.index is None:
+                self._answer(request, requests.LEADERSHIP_LOST)
+            else:
+                self._reads_waiting.append((ready.index, "consistent", request))
+        waiting, self._reads_waiting = self._reads_waiting, []
+        now = self._node.clock.at(self._world.engine.now)
+        for index, kind, request in waiting:
+            if kind == "leader" and now >= self.raft.lease_until_s:
+                # Time has passed since the lease was looked at: a save, or a SIGSTOP.
+                self._answer(request, requests.LEADERSHIP_LOST)
+            elif index <= self.raft.last_applied:
+                self._serve(request, kind)
+            else:
+                self._reads_waiting.append((index, kind, request))
+
+    def _poll_changes(self, now: float) -> None:
+        changes, self._changes = self._changes, []
+        for change in changes:
+            request = change.request
+            try:
+                if CHANGES[request.invocation.kind](self, request, now):
+                    continue
+            except (NotLeaderError, TransferInProgressError, MembershipChangeError) as error:
+                self._answer(request, Answer(Outcome.UNKNOWN, str(error)))
+                continue
+            if now < change.deadline_s:
+                self._changes.append(change)
+            else:
+                self._answer(request, requests.TOO_LATE)
+
+    def _joined(self, request: Request, now: float) -> bool:
+        joined = self.raft.join(request.invocation.key, request.invocation.value or "", now)
+        if joined:
+            self._answer(request, requests.OK)
+        return joined
+
+    def _left(self, request: Request, now: float) -> bool:
+        position = self.raft.leave(request.invocation.key, now)
+        if position is None:
+            return False
+        self._writes[position.index] = (position.term, request)
+        return True
+
+    def _transferred(self, request: Request, now: float) -> bool:
+        if self.raft.role is not Role.LEADER:
+            self._answer(request, requests.OK)
+        elif self.raft.transfer_target is None:
+            self._answer(request, Answer(Outcome.FAILED, "transfer failed"))
+        else:
+            return False
+        return True
+
+    def _lose_leadership(self) -> None:
+        for _, request in self._writes.values():
+            self._answer(request, requests.LEADERSHIP_LOST)
+        self._writes.clear()
+
+
+HANDLERS: dict[type, Callable[[Process, Any, float], None]] = {
+    Request: Process._on_request,
+    SnapshotWritten: Process._on_snapshot_written,
+}
+ASKED: dict[str, Callable[[Process, Request, float], None]] = {
+    "put": Process._on_write,
+    "cas": Process._on_write,
+    "delete": Process._on_write,
+    "get": Process._on_read,
+    "lease_get": Process._on_lease_read,
+    "join": Process._on_change,
+    "leave": Process._on_change,
+    "transfer": Process._on_transfer,
+    "snapshot": Process._on_snapshot,
+}
+CHANGES: dict[str, Callable[[Process, Request, float], bool]] = {
+    "join": Process._joined,
+    "leave": Process._left,
+    "transfer": Process._transferred,
+}
+"""What is asked for again until it is done."""
+
+
+def command_of(request: Request) -> Command:
+    kind, key, value, _, modify_index = request.invocation
+    if kind == "delete":
+        return Command(Delete(key, modify_index))
+    return Command(Put(key, value or "", cas=modify_index if kind == "cas" else None))
+
+
+def decided(result: Result | None) -> Answer:
+    """What came of a committed command."""
+    assert result is not None
+    if result.status is Status.CONFLICT:
+        return Answer(Outcome.FAILED, "cas mismatch", modify_index=result.modify_index)
+    if result.status is Status.MISSING:
+        return requests.MISSING
+    return Answer(Outcome.OK, modify_index=result.modify_index)

@@ -1,0 +1,81 @@
+"""What clients do, from a seed: one generator, driven by threads on real nodes and by events in virtual time.
+
+A *script* is a generator that yields what its client asks next and is sent what came of it. A `Session` is one client
+at work: its script, and the node it talks to, which it changes when it is not served.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+from bench.history import Operation, Outcome
+
+PAUSE_S = 0.005
+"""Between an answer and the next question."""
+
+
+class Invocation(NamedTuple):
+    kind: str
+    """``put``, ``get``, ``delete`` or ``cas``."""
+    key: str
+    value: str | None = None
+    consistent: bool = False
+    """A ``get`` that must not be stale."""
+    modify_index: int | None = None
+    """What a ``cas`` expects."""
+
+
+Script = Generator[Invocation, Operation, None]
+
+
+def distinct_writes(series: int, client: int) -> Script:
+    """Keys that are never written twice, so that each can be looked for afterwards."""
+    for count in itertools.count():
+        yield Invocation("put", f"w{series}-{client}-{count}", f"{client}-{count}")
+
+
+def contended(rng: random.Random, client: int, keys: Sequence[str]) -> Script:
+    """Every kind of operation over a few keys; a ``cas`` expects what this client last saw of the key."""
+    seen: dict[str, int] = {}
+    for count in itertools.count():
+        key = keys[int(rng.random() * len(keys))]
+        value = f"{client}-{count}"
+        operation = yield _any_kind(rng.random(), key, value, seen.get(key, 0))
+        if operation.modify_index is not None:
+            seen[key] = operation.modify_index
+
+
+def _any_kind(chance: float, key: str, value: str, expected: int) -> Invocation:
+    if chance < 0.4:
+        return Invocation("put", key, value)
+    if chance < 0.55:
+        return Invocation("get", key, consistent=True)
+    if chance < 0.7:
+        return Invocation("get", key)
+    if chance < 0.92:
+        return Invocation("cas", key, value, modify_index=expected)
+    return Invocation("delete", key)
+
+
+class Session:
+    """One client at work. It goes to the next node when the one it talks to did not serve it."""
+
+    def __init__(self, script: Script, nodes: Sequence[str], first: int = 0) -> None:
+        self._script = script
+        turn = first % len(nodes)
+        self._nodes = itertools.cycle([*nodes[turn:], *nodes[:turn]])
+        self.node = next(self._nodes)
+        self.invocation = next(script)
+        self.acknowledged = 0
+        """How many writes."""
+
+    def told(self, operation: Operation) -> None:
+        """Take what came of `invocation` into account; it and `node` are then what comes next."""
+        if operation.outcome is Outcome.OK:
+            self.acknowledged += operation.kind != "get"
+        elif operation.reason not in ("cas mismatch", "key not found"):
+            self.node = next(self._nodes)
+        self.invocation = self._script.send(operation)
