@@ -1,15 +1,12 @@
-"""Clients in the background: each writes one key after the other, and looks for the leader when it is refused."""
+"""Clients in the background: each asks what its script says next, and looks for the leader when it is refused."""
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Sequence
 
-from bench.history import Outcome
 from bench.systems.konsul import KonsulClient
-
-PAUSE_S = 0.005
+from bench.workload import PAUSE_S, Session, distinct_writes
 
 
 class Writers:
@@ -20,16 +17,15 @@ class Writers:
     ) -> None:
         self._nodes = list(nodes)
         self._new_client = new_client
-        self._series = series
-        self._acknowledged = [0] * clients
+        self._sessions = [Session(distinct_writes(series, turn), nodes, turn) for turn in range(clients)]
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._write, args=(number,), name=f"writer-{number}", daemon=True)
-            for number in range(clients)
+            threading.Thread(target=self._work, args=(session,), name=f"writer-{turn}", daemon=True)
+            for turn, session in enumerate(self._sessions)
         ]
 
     def acknowledged(self) -> int:
-        return sum(self._acknowledged)
+        return sum(session.acknowledged for session in self._sessions)
 
     def start(self) -> None:
         for thread in self._threads:
@@ -41,17 +37,7 @@ class Writers:
         for thread in self._threads:
             thread.join()
 
-    def _write(self, number: int) -> None:
+    def _work(self, session: Session) -> None:
         clients = {node: self._new_client(node) for node in self._nodes}
-        round_robin = itertools.cycle(
-            self._nodes[number % len(self._nodes) :] + self._nodes[: number % len(self._nodes)]
-        )
-        node = next(round_robin)
-        for count in itertools.count():
-            if self._stopping.wait(PAUSE_S):
-                return
-            write = clients[node].put(f"w{self._series}-{number}-{count}", f"{number}-{count}")
-            if write.outcome is Outcome.OK:
-                self._acknowledged[number] += 1
-            else:
-                node = next(round_robin)
+        while not self._stopping.wait(PAUSE_S):
+            session.told(clients[session.node].ask(session.invocation))

@@ -12,6 +12,7 @@ import requests
 
 from bench.cluster import NodeStatus
 from bench.history import History, Operation, Outcome
+from bench.workload import Invocation
 from faults.links import Address
 
 MODULE = "node"
@@ -127,6 +128,17 @@ class KonsulClient:
     def get(self, key: str, *, consistent: bool = False) -> Operation:
         query = "?consistent=true" if consistent else ""
         return self._perform("get", key, None, lambda url: self._request("GET", url + query))
+
+    def ask(self, invocation: Invocation) -> Operation:
+        """One step of a workload."""
+        kind, key, value, consistent, modify_index = invocation
+        calls: dict[str, Callable[[], Operation]] = {
+            "put": lambda: self.put(key, value or ""),
+            "get": lambda: self.get(key, consistent=consistent),
+            "delete": lambda: self.delete(key),
+            "cas": lambda: self.cas(key, value or "", modify_index or 0),
+        }
+        return calls[kind]()
 
     def _request(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> requests.Response:
         return self._session.request(method, url, json=body, timeout=CLIENT_TIMEOUT_S, allow_redirects=False)
