@@ -35,8 +35,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
 class LiveCluster:
     """A `Cluster` of `nodes` processes, all of whose files are in `folder`.
 
-    Entering it starts everything and returns when every node answers; a leader is yet to be elected. Whatever goes
-    wrong on the way, and on every way out, nothing stays behind.
+    Entering it starts everything and returns when every node has been told of the others: one that is cut off before
+    would know of no cluster. Whatever goes wrong on the way, and on every way out, nothing stays behind.
     """
 
     def __init__(
@@ -267,7 +267,9 @@ class LiveCluster:
             self._plans[name].folder.mkdir(parents=True, exist_ok=True)
             self._start(name, first=True)
         self._server.start()
-        self.wait_until(lambda: all(map(self._is_up, self._names)), "every node answers", UP_DEADLINE_S)
+        self.wait_until(
+            lambda: all(map(self._is_up, self._names)), "every node has been told of the others", UP_DEADLINE_S
+        )
 
     def _start(self, name: str, *, first: bool) -> None:
         """Start a node; on the first start the first node founds the cluster, and never again after."""
@@ -283,7 +285,8 @@ class LiveCluster:
 
     def _is_up(self, name: str) -> bool:
         if self._running[name].process.alive:
-            return self.status(name) is not None
+            status = self.status(name)
+            return status is not None and bool(status.members)
         said = (self._plans[name].folder / "stdout.log").read_text(errors="replace").strip()
         raise WaitTimeoutError(f"{name} did not start: {said or 'it said nothing'}")
 
