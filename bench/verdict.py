@@ -1,4 +1,4 @@
-"""Verdicts: VALID, INVALID, or UNKNOWN, which is an answer too. Pure."""
+"""Verdicts: VALID, INVALID, or UNKNOWN, which is an answer too; SKIPPED is what nobody tried. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ class Verdict(StrEnum):
     VALID = "VALID"
     INVALID = "INVALID"
     UNKNOWN = "UNKNOWN"
+    SKIPPED = "SKIPPED"
+    """It cannot be played in this world; the reason is known beforehand, so it is no failure."""
 
     @property
     def exit_status(self) -> int:
-        return {Verdict.VALID: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 2}[self]
+        return {Verdict.INVALID: 1, Verdict.UNKNOWN: 2}.get(self, 0)
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Finding:
 def combined(findings: Iterable[Finding]) -> Verdict:
     """INVALID if any is, else UNKNOWN if any is; a run that nothing was checked of is UNKNOWN."""
     verdicts = {finding.verdict for finding in findings}
-    for worst in (Verdict.INVALID, Verdict.UNKNOWN, Verdict.VALID):
+    for worst in (Verdict.INVALID, Verdict.UNKNOWN, Verdict.VALID, Verdict.SKIPPED):
         if worst in verdicts:
             return worst
     return Verdict.UNKNOWN

@@ -6,7 +6,7 @@ import difflib
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,8 @@ class Scenario:
     checks: tuple[Check, ...]
     play: Callable[[Cluster], None]
     promise: str
+    impossible: Mapping[str, str] = field(default_factory=dict)
+    """The worlds in which it cannot be played, by name, and why."""
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -42,6 +44,7 @@ def scenario(
     checks: Sequence[Check],
     minimum: int | None = None,
     each: Mapping[str, Sequence[Any]] | None = None,
+    impossible: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a scenario, or as a family of one for every combination of `each`'s parameters."""
 
@@ -62,6 +65,7 @@ def scenario(
                 tuple(checks),
                 partial(function, **arguments),
                 promise,
+                impossible or {},
             )
         return function
 
