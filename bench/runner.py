@@ -15,10 +15,10 @@ from pathlib import Path
 
 from bench.cluster import Cluster, WaitTimeoutError
 from bench.evidence import Evidence, Record
-from bench.live.cluster import LiveCluster
 from bench.live.folders import new_folder
 from bench.scenarios import Scenario
 from bench.verdict import Finding, Verdict, combined
+from bench.worlds import C, World, read_evidence
 
 LOG_TAIL = 40
 
@@ -52,30 +52,43 @@ def run(
     scenario: Scenario,
     *,
     runs: Path,
-    server: Path,
+    world: World[C],
     nodes: int | None = None,
     profile: str = "low-latency",
-    on_failure: Callable[[LiveCluster], None] | None = None,
+    on_failure: Callable[[C], None] | None = None,
 ) -> Run:
-    """Play `scenario` on a cluster of its own and judge what came of it.
+    """Play `scenario` on a cluster of its own in `world`, and judge what came of it.
 
     `on_failure` is called with the cluster still up when the story went wrong. Errors of the bench itself (no free
     port, no Toxiproxy) are raised; they are no verdict on the nodes.
     """
     started = time.monotonic()
-    folder = new_folder(runs, scenario.name)
-    findings: list[Finding] = []
-    with LiveCluster(folder, nodes=nodes or scenario.nodes, profile=profile, server=server) as cluster:
-        findings.append(_play(scenario, cluster))
-        if findings[0].verdict is not Verdict.VALID and on_failure is not None:
-            on_failure(cluster)
-    _store_history(folder, cluster)
-    evidence = read_evidence(folder, cluster)
-    findings += [_checked(check, evidence) for check in scenario.checks]
+    folder = new_folder(runs, world.folder(scenario.name))
+    if world.name in scenario.impossible:
+        findings = [Finding("world", Verdict.SKIPPED, scenario.impossible[world.name])]
+    else:
+        findings = _played(scenario, folder, world, nodes or scenario.nodes, profile, on_failure)
     finished = Run(scenario, folder, tuple(findings), time.monotonic() - started)
     verdict = {"scenario": scenario.name, "verdict": finished.verdict, "findings": [asdict(f) for f in findings]}
     (folder / "verdict.json").write_text(json.dumps(verdict, indent=2) + "\n")
     return finished
+
+
+def _played(
+    scenario: Scenario,
+    folder: Path,
+    world: World[C],
+    nodes: int,
+    profile: str,
+    on_failure: Callable[[C], None] | None,
+) -> list[Finding]:
+    with world.cluster(folder, nodes=nodes, profile=profile) as cluster:
+        story = _play(scenario, cluster)
+        if story.verdict is not Verdict.VALID and on_failure is not None:
+            on_failure(cluster)
+    _store_history(folder, cluster)
+    evidence = world.evidence(folder, cluster)
+    return [story, *(_checked(check, evidence) for check in scenario.checks)]
 
 
 def _play(scenario: Scenario, cluster: Cluster) -> Finding:
@@ -98,12 +111,6 @@ def _checked(check: Callable[[Evidence], Finding], evidence: Evidence) -> Findin
         return Finding(getattr(check, "__name__", str(check)), Verdict.UNKNOWN, reason)
 
 
-def read_evidence(folder: Path, cluster: Cluster | None = None) -> Evidence:
-    traces = {path.parent.name: _read_lines(path) for path in sorted(folder.glob("nodes/*/trace.jsonl"))}
-    history = tuple(cluster.history) if cluster is not None else ()
-    return Evidence(history, traces, _read_lines(folder / "events.jsonl"))
-
-
 def timeline(evidence: Evidence) -> list[str]:
     """What the bench did and how roles changed, in order, in seconds from the first of it."""
     told = [(record["at_s"], "bench", record) for record in evidence.timeline]
@@ -117,14 +124,6 @@ def timeline(evidence: Evidence) -> list[str]:
 def _in_words(record: Record) -> str:
     fields = [f"{key}={value}" for key, value in record.items() if key not in ("at_s", "event")]
     return " ".join([record["event"], *fields])
-
-
-def _read_lines(path: Path) -> tuple[Record, ...]:
-    """One record a line; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return ()
-    whole, _, _ = path.read_text().rpartition("\n")
-    return tuple(json.loads(line) for line in whole.splitlines())
 
 
 def _store_history(folder: Path, cluster: Cluster) -> None:

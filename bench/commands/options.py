@@ -53,6 +53,22 @@ class Milliseconds(click.ParamType[int]):
         return milliseconds
 
 
+class Seeds(click.ParamType[range]):
+    """One whole number, or two with a dash between, the last one too."""
+
+    name = "seeds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
+        if isinstance(value, range):
+            return value
+        first, _, last = str(value).partition("-")
+        if not all(part.isascii() and part.isdigit() for part in (first, last or first)):
+            self.fail(f"{value!r} is no seed; write 7, or 0-99 for several", param, ctx)
+        if int(last or first) < int(first):
+            self.fail(f"{value!r} ends before it begins", param, ctx)
+        return range(int(first), int(last or first) + 1)
+
+
 def runs_folder() -> Path:
     """Where runs are kept: BENCH_RUNS, or ./runs."""
     return Path(os.environ.get("BENCH_RUNS", "runs"))

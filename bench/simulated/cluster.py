@@ -1,0 +1,282 @@
+"""`SimulatedCluster`: a `Cluster` in virtual time. What a scenario waits for makes time pass; nothing else does."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import durationpy
+import msgspec
+
+from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
+from bench.evidence import Evidence, Record
+from bench.history import History, Operation
+from bench.simulated.clients import SimulatedClient, Workers
+from bench.simulated.network import SimulatedNetwork
+from bench.simulated.node import SimulatedNode
+from bench.simulated.observer import Observer
+from bench.simulated.world import Settings, World
+from bench.systems.konsul import PROFILES
+from bench.workload import Invocation, distinct_writes
+from node.raft import Role, Timing
+
+T = TypeVar("T")
+
+BOOT_S = 0.3
+"""From a start to the first step, at least; at most twice as long."""
+UP_DEADLINE_S = 15.0
+LOOK_AGAIN_S = 0.02
+"""A condition is looked at when anything happened, and at least so often."""
+
+ROLE_NAMES = {Role.PRE_CANDIDATE: "Candidate"}
+
+
+def timing_of(profile: str) -> Timing:
+    """The timeouts of one of the systems' profiles."""
+    heartbeat_s, election_s, lease_s = (durationpy.from_str(text).total_seconds() for text in PROFILES[profile])
+    return Timing(heartbeat_s, election_s, lease_s)
+
+
+class SimulatedCluster:
+    """A `Cluster` of `nodes` in a world of its own; entering it starts them all, as with real ones."""
+
+    def __init__(self, *, nodes: int, seed: int, profile: str = "default", observer: Observer | None = None) -> None:
+        names = tuple(f"n{number}" for number in range(1, nodes + 1))
+        self._timeline: list[Record] = []
+        self.world = World(
+            seed, names, settings=Settings(timing=timing_of(profile)), observer=observer, on_event=self._note
+        )
+        self._boot_random = self.world.engine.random("boots")
+        self._booting: dict[str, int] = {}
+        """Nodes on their way up, and the number of the start that counts."""
+        self._boots = itertools.count()
+        self._client_numbers = itertools.count()
+        self._series = itertools.count()
+
+    def __enter__(self) -> SimulatedCluster:
+        for name in self.nodes:
+            self._boot(name)
+        self.wait_until(
+            lambda: all(map(self._is_up, self.nodes)), "every node has been told of the others", UP_DEADLINE_S
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to stop."""
+
+    # What can be seen
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(self.world.nodes)
+
+    @property
+    def network(self) -> SimulatedNetwork:
+        return self.world.network
+
+    @property
+    def history(self) -> History:
+        return self.world.history
+
+    def is_running(self, node: str) -> bool:
+        found = self._node(node)
+        return node in self._booting or found.running
+
+    def status(self, node: str) -> NodeStatus | None:
+        found = self._node(node)
+        return _status_of(found, self.world.engine.now) if found.running else None
+
+    def statuses(self) -> dict[str, NodeStatus | None]:
+        return {node: self.status(node) for node in self.nodes}
+
+    def leads(self, node: str) -> bool:
+        return self.role(node) == "Leader"
+
+    def role(self, node: str) -> str | None:
+        status = self.status(node)
+        return status.role if status else None
+
+    def term(self, node: str) -> int | None:
+        status = self.status(node)
+        return status.term if status else None
+
+    def caught_up(self, node: str) -> bool:
+        leader = next((status for status in self.statuses().values() if status and status.role == "Leader"), None)
+        status = self.status(node)
+        return bool(leader and status and status.applied_index >= leader.commit_index)
+
+    def resolve(self, name: str) -> str:
+        if name in self.nodes:
+            return name
+        roles = {"leader": "Leader", "follower": "Follower"}
+        if name not in roles:
+            raise NoSuchNodeError(f"there is no node {name}; there are {', '.join(self.nodes)}, leader and follower")
+        for node in self.nodes:
+            if self.role(node) == roles[name]:
+                return node
+        raise NoSuchNodeError(f"nobody is {name} right now; try again, or name one of {', '.join(self.nodes)}")
+
+    # What can be done
+
+    def kill(self, node: str) -> str:
+        node = self.resolve(node)
+        if self._booting.pop(node, None) is not None or self._node(node).process is not None:
+            self._node(node).crash()
+            self._note("kill", {"node": node})
+        return node
+
+    def restart(self, node: str, *, wipe: bool = False) -> str:
+        node = self.kill(node)
+        if wipe:
+            self._node(node).wipe()
+        self._boot(node)
+        self._note("restart", {"node": node, "wipe": wipe})
+        return node
+
+    def pause(self, node: str) -> str:
+        node = self.resolve(node)
+        self._must_run(node).pause()
+        self._note("pause", {"node": node})
+        return node
+
+    def resume(self, node: str) -> str:
+        node = self.resolve(node)
+        found = self._must_run(node)
+        self._note("resume", {"node": node})
+        found.resume()
+        return node
+
+    def client(self, node: str) -> SimulatedClient:
+        return SimulatedClient(next(self._client_numbers), self.resolve(node), self.perform)
+
+    @contextlib.contextmanager
+    def writing(self, clients: int = 3, nodes: Collection[str] | None = None) -> Iterator[Workers]:
+        series = next(self._series)
+        numbers = [next(self._client_numbers) for _ in range(clients)]
+        scripts = [(number, distinct_writes(series, turn)) for turn, number in enumerate(numbers)]
+        workers = Workers(self.world, scripts, list(nodes or self.nodes))
+        workers.start()
+        try:
+            yield workers
+        finally:
+            workers.stop()
+            self.wait_until(lambda: workers.idle, "the writers' last answers")
+
+    def perform(self, client: int, node: str, invocation: Invocation) -> Operation:
+        """Let a client ask this, and time pass until it has an answer or gives up."""
+        came: list[Operation] = []
+        self.world.ask(client, node, invocation, came.append)
+        return self.wait_until(lambda: came and came[0], f"an answer to {invocation}") or came[0]
+
+    # Waiting
+
+    def wait_until(self, condition: Callable[[], T], what: str, timeout_s: float = 20.0) -> T:
+        world, engine = self.world, self.world.engine
+        deadline_s = engine.now + timeout_s
+        while True:
+            world.changed = False
+            found = condition()
+            if found:
+                return found
+            if engine.now >= deadline_s:
+                seen = "; ".join(f"{node}: {status}" for node, status in self.statuses().items())
+                raise WaitTimeoutError(f"not within {timeout_s:g} s: {what}. Seen last: {seen}")
+            look_again_s = min(deadline_s, engine.now + LOOK_AGAIN_S)
+            while not world.changed and engine.step(look_again_s):
+                pass
+
+    def wait_for_leader(
+        self, *, other_than: str | None = None, among: Sequence[str] | None = None, timeout_s: float = 20.0
+    ) -> str:
+        def elected() -> str | None:
+            statuses = {node: status for node, status in self.statuses().items() if status}
+            for node, status in statuses.items():
+                if status.role != "Leader" or node == other_than or node not in (among or self.nodes):
+                    continue
+                followers = [s for s in statuses.values() if s.leader == node and s.term == status.term]
+                if len(followers) * 2 > len(status.members):
+                    return node
+            return None
+
+        return self.wait_until(elected, "a leader whom a majority follows", timeout_s) or ""
+
+    def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
+        def agreed() -> bool:
+            running = [node for node in self.nodes if self.is_running(node)]
+            statuses = [status for node in running if (status := self.status(node))]
+            leaders = {status.leader for status in statuses}
+            logs = {(s.last_index, s.commit_index, s.applied_index, s.log_digest) for s in statuses}
+            return len(statuses) == len(running) > 0 and len(logs) == len(leaders) == 1 and None not in leaders
+
+        self.wait_until(agreed, "all running nodes have applied one log and follow one leader", timeout_s)
+
+    # What is left behind
+
+    def evidence(self) -> Evidence:
+        traces = {name: tuple(map(_record_of, node.records)) for name, node in self.world.nodes.items()}
+        return Evidence(tuple(self.history), traces, tuple(self._timeline))
+
+    def _note(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event in ("kill", "restart", "pause", "resume"):
+            self.world.say("bench", f"{event} {fields['node']}")
+        self._timeline.append({"at_s": self.world.engine.now, "event": event, **fields})
+
+    # Starting
+
+    def _boot(self, name: str) -> None:
+        """Have it start in a moment; on the very first start the first node founds the cluster."""
+        self._booting[name] = boot = next(self._boots)
+        self.world.engine.after(BOOT_S * (1 + self._boot_random.random()), self._start, (name, boot))
+
+    def _start(self, started: tuple[str, int]) -> None:
+        name, boot = started
+        if self._booting.get(name) != boot:
+            return
+        del self._booting[name]
+        node = self._node(name)
+        founds = name == self.nodes[0] and not node.started
+        node.start(self.world.found(self.nodes) if founds else None)
+
+    def _is_up(self, name: str) -> bool:
+        status = self.status(name)
+        return status is not None and bool(status.members)
+
+    def _node(self, name: str) -> SimulatedNode:
+        return self.world.nodes[name]
+
+    def _must_run(self, node: str) -> SimulatedNode:
+        if self._node(node).process is None:
+            raise NoSuchNodeError(f"{node} is down; start it with: restart {node}")
+        return self._node(node)
+
+
+def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
+    """What the node would answer to GET /cluster/status."""
+    assert node.process is not None
+    raft = node.process.raft
+    leads = raft.role is Role.LEADER and node.clock.at(now_s) < raft.lease_until_s
+    role = raft.role if leads or raft.role is not Role.LEADER else Role.FOLLOWER
+    leader = raft.leader if raft.role is not Role.LEADER else raft.id if leads else None
+    return NodeStatus(
+        name=node.name,
+        role=ROLE_NAMES.get(role, role.value),
+        term=raft.current_term,
+        leader=leader,
+        last_index=raft.log.last_index,
+        commit_index=raft.commit_index,
+        applied_index=raft.last_applied,
+        log_digest=node.process.machine.digest.hex(),
+        members=raft.configuration.names,
+    )
+
+
+def _record_of(record: tuple[float, Any]) -> Record:
+    """A line of a node's trace, in the shape in which a real one writes it."""
+    at_s, what = record
+    if isinstance(what, tuple):
+        term, index, digest = what
+        return {"at_s": at_s, "event": "applied", "term": term, "index": index, "digest": digest.hex()}
+    fields = what if isinstance(what, dict) else msgspec.to_builtins(what)
+    return {**fields, "at_s": at_s}
