@@ -69,8 +69,9 @@ class SimulatedDisk:
         self.full = False
         self.honest = True
         """Whether a sync that returned has happened."""
-        self.tears = False
-        """Whether a save that a crash cuts short leaves some of its entries behind, without its hard state."""
+        self.transactional = True
+        """Whether a save that a crash cuts short is there whole or not at all, as `node.storage` sees to. If not, some
+        of its entries are left, and not its hard state."""
 
     def begin(self, write: Write) -> float:
         """Start a save; returns how long it takes, in seconds. Raises DiskFullError."""
@@ -82,31 +83,35 @@ class SimulatedDisk:
         usual_s = FASTEST_S + USUAL_SPREAD_S * chance * chance
         return self.extra_s + (usual_s if chance < 0.98 else usual_s + RARE_S * self._rng.random())
 
-    def sync(self) -> bool:
-        """The save under way returns. Whether it, and all that was written before, will survive a crash."""
+    def sync(self) -> list[Write]:
+        """The save under way returns. What has become durable by it: itself, unless the disk lies."""
         assert self._under_way is not None
         self._unsynced.append(self._under_way)
         self._under_way = None
-        if self.honest:
-            for write in self._unsynced:
-                self._synced.take(write)
-            self._unsynced.clear()
-        return self.honest
+        if not self.honest:
+            return []
+        writes, self._unsynced = self._unsynced, []
+        for write in writes:
+            self._synced.take(write)
+        return writes
 
     def compact(self, snapshot: Snapshot, first_kept: int) -> None:
         """A snapshot was made durable in the background, and the entries before `first_kept` deleted."""
         if not self._unsynced:
             self._synced.compact(snapshot, first_kept)
 
-    def crash(self) -> Write | None:
-        """The machine dies. Returns the save under way if it was completed before."""
+    def crash(self, *, torn: bool = False) -> Write | None:
+        """The machine dies. Returns what became durable although nobody was told: the save under way, in half the
+        cases, unless the crash has `torn` it.
+        """
         write, self._under_way = self._under_way, None
         self._unsynced.clear()
-        if write is None or self._rng.random() < 0.5:
+        if write is None or (self._rng.random() < 0.5 and not torn):
             return None
-        if self.tears:
-            whole = len(write.entries)
-            write = Write(None, write.entries[: int(whole * self._rng.random())])
+        if torn:
+            if self.transactional:
+                return None
+            write = Write(None, write.entries[: int(len(write.entries) * self._rng.random())])
         self._synced.take(write)
         return write
 

@@ -29,6 +29,8 @@ LATE_MS = 20
 """A delay up to here is not worth the name."""
 
 Receive = Callable[[Any], None]
+OnChange = Callable[[str, tuple[Link, ...], str, Collection[str]], None]
+"""What was done, to which links, in words, and the nodes whose clients' connections it broke."""
 
 
 class Stream:
@@ -71,11 +73,11 @@ class SimulatedLink:
         "state",
     )
 
-    def __init__(self, engine: Engine, link: Link, receive: Receive, rng: random.Random) -> None:
+    def __init__(self, engine: Engine, link: Link, rng: random.Random) -> None:
         self._engine = engine
         self._random = rng.random
         self.link = link
-        self.receive = receive
+        self.receive: Receive = _nowhere
         self.state = CLEAR
         self.loss = self.duplication = self.reordering = 0.0
         self.rough = False
@@ -155,27 +157,27 @@ class SimulatedNetwork(LinkFaults):
         self,
         engine: Engine,
         nodes: Iterable[str],
-        receivers: Mapping[str, Receive],
-        on_change: Callable[[str, tuple[Link, ...], str], None],
+        on_change: OnChange,
     ) -> None:
         names = tuple(nodes)
         self._engine = engine
         self._on_change = on_change
         links = (*client_links(names), *peer_links(names))
         super().__init__(links)
-        self.links = {
-            link: SimulatedLink(engine, link, receivers[link.target], engine.random(f"network/{link}"))
-            for link in links
-        }
+        self.links = {link: SimulatedLink(engine, link, engine.random(f"network/{link}")) for link in links}
         self.answers = {
-            name: SimulatedLink(engine, Link(name, CLIENT), receivers[CLIENT], engine.random(f"network/{name}/answers"))
-            for name in names
+            name: SimulatedLink(engine, Link(name, CLIENT), engine.random(f"network/{name}->client")) for name in names
         }
         """What a node answers its clients, on the connections of the client link: a cut is on both, a delay is not."""
         self.from_node = {
             name: {link.target: self.links[link] for link in links if link.source == name} for name in (*names, CLIENT)
         }
         """source -> target -> link."""
+
+    def deliver_to(self, receivers: Mapping[str, Receive]) -> None:
+        """Who is at the end of the links."""
+        for link in (*self.links.values(), *self.answers.values()):
+            link.receive = receivers[link.link.target]
 
     def state(self) -> Mapping[Link, LinkState]:
         return {link: found.state for link, found in self.links.items()}
@@ -188,7 +190,7 @@ class SimulatedNetwork(LinkFaults):
         peers = tuple(link for link in self.links if link.source != CLIENT)
         for link in peers:
             self.links[link].set_noise(loss, duplication, reordering)
-        self._on_change("noise", peers, f"loss {loss} duplication {duplication} reordering {reordering}")
+        self._on_change("noise", peers, f"loss {loss} duplication {duplication} reordering {reordering}", [])
 
     def clear(self) -> frozenset[tuple[str, str]]:
         """The links between nodes that are as they should be, by source and target."""
@@ -197,11 +199,22 @@ class SimulatedNetwork(LinkFaults):
         )
 
     def _enforce(self, action: str, links: tuple[Link, ...], detail: str) -> None:
+        clients = [link for link in links if link.source == CLIENT]
+        broken = [link for link in clients if _breaks(self.links[link].state.cut, self._wanted[link].cut)]
         for link in links:
             self.links[link].bring_into(self._wanted[link])
             if link.source == CLIENT:
                 self.answers[link.target].bring_into(LinkState(cut=self._wanted[link].cut))
-        self._on_change(action, links, detail)
+        self._on_change(action, links, detail, [link.target for link in broken])
+
+
+def _breaks(former: Mode | None, wanted: Mode | None) -> bool:
+    """A refused connection is closed, and so is one that healing finds with bytes missing in the middle."""
+    return wanted is Mode.REFUSE or (former is Mode.BLACKHOLE and wanted is not Mode.BLACKHOLE)
+
+
+def _nowhere(item: Any) -> None:
+    raise AssertionError(f"{item} arrived before anybody was there")
 
 
 def _weight(item: Any) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
-from bench.simulated.disk import SimulatedDisk
+from bench.simulated.disk import SimulatedDisk, Write
 from bench.simulated.process import Process
 from bench.simulated.requests import Request
 from node.raft import Configuration, Transition
@@ -68,13 +68,15 @@ class SimulatedNode:
         world.topology_changed()
         process.begin(first)
 
-    def crash(self) -> None:
-        """Gone at this instant; what its disk has not synced is lost."""
+    def crash(self, *, torn: bool = False) -> None:
+        """Gone at this instant; what its disk has not synced is lost, and a save under way may be `torn`."""
         process, self.process = self.process, None
         if process is None:
             return
         process.die()
-        self.disk.crash()
+        completed = self.disk.crash(torn=torn)
+        if completed is not None:
+            self.note_durable(completed)
         self.world.observer.crashed(self.name, self.world.engine.now)
         self.world.break_off(self.name)
         self.world.topology_changed()
@@ -128,6 +130,9 @@ class SimulatedNode:
             happening = (self.clock.when(transition.at_s), self.name, transition)
             self.world.chronicle.note(happening)
             self.records.append((happening[0], transition))
+
+    def note_durable(self, write: Write) -> None:
+        self.world.observer.saved(self.name, write.hard_state, write.entries, write.snapshot, self.world.engine.now)
 
     def note_applied(self, term: int, index: int, digest: bytes) -> None:
         self.records.append((self.world.engine.now, (term, index, digest)))

@@ -199,8 +199,8 @@ class Process:
         if self.dead:
             return
         engine = self._world.engine
-        if self._node.disk.sync():
-            self._world.observer.saved(self.raft.id, effects.hard_state, effects.entries, effects.snapshot, engine.now)
+        for write in self._node.disk.sync():
+            self._node.note_durable(write)
         engine.after(WAKING_S * self._node.random(), self._on_saved, effects)
 
     def _on_saved(self, effects: Effects) -> None:

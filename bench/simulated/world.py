@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,9 +61,11 @@ class World:
         self._on_event = on_event or (lambda event, fields: None)
         self._outstanding: dict[int, Request] = {}
         names = tuple(names)
-        receivers = {CLIENT: self._receive_answer} | {name: self._receiver(name) for name in names}
-        self.network = SimulatedNetwork(self.engine, names, receivers, self._on_fault)
+        self.network = SimulatedNetwork(self.engine, names, self._on_fault)
         self.nodes = {name: SimulatedNode(name, self) for name in names}
+        self.network.deliver_to(
+            {CLIENT: self._receive_answer} | {name: node.receive for name, node in self.nodes.items()}
+        )
 
     def found(self, members: Iterable[str]) -> Configuration:
         """The configuration a cluster of these nodes is born with."""
@@ -79,16 +81,10 @@ class World:
         running = [name for name, node in self.nodes.items() if node.running]
         self.observer.topology(running, self.network.clear(), self.engine.now)
 
-    def _receiver(self, name: str) -> Callable[[Any], None]:
-        return lambda item: self.nodes[name].receive(item)
-
-    def _on_fault(self, action: str, links: tuple[Link, ...], detail: str) -> None:
+    def _on_fault(self, action: str, links: tuple[Link, ...], detail: str, broken: Collection[str]) -> None:
         self.say("bench", f"{action} {named(links)} {detail}".strip())
-        for link in links:
-            if link.source == CLIENT and self.network.links[link].state.cut is None:
-                continue
-            if link.source == CLIENT and action in ("cut", "heal"):
-                self.break_off(link.target)
+        for node in broken:
+            self.break_off(node)
         self._on_event(action, {"links": named(links), "detail": detail})
         self.topology_changed()
 
