@@ -36,6 +36,9 @@ class Elections(Rules):
         elif self._role is Role.FOLLOWER and self._leader == leader:
             return
         was_leader = self._role is Role.LEADER
+        if was_leader and at_s is None:
+            # A leader that was stopped may hear of its successor before it looks at its lease.
+            at_s = min(self._now, self.lease_until_s)
         self._leader = leader
         self._votes = {}
         self._progress = {}
