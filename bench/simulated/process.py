@@ -395,7 +395,11 @@ class Process:
             try:
                 if CHANGES[request.invocation.kind](self, request, now):
                     continue
-            except (NotLeaderError, TransferInProgressError, MembershipChangeError) as error:
+            except MembershipChangeError as error:
+                self._answer(request, Answer(Outcome.FAILED, str(error)))
+                continue
+            except (NotLeaderError, TransferInProgressError) as error:
+                # A step of the change may have been made before: a server may be staged.
                 self._answer(request, Answer(Outcome.UNKNOWN, str(error)))
                 continue
             if now < change.deadline_s:

@@ -1,0 +1,228 @@
+"""What simulated nodes do, and what crashes, pauses, clocks and disks do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from bench.history import Outcome
+from bench.simulated.observer import Observer
+from bench.simulated.world import Settings, World, address
+from bench.workload import Invocation
+from faults import cuts
+from node.raft import Entry, HardState, Role, Snapshot
+from node.raft.transitions import RoleChanged, SnapshotInstalled
+from tests.unit.bench.simulated.worlds import asked, followers_of, founded, leader_of, pass_time, put
+
+SMALL_SNAPSHOTS = Settings(snapshot_threshold=20, trailing_entries=5)
+
+
+def last_synced(world: World, name: str) -> int:
+    content = world.nodes[name].disk.load()
+    return content.base_index + len(content.entries)
+
+
+def events(world: World, name: str, kind: type) -> list[tuple[float, object]]:
+    return [(at_s, what) for at_s, what in world.nodes[name].records if isinstance(what, kind)]
+
+
+def test_what_a_leader_acknowledges_is_synced_on_every_disk() -> None:
+    world = founded()
+    written = put(world, leader_of(world))
+    assert (written.outcome, written.modify_index) == (Outcome.OK, 3)
+    assert [last_synced(world, name) for name in world.nodes] == [3, 3, 3]
+
+
+def test_a_follower_refuses_a_write_and_a_consistent_read_and_serves_a_stale_one() -> None:
+    world = founded()
+    put(world, leader_of(world))
+    follower = followers_of(world)[0]
+    refused = [put(world, follower), asked(world, follower, Invocation("get", "x", consistent=True))]
+    assert [(operation.outcome, operation.reason) for operation in refused] == [(Outcome.FAILED, "not leader")] * 2
+    assert asked(world, follower, Invocation("get", "x")).result == "1"
+
+
+@pytest.mark.parametrize("kind", ["get", "lease_get"])
+def test_a_leader_serves_reads_that_are_not_stale(kind: str) -> None:
+    world = founded()
+    put(world, leader_of(world))
+    assert asked(world, leader_of(world), Invocation(kind, "x", consistent=True)).result == "1"
+
+
+def test_a_cas_that_comes_too_late_has_failed_and_says_what_it_found() -> None:
+    world = founded()
+    index = put(world, leader_of(world)).modify_index
+    cas = asked(world, leader_of(world), Invocation("cas", "x", "2", modify_index=1))
+    assert (cas.outcome, cas.reason, cas.modify_index) == (Outcome.FAILED, "cas mismatch", index)
+
+
+class CrashAfterSaving(Observer):
+    """Kills the node named as soon as it has saved entries, before it can send a message."""
+
+    def __init__(self) -> None:
+        self.world: World | None = None
+        self.victim = ""
+
+    def saved(
+        self, name: str, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None, at_s: float
+    ) -> None:
+        if self.world is not None and name == self.victim and entries:
+            node = self.world.nodes[name]
+            self.world.engine.after(0.0, lambda _: node.crash())
+
+
+def test_a_leader_that_crashes_between_saving_and_sending_has_told_nobody_and_remembers() -> None:
+    observer = CrashAfterSaving()
+    world = founded(observer=observer)
+    observer.world, observer.victim = world, leader_of(world)
+    others = followers_of(world)
+    written = put(world, observer.victim, seconds=0.1)
+    assert (written.outcome, written.reason) == (Outcome.UNKNOWN, "ConnectionError")
+    assert last_synced(world, observer.victim) == 3
+    assert [last_synced(world, name) for name in others] == [2, 2]
+
+
+def test_a_node_that_crashes_during_a_save_comes_back_with_what_is_on_its_disk() -> None:
+    world = founded()
+    follower = followers_of(world)[0]
+    world.nodes[follower].disk.extra_s = 1.0
+    put(world, leader_of(world), seconds=0.5)
+    world.nodes[follower].crash(torn=True)
+    assert last_synced(world, follower) == 2
+    world.nodes[follower].start()
+    pass_time(world, 5.0)
+    assert last_synced(world, follower) == 3
+
+
+def test_a_paused_leader_ends_its_reign_when_its_lease_runs_out_and_not_when_it_wakes() -> None:
+    world = founded()
+    old = leader_of(world)
+    paused_s = world.engine.now
+    world.nodes[old].pause()
+    pass_time(world, 10.0)
+    new = next(name for name in world.nodes if name != old and events(world, name, RoleChanged))
+    world.nodes[old].resume()
+    pass_time(world, 1.0)
+    at_s, last = events(world, old, RoleChanged)[-1]
+    assert isinstance(last, RoleChanged)
+    assert last.role is Role.FOLLOWER
+    assert paused_s <= at_s < paused_s + 0.6, "half a second of lease, by its own clock"
+    assert at_s < min(since_s for since_s, what in events(world, new, RoleChanged) if what.role is Role.LEADER)  # type: ignore[attr-defined]
+
+
+def test_what_reaches_a_paused_node_waits_for_it() -> None:
+    world = founded()
+    follower = followers_of(world)[0]
+    put(world, leader_of(world))
+    world.nodes[follower].pause()
+    came: list[object] = []
+    world.ask(0, follower, Invocation("get", "x"), came.append)
+    pass_time(world, 3.0)
+    assert came == []
+    world.nodes[follower].resume()
+    pass_time(world, 0.1)
+    assert [operation.result for operation in world.history][-1] == "1"
+
+
+def test_a_client_of_a_paused_node_gives_up_and_knows_nothing() -> None:
+    world = founded()
+    leader = leader_of(world)
+    world.nodes[leader].pause()
+    written = put(world, leader)
+    assert (written.outcome, written.reason) == (Outcome.UNKNOWN, "ReadTimeout")
+    assert written.completed_s - written.invoked_s == pytest.approx(8.0)
+
+
+def test_a_client_of_a_dead_node_knows_nothing_at_once() -> None:
+    world = founded()
+    follower = followers_of(world)[0]
+    world.nodes[follower].crash()
+    written = put(world, follower)
+    assert (written.outcome, written.reason) == (Outcome.UNKNOWN, "ConnectionError")
+    assert written.completed_s - written.invoked_s < 0.1
+
+
+def test_a_node_whose_disk_is_full_stops_and_acknowledges_nothing() -> None:
+    world = founded()
+    leader = leader_of(world)
+    world.nodes[leader].disk.full = True
+    written = put(world, leader)
+    assert (written.outcome, written.reason) == (Outcome.UNKNOWN, "ConnectionError")
+    assert world.nodes[leader].process is None
+    assert leader_of(world) != leader, "the others go on"
+
+
+def test_clocks_that_disagree_about_the_time_and_its_rate_elect_and_write() -> None:
+    world = founded(5, settings=Settings(clock_rates=(0.9, 1.1)))
+    rates = {node.clock.rate for node in world.nodes.values()}
+    assert len(rates) == 5
+    assert put(world, leader_of(world)).outcome is Outcome.OK
+
+
+def test_a_clock_that_runs_faster_brings_the_timeout_forward() -> None:
+    def elected_after(rate: float) -> float:
+        world = founded(settings=Settings(clock_rates=(1.0, 1.0)))
+        world.nodes[leader_of(world)].crash()
+        crashed_s = world.engine.now
+        for node in world.nodes.values():
+            node.set_clock_rate(rate)
+        pass_time(world, 30.0)
+        return events(world, leader_of(world), RoleChanged)[-1][0] - crashed_s
+
+    assert elected_after(1.9) < elected_after(1.0) < elected_after(0.6)
+
+
+def test_a_follower_that_is_far_behind_is_sent_a_snapshot() -> None:
+    world = founded(settings=SMALL_SNAPSHOTS)
+    follower = followers_of(world)[0]
+    world.nodes[follower].crash()
+    for count in range(60):
+        put(world, leader_of(world), f"k{count}", seconds=0.1)
+    world.nodes[follower].start()
+    pass_time(world, 5.0)
+    assert events(world, follower, SnapshotInstalled)
+    digests = {node.process.machine.digest for node in world.nodes.values() if node.process}
+    assert len(digests) == 1
+    world.nodes[follower].crash()
+    world.nodes[follower].start()
+    pass_time(world, 5.0)
+    assert asked(world, follower, Invocation("get", "k0")).result == "1", "the snapshot is on its disk"
+
+
+def test_a_node_joins_leaves_and_leadership_moves_when_asked() -> None:
+    world = World(1, ["n1", "n2", "n3", "n4"], settings=replace(SMALL_SNAPSHOTS, snapshot_threshold=0))
+    for node in world.nodes.values():
+        node.start(world.found(["n1", "n2", "n3"]) if node.name == "n1" else None)
+    pass_time(world, 3.0)
+    old = leader_of(world)
+    assert asked(world, old, Invocation("join", "n4", address("n4"))).outcome is Outcome.OK
+    assert asked(world, old, Invocation("transfer", "n4")).outcome is Outcome.OK
+    assert leader_of(world) == "n4"
+    assert asked(world, "n4", Invocation("leave", "n4")).outcome is Outcome.OK
+    pass_time(world, 5.0)
+    process = world.nodes[next(name for name in ("n1", "n2", "n3") if name != old)].process
+    assert process is not None
+    assert process.raft.configuration.names == ("n1", "n2", "n3")
+
+
+def test_a_leave_of_a_stranger_and_a_transfer_to_one_are_refused() -> None:
+    world = founded()
+    for kind in ("leave", "transfer"):
+        refused = asked(world, leader_of(world), Invocation(kind, "n9"))
+        assert refused.outcome is Outcome.FAILED
+        assert "n9" in refused.reason
+
+
+def test_a_client_link_that_is_cut_swallows_the_answer_of_a_write_that_happened() -> None:
+    world = founded()
+    leader = leader_of(world)
+    came: list[object] = []
+    world.ask(0, leader, Invocation("put", "x", "1"), came.append)
+    pass_time(world, 0.0015)
+    world.network.cut(cuts.between("client", leader))
+    pass_time(world, 10.0)
+    (written,) = world.history
+    assert (written.outcome, written.reason) == (Outcome.UNKNOWN, "ReadTimeout")
+    assert [last_synced(world, name) for name in world.nodes] == [3, 3, 3]
