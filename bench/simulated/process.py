@@ -43,6 +43,8 @@ INBOX = 10_000
 """What waits beyond this is lost, as from a full socket."""
 WAKING_S = 0.0003
 """The most that passes between a save and what follows it."""
+RESOLUTION_S = 1e-6
+"""A timer rings no sooner than this after it was set."""
 SERVER_TIMEOUT_S = 5.0
 CHANGE_TIMEOUT_S = 10.0
 """How long a change of membership is asked for."""
@@ -71,15 +73,19 @@ class Process:
     __slots__ = (
         "_busy",
         "_changes",
+        "_clock",
         "_deadline_s",
+        "_engine",
         "_inbox",
         "_leader",
         "_led",
+        "_links",
         "_node",
         "_reads",
         "_reads_waiting",
         "_snapshot_under_way",
         "_stalled",
+        "_stepped",
         "_timer_s",
         "_world",
         "_writes",
@@ -92,6 +98,10 @@ class Process:
     def __init__(self, node: SimulatedNode, rng: random.Random) -> None:
         world = self._world = node.world
         self._node = node
+        self._engine = world.engine
+        self._clock = node.clock
+        self._links = node.links
+        self._stepped = world.observer.stepped
         content = node.disk.load()
         self.machine = StateMachine()
         if content.snapshot is not None:
@@ -125,7 +135,7 @@ class Process:
     def begin(self, first: Configuration | None) -> None:
         """Take the first step; with `first`, found a cluster by it."""
         if first is not None:
-            self.raft.bootstrap(first, self._node.clock.at(self._world.engine.now))
+            self.raft.bootstrap(first, self._clock.at(self._engine.now))
         self._round(())
 
     def die(self) -> None:
@@ -164,8 +174,8 @@ class Process:
         self._round(items)
 
     def _round(self, items: Sequence[Any]) -> None:
-        raft, world = self.raft, self._world
-        now = self._node.clock.at(world.engine.now)
+        raft, world_s = self.raft, self._engine.now
+        now = self._clock.at(world_s)
         for item in items:
             handler = HANDLERS.get(type(item))
             if handler is not None:
@@ -174,13 +184,13 @@ class Process:
             try:
                 raft.receive(item, now)
             except ProtocolViolationError as error:
-                world.chronicle.note((world.engine.now, raft.id, f"refused a message: {error}"))
+                self._world.say(raft.id, f"refused a message: {error}")
         if now >= self._deadline_s:
             raft.tick(now)
         if self._changes:
             self._poll_changes(now)
         effects = raft.take_effects()
-        world.observer.stepped(raft.id, raft, effects, world.engine.now)
+        self._stepped(raft.id, raft, effects, world_s)
         if effects.hard_state is not None or effects.entries or effects.snapshot is not None:
             self._save(effects)
         else:
@@ -193,12 +203,12 @@ class Process:
         except DiskFullError as error:
             self._node.stop(str(error))
             return
-        self._world.engine.after(took_s, self._on_synced, effects)
+        self._engine.after(took_s, self._on_synced, effects)
 
     def _on_synced(self, effects: Effects) -> None:
         if self.dead:
             return
-        engine = self._world.engine
+        engine = self._engine
         for write in self._node.disk.sync():
             self._node.note_durable(write)
         engine.after(WAKING_S * self._node.random(), self._on_saved, effects)
@@ -219,10 +229,10 @@ class Process:
 
     def _carry_out(self, effects: Effects) -> None:
         """What the live driver does once the save has returned, in its order."""
-        raft, world = self.raft, self._world
-        if effects.transitions:
-            self._node.note(effects.transitions)
-        links = self._node.links
+        raft, transitions = self.raft, effects.transitions
+        if transitions:
+            self._node.note(transitions)
+        links = self._links
         for message in effects.messages:
             link = links.get(message.recipient)
             if link is not None:
@@ -231,16 +241,23 @@ class Process:
             self.machine.restore(bytes(effects.snapshot.data))
         if effects.committed:
             self._apply(effects.committed)
-        leads = raft.role is Role.LEADER
-        if self._led and not leads:
-            self._lose_leadership()
-        self._led = leads
+        if transitions:
+            self._note_reign()
         if effects.reads or self._reads_waiting:
             self._answer_reads(effects)
-        if effects.transitions or effects.committed or effects.entries or raft.leader is not self._leader:
-            self._leader = raft.leader
-            world.changed = True
+        leader = raft.leader
+        if transitions or effects.committed or effects.entries or leader is not self._leader:
+            self._leader = leader
+            self._world.changed = True
         self._arm()
+
+    def _note_reign(self) -> None:
+        leads = self.raft.role is Role.LEADER
+        if self._led and not leads:
+            for _, request in self._writes.values():
+                self._answer(request, requests.LEADERSHIP_LOST)
+            self._writes.clear()
+        self._led = leads
 
     # Time
 
@@ -248,13 +265,12 @@ class Process:
         """One timer, set anew only when it must ring earlier; one that rings too early is set again."""
         deadline_s = self._deadline_s = self.raft.deadline
         if self._changes:
-            deadline_s = min(deadline_s, self._node.clock.at(self._world.engine.now) + POLL_S)
-        when_s = self._node.clock.when(deadline_s)
+            deadline_s = min(deadline_s, self._clock.at(self._engine.now) + POLL_S)
+        when_s = self._clock.when(deadline_s)
         if when_s < self._timer_s:
-            engine = self._world.engine
-            # Rounding may put the clock a hair before the deadline when the timer rings; it must then move on.
-            self._timer_s = max(when_s, math.nextafter(engine.now, math.inf)) if when_s <= engine.now else when_s
-            engine.at(self._timer_s, self._on_timer, self._timer_s)
+            # Rounding may put the clock a hair before the deadline when the timer rings; time must move on then.
+            self._timer_s = max(when_s, self._engine.now + RESOLUTION_S)
+            self._engine.at(self._timer_s, self._on_timer, self._timer_s)
 
     def _on_timer(self, when_s: float) -> None:
         if self.dead or when_s != self._timer_s:
@@ -262,7 +278,7 @@ class Process:
         self._timer_s = math.inf
         if self._busy or self.paused:
             return
-        if self._changes or self._node.clock.at(when_s) >= self._deadline_s:
+        if self._changes or self._clock.at(when_s) >= self._deadline_s:
             self._round(())
         else:
             self._arm()
@@ -287,7 +303,7 @@ class Process:
             return
         self._snapshot_under_way = True
         frozen = (self.raft.describe_snapshot(), self.machine.freeze())
-        self._world.engine.after(ENCODING_S * self._node.random(), self._on_frozen, frozen)
+        self._engine.after(ENCODING_S * self._node.random(), self._on_frozen, frozen)
 
     def _on_frozen(self, frozen: tuple[SnapshotMeta, Frozen]) -> None:
         if not self.dead:
@@ -302,14 +318,14 @@ class Process:
         first_kept = snapshot.meta.index + 1 - self._world.settings.trailing_entries
         self._node.disk.compact(snapshot, first_kept)
         self.raft.compact(snapshot, first_kept=first_kept)
-        self._world.observer.compacted(self.raft.id, snapshot, first_kept, self._world.engine.now)
+        self._world.observer.compacted(self.raft.id, snapshot, first_kept, self._engine.now)
 
     # What clients ask
 
     def _on_request(self, request: Request, now: float) -> None:
         if request.settled:
             return
-        self._world.engine.after(SERVER_TIMEOUT_S, self._on_late, request)
+        self._engine.after(SERVER_TIMEOUT_S, self._on_late, request)
         try:
             ASKED[request.invocation.kind](self, request, now)
         except NotLeaderError as error:
@@ -378,7 +394,7 @@ class Process:
             else:
                 self._reads_waiting.append((ready.index, "consistent", request))
         waiting, self._reads_waiting = self._reads_waiting, []
-        now = self._node.clock.at(self._world.engine.now)
+        now = self._clock.at(self._engine.now)
         for index, kind, request in waiting:
             if kind == "leader" and now >= self.raft.lease_until_s:
                 # Time has passed since the lease was looked at: a save, or a SIGSTOP.
@@ -428,11 +444,6 @@ class Process:
         else:
             return False
         return True
-
-    def _lose_leadership(self) -> None:
-        for _, request in self._writes.values():
-            self._answer(request, requests.LEADERSHIP_LOST)
-        self._writes.clear()
 
 
 HANDLERS: dict[type, Callable[[Process, Any, float], None]] = {
