@@ -1,1 +1,32 @@
-"""A cluster in virtual time: the same core, the same scenarios, one thread and one seed."""
+"""A cluster in virtual time: the same core, the same scenarios, one thread and one seed.
+
+The idea
+--------
+`node.raft` knows no clock, no thread and no socket, so a world can be built around it in which all three are numbers.
+A heap holds what is to happen (a message arrives, a save is synced, a timer rings, a client gives up); time is the
+time of the event that was taken from it last. Five nodes under load run some two to three hundred times faster than
+real ones, and a run that went wrong is had again, to the byte, from its seed.
+
+The promise
+-----------
+Same seed, same version: the same events, on any machine and interpreter from 3.11 on. So nothing here reads a clock of
+the machine's, and no order comes from a set or a hash; every part draws from a generator of its own, named and derived
+from the seed, so that one that draws more does not shift the others; and chance becomes a time by sums and products
+alone, never by a logarithm, whose last bit belongs to the machine's library. `Chronicle.digest` is over every message
+delivered, every transition and every answer; the tests compare it.
+
+What is real, and what is a model
+---------------------------------
+* Real: the core, the state machine and its snapshots, scenarios, checkers, the workload.
+* `process` is `node.driver` again, step by step, with time passing in it: what arrives during a save waits, and a
+  crash fits between the save and the first message. `disk` promises what `node.storage` promises, and can break it.
+* `network` has the live network's faults under the same names, and loss, duplication and reordering besides, which no
+  TCP proxy can do. `clock` gives each node a reading and a rate of its own.
+* `requests` is the client's HTTP surface without the HTTP: the same outcomes and reasons.
+* Not here: the wire format, threads, sockets, sqlite. Their mistakes are for the live world to find.
+
+The way through
+---------------
+`engine` and `clock` -> `network` and `disk` -> `process` -> `node` -> `world` -> `cluster` (a `bench.cluster.Cluster`)
+and `clients`. `observer` is told of every step; `chronicle` remembers.
+"""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from node.raft import Entry, HardState, Snapshot
 
@@ -21,8 +22,7 @@ class DiskFullError(Exception):
     """Nothing of this save is on the disk; the node must stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     hard_state: HardState | None
     entries: tuple[Entry, ...]
     snapshot: Snapshot | None = None
