@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.history import Outcome
 from bench.simulated import requests
 from bench.simulated.disk import DiskFullError, Write
-from bench.simulated.machine import Frozen, StateMachine
 from bench.simulated.requests import Answer, Request
 from node.kv import Command, Delete, Put, Result, Status
 from node.raft import (
@@ -35,6 +34,7 @@ from node.raft import (
     TransferInProgressError,
 )
 from node.raft.snapshot import SnapshotMeta
+from node.state_machine import Frozen, StateMachine
 
 if TYPE_CHECKING:
     from bench.simulated.node import SimulatedNode
@@ -105,7 +105,7 @@ class Process:
         content = node.disk.load()
         self.machine = StateMachine()
         if content.snapshot is not None:
-            self.machine.restore(bytes(content.snapshot.data))
+            self.machine.restore(content.snapshot.data)
         self.raft: Raft = world.settings.core(
             node.name,
             log=Log(content.entries, base_index=content.base_index, base_term=content.base_term),
@@ -238,7 +238,7 @@ class Process:
             if link is not None:
                 link.send(message)
         if effects.snapshot is not None:
-            self.machine.restore(bytes(effects.snapshot.data))
+            self.machine.restore(effects.snapshot.data)
         if effects.committed:
             self._apply(effects.committed)
         if transitions:
