@@ -28,5 +28,6 @@ of it (`network`). Children die with the bench, by kill -9 too, paused or not (`
 
 The way through
 ---------------
-`links` -> `cuts` -> `acquire` (getting the server) -> `processes` and `lifeline` -> `toxiproxy` -> `network`.
+`links` -> `cuts` -> `schedule` (who suffers what and when, as a value) -> `acquire` (getting the server) ->
+`processes` and `lifeline` -> `toxiproxy` -> `network`.
 """

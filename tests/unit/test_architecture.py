@@ -21,6 +21,7 @@ FORBIDDEN = {
     "node/state_machine.py": IO,
     "faults/cuts.py": IO,
     "faults/links.py": IO,
+    "faults/schedule.py": IO,
     "bench/checkers": IO,
     "bench/evidence.py": IO,
     "bench/history.py": IO,

@@ -1,0 +1,386 @@
+"""A fault schedule as a value: what is done to a cluster and when, generated from a seed, JSON both ways. Pure.
+
+A fault is an interval, not a pair of actions: a crash says how long the node is down, a cut how long the links are. So
+any subset of a schedule's faults is a schedule too, and each leaves everything healed and started at its end. With
+pairs, whoever shrinks a schedule by dropping one restart gets a node that is down for ever, and a different failure.
+
+Where a node is named, a *role* may stand instead (`ROLES`): whoever plays the schedule resolves it at the fault's first
+instant. "Cut off the leader" is then sayable by a generator that cannot know who will lead, and by a file that knows
+nothing of what the nodes agree on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+from faults import cuts
+from faults.links import CLIENT, Link
+from faults.network import Mode
+
+VERSION = 1
+ROLES = ("leader", "follower")
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class ScheduleError(ValueError):
+    """This is no schedule; the text says what is wrong with it and where."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", tag=True):
+    """In force from `at_s` to `at_s + for_s`, in seconds from the schedule's beginning."""
+
+    at_s: Seconds
+    for_s: Seconds = 0.0
+
+    NAMES: ClassVar[tuple[str, ...]] = ("node",)
+    """Which fields name nodes."""
+
+    def named(self) -> Iterator[str]:
+        """Every name in it, as written."""
+        for field in self.NAMES:
+            value = getattr(self, field)
+            yield from value if isinstance(value, tuple) else [value]
+
+
+class Crash(Fault, frozen=True, kw_only=True):
+    """Killed, and started again on the same data; what was never synced is lost, `torn` says by halves."""
+
+    node: Name
+    torn: bool = False
+
+
+class Pause(Fault, frozen=True, kw_only=True):
+    node: Name
+
+
+class SlowDisk(Fault, frozen=True, kw_only=True):
+    """Every save takes this much longer."""
+
+    node: Name
+    latency_ms: Milliseconds
+
+
+class Drift(Fault, frozen=True, kw_only=True):
+    """The node's clock runs at this rate."""
+
+    node: Name
+    rate: Annotated[float, msgspec.Meta(ge=0.5, le=2)]
+
+
+class _OnLinks(Fault, frozen=True, kw_only=True):
+    """On all links from `sources` to `targets`, and back when `both_ways`. No names at all mean everybody else."""
+
+    sources: tuple[Name, ...] = ()
+    targets: tuple[Name, ...] = ()
+    both_ways: bool = True
+
+    NAMES: ClassVar[tuple[str, ...]] = ("sources", "targets")
+
+    def links(self, nodes: Collection[str], resolve: Callable[[str], str]) -> frozenset[Link]:
+        """The links it means among `nodes`, once `resolve` has turned roles into names."""
+        sources, targets = ({resolve(name) for name in side} for side in (self.sources, self.targets))
+        sources, targets = sources or set(nodes) - targets, targets or set(nodes) - sources
+        links = cuts.one_way(sources, targets - sources)
+        return links | {Link(link.target, link.source) for link in links} if self.both_ways else links
+
+
+class Cut(_OnLinks, frozen=True, kw_only=True):
+    mode: Mode = Mode.BLACKHOLE
+
+
+class Delay(_OnLinks, frozen=True, kw_only=True):
+    latency_ms: Milliseconds
+    jitter_ms: Milliseconds = 0
+
+
+class Noise(Fault, frozen=True, kw_only=True):
+    """Each message on any link between nodes is lost, doubled or overtaken with these probabilities."""
+
+    loss: Probability = 0.0
+    duplication: Probability = 0.0
+    reordering: Probability = 0.0
+
+    NAMES: ClassVar[tuple[str, ...]] = ()
+
+
+class Load(Fault, frozen=True, kw_only=True):
+    """So many clients at work."""
+
+    clients: Annotated[int, msgspec.Meta(ge=1, le=64)]
+
+    NAMES: ClassVar[tuple[str, ...]] = ()
+
+
+class Join(Fault, frozen=True, kw_only=True):
+    """Asked for until it is done, or until `for_s` is over; so is `Leave`."""
+
+    node: Name
+
+
+class Leave(Fault, frozen=True, kw_only=True):
+    node: Name
+
+
+class Readdress(Fault, frozen=True, kw_only=True):
+    """The node joins under another address."""
+
+    node: Name
+
+
+class Transfer(Fault, frozen=True, kw_only=True):
+    """The leader is asked to hand over, to `node` or to whom it likes ("follower")."""
+
+    node: Name
+
+
+class Snapshot(Fault, frozen=True, kw_only=True):
+    """The node is asked to take a snapshot now."""
+
+    node: Name
+
+
+AnyFault = (
+    Crash | Pause | SlowDisk | Drift | Cut | Delay | Noise | Load | Join | Leave | Readdress | Transfer | Snapshot
+)
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Faults in the order of their beginnings. Raises ScheduleError for what makes no sense."""
+
+    nodes: tuple[Name, ...]
+    members: tuple[Name, ...]
+    """Who founds the cluster; the other nodes run, and may be asked to join."""
+    length_s: Seconds
+    """When every fault is over."""
+    faults: tuple[AnyFault, ...]
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise ScheduleError(f"a schedule of version {self.version}; this program reads version {VERSION}")
+        if len(set(self.nodes)) != len(self.nodes) or set(self.nodes) & {*ROLES, CLIENT}:
+            raise ScheduleError(
+                f"nodes {', '.join(self.nodes)}: each name once, and none of {', '.join(ROLES)}, {CLIENT}"
+            )
+        if not self.members or not set(self.members) <= set(self.nodes):
+            raise ScheduleError("members are one node or more, out of nodes")
+        for number, fault in enumerate(self.faults):
+            self._check(f"fault {number} ({type(fault).__name__})", fault)
+
+    def _check(self, where: str, fault: AnyFault) -> None:
+        unknown = sorted(set(fault.named()) - set(self.nodes) - set(ROLES))
+        if unknown:
+            raise ScheduleError(f"{where} names {', '.join(unknown)}; there are {', '.join((*self.nodes, *ROLES))}")
+        # A microsecond of grace: at_s + for_s is a sum of decimals.
+        if fault.at_s + fault.for_s > self.length_s + 1e-6:
+            raise ScheduleError(f"{where} lasts until {fault.at_s + fault.for_s:g} s, the schedule {self.length_s:g} s")
+        if isinstance(fault, _OnLinks):
+            if not fault.sources and not fault.targets:
+                raise ScheduleError(f"{where} needs sources or targets")
+            if set(fault.sources) & set(fault.targets):
+                raise ScheduleError(f"{where} has a node on both sides")
+
+    def to_json(self) -> bytes:
+        """One fault a line, for people and for diffs."""
+        lines = b",\n".join(b"  " + msgspec.json.encode(fault) for fault in self.faults)
+        head = {key: value for key, value in msgspec.to_builtins(self).items() if key != "faults"}
+        return msgspec.json.encode(head)[:-1] + b', "faults": [\n' + lines + b"\n]}\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Schedule:
+        """Raises ScheduleError."""
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ScheduleError(str(error)) from error
+
+
+def generate(rng: random.Random, nodes: int, *, length_s: float = 9.0) -> Schedule:
+    """A hostile schedule for n1..nN: a few short stories thrown over one another, everything over at `length_s`.
+
+    The same state of `rng` gives the same schedule. Most stories aim at the leader or begin when one has just been
+    made to go, because that is where consensus goes wrong: uniform faults mostly hit nodes that do not matter.
+    """
+    if nodes < 2:
+        raise ScheduleError("a schedule of faults between nodes needs two nodes at least")
+    names = tuple(f"n{number}" for number in range(1, nodes + 1))
+    founders = nodes if nodes < 4 or rng.random() < 0.5 else rng.randint(nodes // 2 + 1, nodes)
+    teller = _Teller(rng, names, length_s)
+    faults: list[AnyFault] = [Load(at_s=0.0, for_s=length_s, clients=rng.randint(1, 4))]
+    for story in rng.choices([s for s, _ in _STORIES], [w for _, w in _STORIES], k=rng.randint(4, 10)):
+        faults += story(teller, round(rng.uniform(0.3, length_s * 0.8), 3))
+    faults += [Join(**teller.span(rng.uniform(0.3, 3), 3, 5), node=name) for name in names[founders:]]
+    faults.sort(key=lambda fault: fault.at_s)
+    return Schedule(nodes=names, members=names[:founders], length_s=length_s, faults=tuple(faults))
+
+
+class _Teller:
+    """Random choices in a schedule's terms. Times are whole milliseconds."""
+
+    def __init__(self, rng: random.Random, nodes: tuple[str, ...], length_s: float) -> None:
+        self.rng = rng
+        self.nodes = nodes
+        self.length_s = length_s
+
+    def chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+    def span(self, at_s: float, least_s: float, most_s: float) -> dict[str, Any]:
+        """A beginning and a length of `least_s` to `most_s`, cut short by the schedule's end."""
+        at_s = min(at_s, self.length_s)
+        return {"at_s": round(at_s, 3), "for_s": round(min(self.rng.uniform(least_s, most_s), self.length_s - at_s), 3)}
+
+    def victim(self) -> str:
+        return self.rng.choice((*ROLES, "leader", self.rng.choice(self.nodes)))
+
+    def some(self, count: int) -> tuple[str, ...]:
+        return tuple(self.rng.sample(self.nodes, count))
+
+    def mode(self) -> Mode:
+        return self.rng.choice(tuple(Mode))
+
+
+def _isolation(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """One node alone; in one direction as often as in both: it hears and is not heard, or the reverse."""
+    sides: dict[str, Any] = tell.rng.choice(
+        (
+            {"sources": (tell.victim(),)},
+            {"sources": (tell.victim(),), "both_ways": False},
+            {"targets": (tell.victim(),), "both_ways": False},
+        )
+    )
+    return [Cut(**tell.span(at_s, 0.2, 4), **sides, mode=tell.mode())]
+
+
+def _minority(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """The leader keeps less than a majority: what it appends now reaches some and is committed by nobody."""
+    far = tell.some(len(tell.nodes) // 2 + 1)
+    return [Cut(**tell.span(at_s, 0.2, 3), sources=("leader",), targets=far, mode=tell.mode())]
+
+
+def _split(tell: _Teller, at_s: float) -> list[AnyFault]:
+    size = tell.rng.randint(1, len(tell.nodes) - 1)
+    return [Cut(**tell.span(at_s, 0.2, 4), sources=tell.some(size), mode=tell.mode())]
+
+
+def _ragged(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Single links down: bridges, chains and rings, where no two nodes see the same cluster."""
+    pairs = [tell.some(2) for _ in range(tell.rng.randint(2, len(tell.nodes) * 2))]
+    both_ways = tell.chance(0.5)
+    span, mode = tell.span(at_s, 0.3, 4), tell.mode()
+    return [Cut(**span, sources=(a,), targets=(b,), both_ways=both_ways, mode=mode) for a, b in dict.fromkeys(pairs)]
+
+
+def _crash(tell: _Teller, at_s: float) -> list[AnyFault]:
+    return [Crash(**tell.span(at_s, 0.0, 3), node=tell.victim(), torn=tell.chance(0.5))]
+
+
+def _power_failure(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Several at one instant, or all."""
+    fallen = tell.some(tell.rng.randint(2, len(tell.nodes)))
+    return [Crash(**tell.span(at_s, 0.0, 1), node=node, torn=tell.chance(0.5)) for node in fallen]
+
+
+def _succession(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Leader after leader falls or is cut off, each soon after its election, and the first comes back."""
+    told: list[AnyFault] = []
+    for _ in range(tell.rng.randint(2, 4)):
+        span = tell.span(at_s, 0.05, 3)
+        if tell.chance(0.5):
+            told.append(Crash(**span, node="leader"))
+        else:
+            told.append(Cut(**span, sources=("leader",), both_ways=tell.chance(0.7), mode=tell.mode()))
+        at_s += tell.rng.uniform(0.8, 2.0)
+    return told
+
+
+def _amnesia(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """The leader goes, and in the election that follows voters crash and are back at once."""
+    told: list[AnyFault] = [Cut(**tell.span(at_s, 2, 4), sources=("leader",), mode=tell.mode())]
+    for node in tell.some(min(3, len(tell.nodes))):
+        told.append(Crash(**tell.span(at_s + tell.rng.uniform(0.9, 2.5), 0.0, 0.05), node=node))
+    return told
+
+
+def _freeze(tell: _Teller, at_s: float) -> list[AnyFault]:
+    return [Pause(**tell.span(at_s, 0.1, 3), node=tell.victim())]
+
+
+def _noise(tell: _Teller, at_s: float) -> list[AnyFault]:
+    levels = (0.0, 0.02, 0.1, 0.3)
+    loss, duplication, reordering = (tell.rng.choice(levels) for _ in range(3))
+    return [Noise(**tell.span(at_s, 1, 6), loss=loss, duplication=duplication, reordering=reordering)]
+
+
+def _delay(tell: _Teller, at_s: float) -> list[AnyFault]:
+    latency_ms = tell.rng.choice((5, 50, 200, 700, 1500))
+    side: dict[str, Any] = {tell.rng.choice(("sources", "targets")): (tell.victim(),)}
+    span = tell.span(at_s, 0.3, 4)
+    return [Delay(**span, **side, both_ways=tell.chance(0.5), latency_ms=latency_ms, jitter_ms=latency_ms // 2)]
+
+
+def _slow_disk(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Slow to save, and sometimes dead before it has: what was said before the save is then not true."""
+    span, node = tell.span(at_s, 0.5, 4), tell.victim()
+    told: list[AnyFault] = [SlowDisk(**span, node=node, latency_ms=tell.rng.choice((5, 30, 150, 400)))]
+    if tell.chance(0.6):
+        told.append(Crash(**tell.span(span["at_s"] + span["for_s"] * tell.rng.random(), 0.0, 1), node=node))
+    return told
+
+
+def _drift(tell: _Teller, at_s: float) -> list[AnyFault]:
+    return [Drift(**tell.span(at_s, 1, 9), node=tell.victim(), rate=round(tell.rng.uniform(0.9, 1.1), 3))]
+
+
+def _change(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """A change of membership, half the time with the leader cut off or fallen in the middle of it."""
+    node = tell.rng.choice(tell.nodes)
+    told: list[AnyFault] = [Leave(**tell.span(at_s, 2, 4), node=tell.rng.choice((node, "leader")))]
+    if tell.chance(0.7):
+        told.append(Join(**tell.span(at_s + tell.rng.uniform(0, 2), 2, 4), node=node))
+    if tell.chance(0.3):
+        told.append(Readdress(**tell.span(at_s, 1, 3), node=tell.victim()))
+    if tell.chance(0.5):
+        told += tell.rng.choice((_minority, _crash, _isolation))(tell, at_s + tell.rng.uniform(-0.05, 0.1))
+    return told
+
+
+def _transfer(tell: _Teller, at_s: float) -> list[AnyFault]:
+    return [Transfer(at_s=at_s, node=tell.rng.choice(("follower", tell.rng.choice(tell.nodes))))]
+
+
+def _snapshots(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Some take snapshots while one is away, so that it must be sent one."""
+    told: list[AnyFault] = [Snapshot(at_s=at_s, node=node) for node in tell.some(2)]
+    if tell.chance(0.5):
+        told += _isolation(tell, at_s - tell.rng.uniform(0, 0.3))
+    return told
+
+
+_STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
+    (_isolation, 5),
+    (_minority, 4),
+    (_split, 3),
+    (_ragged, 3),
+    (_crash, 5),
+    (_power_failure, 2),
+    (_succession, 3),
+    (_amnesia, 2),
+    (_freeze, 3),
+    (_noise, 3),
+    (_delay, 3),
+    (_slow_disk, 3),
+    (_drift, 1),
+    (_change, 4),
+    (_transfer, 3),
+    (_snapshots, 2),
+)
+"""What is told, and how often."""
