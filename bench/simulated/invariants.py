@@ -1,0 +1,521 @@
+"""What must hold after every event, checked while the world runs: Raft's promises, and the clients'.
+
+`Invariants` watches (`bench.simulated.observer`), a `Ledger` remembers what a whole history has shown, and each
+invariant is one small function with its source, called with the ledger and with what just happened. The work for one
+event does not grow with the history: log matching, for one, is kept by remembering what stands before each (index,
+term) the first time it is seen.
+
+A round is judged when its owner may act on it: once it is durable, or at once when it had nothing to save. Before that
+nobody has heard of it, and a crash undoes it: a server that voted, crashed before the save, and votes for another
+after its restart has broken nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.simulated import observer
+from node.raft import Configuration, Effects, Entry, EntryKind, HardState, Log, Raft, RequestVote, RequestVoteResponse
+from node.raft.messages import AnyMessage
+from node.raft.quorum import has_majority, majority
+from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged
+
+PATIENCE = 10
+"""Election timeouts within which a connected majority must have a leader."""
+
+
+class InvariantViolationError(Exception):
+    """A promise was broken; `name` is the invariant's function, the text what was seen."""
+
+    def __init__(self, name: str, words: str) -> None:
+        super().__init__(f"{name}: {words}")
+        self.name = name
+        self.words = words
+
+    def __reduce__(self) -> tuple[type[InvariantViolationError], tuple[str, str]]:
+        return type(self), (self.name, self.words)
+
+
+@dataclass(slots=True)
+class Disk:
+    """What a server has synced: it survives its crashes."""
+
+    term: int = 0
+    voted_for: str | None = None
+    base_index: int = 0
+    terms: dict[int, int] = field(default_factory=dict)
+    """Of each entry behind the snapshot."""
+    last_index: int = 0
+
+    def holds(self, index: int, term: int) -> bool:
+        return index <= self.base_index or self.terms.get(index) == term
+
+    def save(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: observer.Snapshot | None) -> None:
+        if hard_state is not None:
+            self.term, self.voted_for = hard_state.current_term, hard_state.voted_for
+        if snapshot is not None:
+            self.base_index = self.last_index = snapshot.index
+            self.terms.clear()
+        for entry in entries:
+            while self.last_index >= entry.index:
+                self.terms.pop(self.last_index, None)
+                self.last_index -= 1
+            self.terms[entry.index] = entry.term
+            self.last_index = entry.index
+
+
+@dataclass(slots=True)
+class Server:
+    """What was last seen of a running server."""
+
+    name: str
+    raft: Raft
+    clock: observer.LocalClock
+    role: Role = Role.FOLLOWER
+    term: int = 0
+    commit_index: int = 0
+    matches: Mapping[str, int] = field(default_factory=dict)
+    voters: tuple[str, ...] = ()
+    configuration_index: int = 0
+
+
+@dataclass(slots=True)
+class Step:
+    """A round of a server, as values; what it was before stands in `before`."""
+
+    before: Server
+    at_s: float
+    role: Role
+    term: int
+    voted_for: str | None
+    commit_index: int
+    log: Log
+    lease_until_s: float
+    """On the server's own clock."""
+    matches: Mapping[str, int]
+    voters: tuple[str, ...]
+    configuration_index: int
+    effects: Effects
+
+    @property
+    def name(self) -> str:
+        return self.before.name
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the whole history has shown, crashes and all."""
+
+    leaders: dict[int, str] = field(default_factory=dict)
+    """Who was elected in a term."""
+    votes: dict[tuple[str, int], str] = field(default_factory=dict)
+    """For whom a server let it be known that it voted in a term."""
+    entries: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
+    """By index and term: the term of the entry before, and the entry."""
+    committed: list[int] = field(default_factory=lambda: [0])
+    """The term of the committed entry at each index."""
+    voters: tuple[str, ...] = ()
+    """Of the newest committed configuration."""
+    configuration_index: int = 0
+    digests: dict[int, bytes] = field(default_factory=dict)
+    """What the state machines had come to at each index."""
+    disks: dict[str, Disk] = field(default_factory=dict)
+    leases: dict[str, tuple[float, observer.LocalClock]] = field(default_factory=dict)
+    """Until when the servers that lead do so, each by its own clock."""
+    reigning: dict[str, Step] = field(default_factory=dict)
+
+    @property
+    def commit_index(self) -> int:
+        return len(self.committed) - 1
+
+
+# Elections
+
+
+def one_leader_in_a_term(ledger: Ledger, step: Step) -> None:
+    """Election Safety, over all history (Figure 3)."""
+    for change in step.effects.transitions:
+        if isinstance(change, RoleChanged) and change.role is Role.LEADER:
+            leader = ledger.leaders.setdefault(change.term, step.name)
+            if leader != step.name:
+                _violated(one_leader_in_a_term, f"{leader} and {step.name} were both elected in term {change.term}")
+
+
+def one_leader_at_a_time(ledger: Ledger, step: Step) -> None:
+    """At no instant do two servers call themselves leader: `sum(konsul_raft_is_leader) <= 1`, paused ones too."""
+    mine = step.before.clock
+    if step.role is not Role.LEADER or mine.at(step.at_s) >= step.lease_until_s:
+        ledger.leases.pop(step.name, None)
+        return
+    ledger.leases[step.name] = step.lease_until_s, mine
+    for other, (until_s, clock) in ledger.leases.items():
+        left_s = until_s - clock.at(step.at_s)
+        if other != step.name and left_s > 0:
+            words = f"{step.name} leads in term {step.term} while {other} has {left_s:.3f} s of its lease left"
+            _violated(one_leader_at_a_time, words)
+
+
+def one_vote_in_a_term(ledger: Ledger, sender: str, message: AnyMessage) -> None:
+    """§5.2, over a server's whole history and all its lives; a candidate's request is its vote for itself."""
+    if isinstance(message, RequestVote):
+        candidate = sender
+    elif isinstance(message, RequestVoteResponse) and message.granted:
+        candidate = message.recipient
+    else:
+        return
+    former = ledger.votes.setdefault((sender, message.term), candidate)
+    if former != candidate:
+        _violated(one_vote_in_a_term, f"{sender} voted for {former} and for {candidate} in term {message.term}")
+
+
+def leader_has_what_is_committed(ledger: Ledger, step: Step) -> None:
+    """Leader Completeness (Figure 3). By log matching the last committed entry stands for all before it."""
+    if step.role is not Role.LEADER:
+        ledger.reigning.pop(step.name, None)
+        return
+    if step.before.role is not Role.LEADER or step.before.term != step.term:
+        _must_hold_all_committed(ledger, step)
+        ledger.reigning[step.name] = step
+
+
+def _must_hold_all_committed(ledger: Ledger, leader: Step) -> None:
+    index, term = ledger.commit_index, ledger.committed[-1]
+    if not leader.log.has(index, term):
+        words = f"{leader.name} leads term {leader.term} without the committed entry {index} of term {term}"
+        _violated(leader_has_what_is_committed, words)
+
+
+# What a server keeps
+
+
+def term_never_goes_back(ledger: Ledger, step: Step) -> None:
+    """CCF's MonotonicTerm, across restarts: the disk's term is what the server came back with."""
+    if step.term < step.before.term:
+        _violated(term_never_goes_back, f"{step.name} went from term {step.before.term} to {step.term}")
+
+
+def what_is_believed_is_durable(ledger: Ledger, step: Step) -> None:
+    """Term, vote and log are on stable storage before anybody hears of them (Figure 2, persistent state)."""
+    disk, log = ledger.disks[step.name], step.log
+    if (disk.term, disk.voted_for) != (step.term, step.voted_for):
+        _violated(
+            what_is_believed_is_durable,
+            f"{step.name} is in term {step.term} and voted for {step.voted_for}; "
+            f"its disk says term {disk.term}, {disk.voted_for}",
+        )
+    if disk.last_index != log.last_index or not disk.holds(log.last_index, log.last_term):
+        words = f"{step.name} has entries to {log.last_index} of term {log.last_term}, its disk to {disk.last_index}"
+        _violated(what_is_believed_is_durable, words)
+
+
+def commit_index_never_goes_back(ledger: Ledger, step: Step) -> None:
+    """CCF's CommittedLogAppendOnly, within one life of a server."""
+    if step.commit_index < step.before.commit_index:
+        words = f"{step.name} went from commit index {step.before.commit_index} to {step.commit_index}"
+        _violated(commit_index_never_goes_back, words)
+
+
+def match_index_never_goes_back(ledger: Ledger, step: Step) -> None:
+    """CCF's MonotonicMatchIndex, within one reign. Nobody's disk is wiped here, so there is no exception to it."""
+    before = step.before
+    if step.role is not Role.LEADER or before.role is not Role.LEADER or before.term != step.term:
+        return
+    for name, match_index in step.matches.items():
+        if match_index < before.matches.get(name, 0):
+            words = f"{step.name}'s match index for {name} went from {before.matches[name]} to {match_index}"
+            _violated(match_index_never_goes_back, words)
+
+
+def logs_match(ledger: Ledger, step: Step) -> None:
+    """Log Matching (Figure 3), by induction: an index and a term determine the entry and the term before it."""
+    previous = None
+    for entry in step.effects.entries:
+        if previous is None:
+            previous = step.log.term_at(entry.index - 1)
+        known_previous, known = ledger.entries.setdefault((entry.index, entry.term), (previous, entry))
+        if known_previous != previous or (known is not entry and known != entry):
+            words = f"{step.name} has another entry at index {entry.index} of term {entry.term}, or another before it"
+            _violated(logs_match, words)
+        previous = entry.term
+
+
+# Commitment
+
+
+def only_the_leaders_term_is_counted(ledger: Ledger, step: Step) -> None:
+    """§5.4.2, CCF's NeverCommitEntryPrevTerms: counting copies commits an entry of the leader's own term only."""
+    for commit, _ in _leader_commits(step):
+        if commit.entry_term != commit.term:
+            words = f"{step.name}, leader of term {commit.term}, counted entry {commit.commit_index}"
+            _violated(only_the_leaders_term_is_counted, f"{words} of term {commit.entry_term}")
+
+
+def committed_is_on_a_majority(ledger: Ledger, step: Step) -> None:
+    """QuorumLog: what a leader commits is synced on a majority of the voters it counts, itself included or not."""
+    for commit, voters in _leader_commits(step):
+        index, term = commit.commit_index, commit.entry_term
+        holders = [name for name in voters if (disk := ledger.disks.get(name)) and disk.holds(index, term)]
+        if not has_majority(holders, voters):
+            words = f"{step.name} commits entry {index} of term {term} that {_list(holders)} of {_list(voters)} hold"
+            _violated(committed_is_on_a_majority, words)
+
+
+def committed_stays(ledger: Ledger, step: Step) -> None:
+    """State Machine Safety (Figure 3): one entry is ever committed at an index, and a leader is first to do it."""
+    log, first = step.log, step.before.commit_index + 1
+    leads = any(_leader_commits(step))
+    for index in range(max(first, log.base_index), step.commit_index + 1):
+        term = log.term_at(index)
+        if index > ledger.commit_index:
+            if not leads or index != ledger.commit_index + 1:
+                _violated(committed_stays, f"{step.name} commits entry {index}, which no leader has")
+            _commit(ledger, step, index)
+        elif ledger.committed[index] != term:
+            words = f"{step.name} commits entry {index} of term {term}, others that of term {ledger.committed[index]}"
+            _violated(committed_stays, words)
+
+
+def _commit(ledger: Ledger, step: Step, index: int) -> None:
+    entry = step.log[index]
+    ledger.committed.append(entry.term)
+    if entry.kind is EntryKind.CONFIGURATION:
+        ledger.voters, ledger.configuration_index = Configuration.from_entry(entry).voters, index
+    for leader in ledger.reigning.values():
+        if leader.term > step.term:
+            _must_hold_all_committed(ledger, leader)
+
+
+def state_machines_agree(ledger: Ledger, name: str, index: int, digest: bytes) -> None:
+    """State Machine Safety, where it is felt: equal hash chains at an equal applied index."""
+    if ledger.digests.setdefault(index, digest) != digest:
+        _violated(state_machines_agree, f"{name} applied something else up to index {index} than others did")
+
+
+def members_change_one_at_a_time(ledger: Ledger, step: Step) -> None:
+    """Thesis 4.1 with the correction of 2015: a leader adds or removes one voter, to what is committed."""
+    role, index, voters = step.before.role, step.before.configuration_index, step.before.voters
+    for change in step.effects.transitions:
+        if isinstance(change, RoleChanged):
+            role = change.role
+        elif isinstance(change, MembershipChanged):
+            if role is Role.LEADER and change.index > index > 0:
+                if index > ledger.commit_index:
+                    words = f"{step.name} changes members at {change.index} before entry {index} has committed"
+                    _violated(members_change_one_at_a_time, words)
+                for former in (voters, ledger.voters):
+                    if len(set(former) ^ set(change.voters)) > 1:
+                        words = f"{step.name} goes from {_list(former)} to {_list(change.voters)}"
+                        _violated(members_change_one_at_a_time, words)
+            index, voters = change.index, change.voters
+
+
+def _leader_commits(step: Step) -> Iterable[tuple[Committed, tuple[str, ...]]]:
+    """What a server committed as leader, with the voters it counted. Within a round the order of changes decides."""
+    role, voters = step.before.role, step.before.voters
+    for change in step.effects.transitions:
+        if isinstance(change, RoleChanged):
+            role = change.role
+        elif isinstance(change, MembershipChanged):
+            voters = change.voters
+        elif isinstance(change, Committed) and role is Role.LEADER:
+            yield change, voters
+
+
+# What clients and operators are promised
+
+
+def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, required_index: int) -> None:
+    """Durability of the acknowledged; and linearizability of writes: later than all that was known when it was asked
+    for."""
+    if index > ledger.commit_index or ledger.committed[index] != term:
+        _violated(acknowledged_is_committed, f"{name} acknowledged entry {index} of term {term}, not committed")
+    if index <= required_index:
+        _violated(acknowledged_is_committed, f"{name} put a write at {index} that was asked for after {required_index}")
+
+
+def reads_are_not_stale(ledger: Ledger, name: str, kind: str, served_index: int, required_index: int) -> None:
+    """Linearizability of reads, by log index: whatever anybody had been told before is seen (thesis 6.4)."""
+    if kind != "stale" and served_index < required_index:
+        words = f"{name} answered a {kind} read from index {served_index}; {required_index} was known before it"
+        _violated(reads_are_not_stale, words)
+
+
+def disk_comes_back_whole(ledger: Ledger, name: str, raft: Raft) -> None:
+    """What was synced before a crash is there after it: the log and nothing else, the term and the vote."""
+    disk, log = ledger.disks[name], raft.log
+    kept = {index: log.term_at(index) for index in range(max(log.first_index, disk.base_index + 1), log.last_index + 1)}
+    synced = {index: term for index, term in disk.terms.items() if index >= log.first_index}
+    if kept != synced or (raft.current_term, raft.voted_for) != (disk.term, disk.voted_for):
+        words = f"{name} came back in term {raft.current_term} with a log to {log.last_index}"
+        _violated(disk_comes_back_whole, f"{words}; synced were term {disk.term} and a log to {disk.last_index}")
+
+
+def connected_majority_has_a_leader(ledger: Ledger, core: Collection[str], leaderless_s: float) -> None:
+    """Liveness when owed: a majority that hears one another without trouble has a leader within `PATIENCE`."""
+    _violated(connected_majority_has_a_leader, f"{_list(core)} hear one another, and none led for {leaderless_s:.1f} s")
+
+
+ON_STEP: tuple[Callable[[Ledger, Step], None], ...] = (
+    term_never_goes_back,
+    what_is_believed_is_durable,
+    one_leader_in_a_term,
+    one_leader_at_a_time,
+    logs_match,
+    leader_has_what_is_committed,
+    members_change_one_at_a_time,
+    commit_index_never_goes_back,
+    match_index_never_goes_back,
+    only_the_leaders_term_is_counted,
+    committed_is_on_a_majority,
+    committed_stays,
+)
+"""In the order in which they are asked: what explains another failure comes before it."""
+
+
+class Invariants(observer.Observer):
+    """Raises InvariantViolationError from within the event that breaks a promise."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self._servers: dict[str, Server] = {}
+        self._pending: dict[str, Step] = {}
+        self._liveness = Liveness(self.ledger)
+
+    def started(self, name: str, raft: Raft, clock: observer.LocalClock, at_s: float) -> None:
+        self.ledger.disks.setdefault(name, Disk())
+        disk_comes_back_whole(self.ledger, name, raft)
+        self._servers[name] = Server(
+            name,
+            raft,
+            clock,
+            term=raft.current_term,
+            commit_index=raft.commit_index,
+            voters=raft.configuration.voters,
+            configuration_index=raft.configuration_index,
+        )
+        self._liveness.reconsider(self._servers, at_s)
+
+    def crashed(self, name: str, at_s: float) -> None:
+        self._pending.pop(name, None)
+        self._servers.pop(name, None)
+        self.ledger.leases.pop(name, None)
+        self.ledger.reigning.pop(name, None)
+
+    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
+        step = Step(
+            before=self._servers[name],
+            at_s=at_s,
+            role=raft.role,
+            term=raft.current_term,
+            voted_for=raft.voted_for,
+            commit_index=raft.commit_index,
+            log=raft.log,
+            lease_until_s=raft.lease_until_s,
+            matches=raft.match_indexes,
+            voters=raft.configuration.voters,
+            configuration_index=raft.configuration_index,
+            effects=effects,
+        )
+        if effects.must_save:
+            self._pending[name] = step
+        else:
+            self._judge(step)
+
+    def saved(
+        self,
+        name: str,
+        hard_state: HardState | None,
+        entries: Sequence[Entry],
+        snapshot: observer.Snapshot | None,
+        at_s: float,
+    ) -> None:
+        self.ledger.disks[name].save(hard_state, entries, snapshot)
+        step = self._pending.get(name)
+        # A snapshot of the server's own is saved between its rounds, or while one waits; it completes none.
+        if step is not None and (snapshot is None) == (step.effects.snapshot is None):
+            del self._pending[name]
+            step.at_s = at_s
+            self._judge(step)
+
+    def sent(self, name: str, message: AnyMessage, at_s: float) -> None:
+        one_vote_in_a_term(self.ledger, name, message)
+
+    def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
+        state_machines_agree(self.ledger, name, entry.index, digest)
+
+    def acknowledged(self, name: str, index: int, term: int, required_index: int, at_s: float) -> None:
+        acknowledged_is_committed(self.ledger, name, index, term, required_index)
+
+    def read_served(self, name: str, kind: str, served_index: int, required_index: int, at_s: float) -> None:
+        reads_are_not_stale(self.ledger, name, kind, served_index, required_index)
+
+    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+        self._liveness.topology(running, clear)
+        self._liveness.reconsider(self._servers, at_s)
+
+    def _judge(self, step: Step) -> None:
+        for invariant in ON_STEP:
+            invariant(self.ledger, step)
+        before = step.before
+        reconfigured = before.configuration_index != step.configuration_index or step.effects.snapshot is not None
+        before.role, before.term, before.commit_index = step.role, step.term, step.commit_index
+        before.matches, before.voters, before.configuration_index = step.matches, step.voters, step.configuration_index
+        if reconfigured:
+            self._liveness.reconsider(self._servers, step.at_s)
+        self._liveness.passed(step)
+
+
+class Liveness:
+    """Since when a leader is owed, and when there last was one."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._running: tuple[str, ...] = ()
+        self._clear: frozenset[tuple[str, str]] = frozenset()
+        self._core: frozenset[str] = frozenset()
+        self._since_s = math.inf
+
+    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]]) -> None:
+        self._running, self._clear = tuple(sorted(running)), frozenset(clear)
+
+    def reconsider(self, servers: Mapping[str, Server], at_s: float) -> None:
+        """Something that decides what is owed has changed. Another core starts the time anew: a majority that is never
+        the same for long is owed nothing."""
+        core = self._connected_majority(servers)
+        if core != self._core:
+            self._core, self._since_s = core, at_s if core else math.inf
+
+    def passed(self, step: Step) -> None:
+        if step.name in self._ledger.leases:
+            self._since_s = max(self._since_s, step.at_s) if self._core else math.inf
+        elif step.at_s > self._since_s + PATIENCE * step.before.raft.timing.election_timeout_s:
+            connected_majority_has_a_leader(self._ledger, self._core, step.at_s - self._since_s)
+
+    def _connected_majority(self, servers: Mapping[str, Server]) -> frozenset[str]:
+        """Servers of which each pair hears one another, and that are a majority of the newest committed voters and of
+        those each of them counts; none when there are no such. Of several the largest, then the first by name."""
+        up = [name for name in self._running if name in servers]
+        for size in range(len(up), majority(len(self._ledger.voters)) - 1, -1):
+            for group in itertools.combinations(up, size):
+                if self._hear_one_another(group) and self._are_quorum(group, servers):
+                    return frozenset(group)
+        return frozenset()
+
+    def _hear_one_another(self, group: Sequence[str]) -> bool:
+        return all(pair in self._clear for pair in itertools.permutations(group, 2))
+
+    def _are_quorum(self, group: Sequence[str], servers: Mapping[str, Server]) -> bool:
+        return has_majority(group, self._ledger.voters) and all(
+            has_majority(group, servers[name].voters) for name in group if name in self._ledger.voters
+        )
+
+
+def _violated(invariant: Callable[..., None], words: str) -> None:
+    raise InvariantViolationError(invariant.__name__, words)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,405 @@
+"""Each invariant is fed a history that breaks it, and the nearest one that does not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench.simulated import invariants
+from bench.simulated.invariants import Disk, Invariants, InvariantViolationError, Ledger, Server, Step
+from node.raft import (
+    Configuration,
+    Effects,
+    Entry,
+    EntryKind,
+    FlowLimits,
+    HardState,
+    Log,
+    Raft,
+    RequestVote,
+    RequestVoteResponse,
+    Timing,
+)
+from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, Transition
+
+ABC = ("a", "b", "c")
+NOTHING = Effects(hard_state=None, snapshot=None, entries=(), messages=(), committed=(), reads=(), transitions=())
+
+
+class Clock:
+    """The world's own time."""
+
+    def at(self, world_s: float) -> float:
+        return world_s
+
+    def when(self, local_s: float) -> float:
+        return local_s
+
+
+def raft(name: str, log: Log | None = None, hard_state: HardState | None = None) -> Raft:
+    return Raft(
+        name,
+        log=log or Log(),
+        hard_state=hard_state or HardState(),
+        timing=Timing(),
+        limits=FlowLimits(),
+        rng=random.Random(1),
+        now=0.0,
+    )
+
+
+def entry(index: int, term: int, data: bytes = b"", kind: EntryKind = EntryKind.COMMAND) -> Entry:
+    return Entry(index, term, kind, data)
+
+
+def entries(*terms: int) -> tuple[Entry, ...]:
+    return tuple(entry(index, term) for index, term in enumerate(terms, 1))
+
+
+def step(name: str = "a", *, before: Server | None = None, log: Sequence[Entry] = (), **changed: Any) -> Step:
+    """A round that changed nothing but what is given; `stored` and `transitions` are its effects."""
+    effects = msgspec.structs.replace(
+        NOTHING, entries=tuple(changed.pop("stored", ())), transitions=tuple(changed.pop("transitions", ()))
+    )
+    values: dict[str, Any] = {
+        "before": before or Server(name, raft(name), Clock(), voters=ABC),
+        "at_s": 1.0,
+        "role": Role.FOLLOWER,
+        "term": 1,
+        "voted_for": None,
+        "commit_index": 0,
+        "log": Log(log),
+        "lease_until_s": 0.0,
+        "matches": {},
+        "voters": ABC,
+        "configuration_index": 0,
+        "effects": effects,
+    }
+    return Step(**{**values, **changed})
+
+
+def server(name: str = "a", **known: Any) -> Server:
+    return Server(name, raft(name), Clock(), **{"voters": ABC, **known})
+
+
+def disks(**terms: Sequence[int]) -> dict[str, Disk]:
+    found = {}
+    for name, of in terms.items():
+        found[name] = Disk()
+        found[name].save(None, entries(*of), None)
+    return found
+
+
+def elected(term: int) -> Transition:
+    return RoleChanged(at_s=1.0, term=term, role=Role.LEADER)
+
+
+def commit(index: int, *, entry_term: int, term: int) -> Transition:
+    return Committed(at_s=1.0, term=term, commit_index=index, entry_term=entry_term)
+
+
+def membership(index: int, voters: Collection[str]) -> Transition:
+    return MembershipChanged(at_s=1.0, term=1, index=index, voters=tuple(voters), others=())
+
+
+def assert_violated(invariant: Callable[..., None], *arguments: Any, words: str) -> None:
+    with pytest.raises(InvariantViolationError, match=words) as caught:
+        invariant(*arguments)
+    assert caught.value.name == invariant.__name__
+
+
+def test_two_leaders_of_one_term_are_seen_even_with_years_between_them() -> None:
+    ledger = Ledger()
+    invariants.one_leader_in_a_term(ledger, step("a", transitions=[elected(1)]))
+    invariants.one_leader_in_a_term(ledger, step("b", transitions=[elected(2)]))
+    invariants.one_leader_in_a_term(ledger, step("a", transitions=[elected(1)]))
+    again = step("c", transitions=[elected(1)], at_s=1e9)
+    assert_violated(invariants.one_leader_in_a_term, ledger, again, words="a and c were both elected in term 1")
+
+
+def test_a_leader_before_the_others_lease_is_over_is_seen() -> None:
+    ledger = Ledger()
+    invariants.one_leader_at_a_time(ledger, step("a", role=Role.LEADER, lease_until_s=1.5))
+    invariants.one_leader_at_a_time(ledger, step("b", role=Role.LEADER, lease_until_s=9.0, at_s=1.5))
+    early = step("c", role=Role.LEADER, lease_until_s=9.0, at_s=8.9)
+    assert_violated(invariants.one_leader_at_a_time, ledger, early, words=r"while b has 0\.100 s of its lease left")
+
+
+def test_a_second_vote_in_a_term_is_seen_and_a_repeated_one_is_none() -> None:
+    ledger = Ledger()
+    candidacy = RequestVote(sender="a", recipient="b", term=2, last_log_index=0, last_log_term=0, sent_at_s=0.0)
+    invariants.one_vote_in_a_term(ledger, "a", candidacy)
+    vote = RequestVoteResponse(sender="a", recipient="a", term=2, granted=True, sent_at_s=0.0)
+    invariants.one_vote_in_a_term(ledger, "a", vote)
+    refusal = RequestVoteResponse(sender="a", recipient="b", term=2, granted=False, sent_at_s=0.0)
+    invariants.one_vote_in_a_term(ledger, "a", refusal)
+    second = RequestVoteResponse(sender="a", recipient="b", term=2, granted=True, sent_at_s=0.0)
+    assert_violated(invariants.one_vote_in_a_term, ledger, "a", second, words="a voted for a and for b in term 2")
+
+
+def test_a_leader_without_a_committed_entry_is_seen() -> None:
+    whole = step(role=Role.LEADER, term=2, log=entries(1, 1))
+    short = step(role=Role.LEADER, term=2, log=entries(1))
+    invariants.leader_has_what_is_committed(Ledger(committed=[0, 1, 1]), whole)
+    assert_violated(
+        invariants.leader_has_what_is_committed,
+        Ledger(committed=[0, 1, 1]),
+        short,
+        words="without the committed entry 2",
+    )
+
+
+def test_an_entry_committed_by_a_deposed_leader_must_be_with_its_successor_already() -> None:
+    ledger = Ledger()
+    invariants.leader_has_what_is_committed(ledger, step("b", role=Role.LEADER, term=2))
+    late = step("a", log=entries(1), commit_index=1, transitions=[elected(1), commit(1, entry_term=1, term=1)])
+    with pytest.raises(InvariantViolationError, match="b leads term 2 without the committed entry 1"):
+        invariants.committed_stays(ledger, late)
+
+
+def test_a_term_that_goes_back_is_seen() -> None:
+    invariants.term_never_goes_back(Ledger(), step(before=server(term=3), term=3))
+    assert_violated(invariants.term_never_goes_back, Ledger(), step(before=server(term=3), term=2), words="3 to 2")
+
+
+def test_a_vote_that_is_on_no_disk_is_seen() -> None:
+    ledger = Ledger(disks={"a": Disk(term=1)})
+    invariants.what_is_believed_is_durable(ledger, step())
+    voted = step(voted_for="b")
+    assert_violated(
+        invariants.what_is_believed_is_durable, ledger, voted, words="voted for b; its disk says term 1, None"
+    )
+
+
+def test_an_entry_that_is_on_no_disk_is_seen() -> None:
+    ledger = Ledger(disks=disks(a=[1]))
+    ledger.disks["a"].term = 1
+    invariants.what_is_believed_is_durable(ledger, step(log=entries(1)))
+    longer = step(log=entries(1, 1))
+    assert_violated(
+        invariants.what_is_believed_is_durable, ledger, longer, words="entries to 2 of term 1, its disk to 1"
+    )
+
+
+def test_a_commit_index_that_goes_back_is_seen() -> None:
+    back = step(before=server(commit_index=3), commit_index=2)
+    assert_violated(invariants.commit_index_never_goes_back, Ledger(), back, words="3 to 2")
+
+
+def test_a_match_index_that_goes_back_in_one_reign_is_seen_and_in_the_next_may() -> None:
+    before = server(role=Role.LEADER, term=1, matches={"b": 4})
+    invariants.match_index_never_goes_back(Ledger(), step(before=before, role=Role.LEADER, term=2, matches={"b": 0}))
+    back = step(before=before, role=Role.LEADER, term=1, matches={"b": 3})
+    assert_violated(invariants.match_index_never_goes_back, Ledger(), back, words="for b went from 4 to 3")
+
+
+def test_another_content_under_one_index_and_term_is_seen() -> None:
+    ledger = Ledger()
+    invariants.logs_match(ledger, step("a", log=entries(1), stored=entries(1)))
+    other = entry(1, 1, b"other")
+    assert_violated(invariants.logs_match, ledger, step("b", log=[other], stored=[other]), words="b has another entry")
+
+
+def test_another_history_before_one_index_and_term_is_seen() -> None:
+    ledger = Ledger()
+    invariants.logs_match(ledger, step("a", log=entries(1, 3), stored=entries(1, 3)))
+    late = step("b", log=entries(2, 3), stored=entries(2, 3)[1:])
+    assert_violated(invariants.logs_match, ledger, late, words="or another before it")
+
+
+def test_a_leader_that_counts_an_entry_of_an_older_term_is_seen() -> None:
+    fine = step(before=server(role=Role.LEADER), transitions=[commit(2, entry_term=4, term=4)])
+    invariants.only_the_leaders_term_is_counted(Ledger(), fine)
+    follower = step(transitions=[commit(1, entry_term=2, term=4)])
+    invariants.only_the_leaders_term_is_counted(Ledger(), follower)
+    figure_8 = step(before=server(role=Role.LEADER), transitions=[commit(1, entry_term=2, term=4)])
+    assert_violated(invariants.only_the_leaders_term_is_counted, Ledger(), figure_8, words="counted entry 1 of term 2")
+
+
+def test_a_commit_that_is_not_synced_on_a_majority_is_seen() -> None:
+    committing = step(before=server(role=Role.LEADER), transitions=[commit(1, entry_term=1, term=1)])
+    invariants.committed_is_on_a_majority(Ledger(disks=disks(a=[1], b=[], c=[1])), committing)
+    alone = Ledger(disks=disks(a=[1], b=[], c=[2]))
+    assert_violated(invariants.committed_is_on_a_majority, alone, committing, words="that a of a, b, c hold")
+
+
+def test_a_majority_is_one_of_the_voters_in_force_when_it_was_counted() -> None:
+    """A fourth voter that the same round appended afterwards does not count yet; one from before does."""
+    ledger = Ledger(disks=disks(a=[1], b=[1], c=[], d=[]))
+    counted, fourth = commit(1, entry_term=1, term=1), membership(2, "abcd")
+    leader = server(role=Role.LEADER)
+    invariants.committed_is_on_a_majority(ledger, step(before=leader, transitions=[counted, fourth]))
+    late = step(before=leader, transitions=[fourth, counted])
+    assert_violated(invariants.committed_is_on_a_majority, ledger, late, words="a, b of a, b, c, d")
+
+
+def test_another_entry_committed_at_an_index_is_seen() -> None:
+    ledger = Ledger(committed=[0, 1])
+    invariants.committed_stays(ledger, step("b", log=entries(1), commit_index=1))
+    other = step("c", log=entries(2), commit_index=1)
+    assert_violated(invariants.committed_stays, ledger, other, words="entry 1 of term 2, others that of term 1")
+
+
+def test_a_follower_that_commits_before_any_leader_is_seen() -> None:
+    early = step("b", log=entries(1, 1), commit_index=2)
+    assert_violated(invariants.committed_stays, Ledger(committed=[0, 1]), early, words="entry 2, which no leader has")
+
+
+def test_a_snapshot_of_what_is_not_committed_is_seen() -> None:
+    installed = step("b", commit_index=5)
+    installed.log = Log(base_index=5, base_term=2)
+    invariants.committed_stays(Ledger(committed=[0, 1, 1, 1, 1, 2]), installed)
+    assert_violated(
+        invariants.committed_stays, Ledger(committed=[0, 1, 1, 1, 1, 1]), installed, words="entry 5 of term 2"
+    )
+
+
+def test_state_machines_that_differ_at_an_index_are_seen() -> None:
+    ledger = Ledger()
+    invariants.state_machines_agree(ledger, "a", 1, b"x")
+    invariants.state_machines_agree(ledger, "b", 1, b"x")
+    assert_violated(
+        invariants.state_machines_agree, ledger, "c", 1, b"y", words="c applied something else up to index 1"
+    )
+
+
+def test_two_voters_added_at_once_are_seen() -> None:
+    leader, ledger = server(role=Role.LEADER, configuration_index=1), Ledger(committed=[0, 1], voters=ABC)
+    invariants.members_change_one_at_a_time(ledger, step(before=leader, transitions=[membership(2, "abcd")]))
+    both = step(before=leader, transitions=[membership(2, "abcde")])
+    assert_violated(invariants.members_change_one_at_a_time, ledger, both, words="from a, b, c to a, b, c, d, e")
+
+
+def test_a_change_before_the_last_one_has_committed_is_seen() -> None:
+    leader = server(role=Role.LEADER, configuration_index=2, voters=("a", "b", "c", "d"))
+    early, ledger = step(before=leader, transitions=[membership(3, "abc")]), Ledger(committed=[0, 1], voters=ABC)
+    assert_violated(invariants.members_change_one_at_a_time, ledger, early, words="at 3 before entry 2 has committed")
+
+
+def test_a_change_to_what_the_committed_voters_are_no_more_is_seen() -> None:
+    """The bug of 2015: a leader that never committed in its own term builds on a configuration that is outdated."""
+    leader = server(role=Role.LEADER, configuration_index=1, voters=("a", "b", "c", "d"))
+    concurrent = step(before=leader, transitions=[membership(3, "abcde")])
+    ledger = Ledger(committed=[0, 1, 1], voters=("b", "c", "d"), configuration_index=2)
+    assert_violated(invariants.members_change_one_at_a_time, ledger, concurrent, words="from b, c, d to a, b, c, d, e")
+
+
+def test_an_acknowledged_write_that_is_not_committed_is_seen() -> None:
+    ledger = Ledger(committed=[0, 1, 2])
+    invariants.acknowledged_is_committed(ledger, "a", 2, 2, 1)
+    assert_violated(
+        invariants.acknowledged_is_committed, ledger, "a", 3, 2, 1, words="entry 3 of term 2, not committed"
+    )
+    assert_violated(
+        invariants.acknowledged_is_committed, ledger, "a", 2, 1, 1, words="entry 2 of term 1, not committed"
+    )
+
+
+def test_a_write_put_before_what_was_known_when_it_was_asked_for_is_seen() -> None:
+    ledger = Ledger(committed=[0, 1, 2])
+    assert_violated(invariants.acknowledged_is_committed, ledger, "a", 2, 2, 2, words="at 2 that was asked for after 2")
+
+
+@pytest.mark.parametrize("kind", ["consistent", "leader"])
+def test_a_read_that_misses_what_was_known_before_it_is_seen(kind: str) -> None:
+    invariants.reads_are_not_stale(Ledger(), "a", kind, 3, 3)
+    invariants.reads_are_not_stale(Ledger(), "a", "stale", 2, 3)
+    assert_violated(invariants.reads_are_not_stale, Ledger(), "a", kind, 2, 3, words="from index 2; 3 was known")
+
+
+def test_a_disk_that_brings_back_what_was_overwritten_is_seen() -> None:
+    """etcd#22442: a tail that had been replaced was alive again after a restart."""
+    ledger = Ledger(disks=disks(a=[1, 1, 1]))
+    ledger.disks["a"].save(HardState(2), [entry(2, 2)], None)
+    invariants.disk_comes_back_whole(ledger, "a", raft("a", Log(entries(1, 2)), HardState(2)))
+    ghost = raft("a", Log([*entries(1, 2), entry(3, 2)]), HardState(2))
+    assert_violated(
+        invariants.disk_comes_back_whole, ledger, "a", ghost, words="a log to 3; synced were term 2 and a log to 2"
+    )
+
+
+def test_a_disk_that_forgets_a_vote_is_seen() -> None:
+    ledger = Ledger(disks={"a": Disk(term=2, voted_for="b")})
+    invariants.disk_comes_back_whole(ledger, "a", raft("a", hard_state=HardState(2, "b")))
+    forgetful = raft("a", hard_state=HardState(2))
+    assert_violated(invariants.disk_comes_back_whole, ledger, "a", forgetful, words="came back in term 2")
+
+
+class Watched:
+    """Three silent servers of one configuration, watched."""
+
+    def __init__(self) -> None:
+        self.watcher = Invariants()
+        founding = entry(1, 1, Configuration.first([("a", "a:1"), ("b", "b:1"), ("c", "c:1")]).encode())
+        self.founding = msgspec.structs.replace(founding, kind=EntryKind.CONFIGURATION)
+        self.rafts = {name: raft(name) for name in ABC}
+        for name, core in self.rafts.items():
+            self.watcher.started(name, core, Clock(), 0.0)
+        self.found()
+
+    def found(self) -> None:
+        """a founds the cluster of itself and the others, alone of them on disk with it; b and c have heard of it."""
+        for name in ABC:
+            log = Log([self.founding])
+            self.watcher.ledger.disks[name].save(HardState(1), [self.founding], None)
+            self.rafts[name] = raft(name, log, HardState(1))
+            self.watcher.crashed(name, 0.0)
+            self.watcher.started(name, self.rafts[name], Clock(), 0.0)
+        self.watcher.ledger.committed.append(1)
+        self.watcher.ledger.voters = ABC
+
+    def connect(self, *groups: str, at_s: float) -> None:
+        clear = {(x, y) for group in groups for x in group for y in group if x != y}
+        self.watcher.topology(ABC, clear, at_s)
+
+    def pass_until(self, at_s: float) -> None:
+        self.watcher.stepped("c", self.rafts["c"], NOTHING, at_s)
+
+
+def test_a_connected_majority_without_a_leader_for_ten_election_timeouts_is_seen() -> None:
+    watched = Watched()
+    watched.connect("ab", "c", at_s=1.0)
+    watched.pass_until(11.0)
+    with pytest.raises(InvariantViolationError, match=r"a, b hear one another, and none led for 10\.1 s"):
+        watched.pass_until(11.1)
+
+
+def test_a_minority_is_owed_no_leader_and_a_new_majority_has_time_from_its_beginning() -> None:
+    watched = Watched()
+    watched.connect("a", "b", "c", at_s=1.0)
+    watched.pass_until(100.0)
+    watched.connect("abc", at_s=100.0)
+    watched.pass_until(109.0)
+    watched.connect("ab", "c", at_s=109.0)
+    watched.pass_until(118.0)
+    with pytest.raises(InvariantViolationError, match="connected_majority_has_a_leader"):
+        watched.pass_until(119.1)
+
+
+def test_one_way_is_no_connection() -> None:
+    watched = Watched()
+    watched.watcher.topology(ABC, {("a", "b"), ("b", "c"), ("c", "a")}, 1.0)
+    watched.pass_until(100.0)
+
+
+def test_a_round_is_judged_once_it_is_durable_and_not_when_a_crash_undoes_it() -> None:
+    """A vote given in a round that was never saved was given to nobody."""
+    watcher, core = Invariants(), raft("a")
+    watcher.started("a", core, Clock(), 0.0)
+    core.bootstrap(Configuration.first([("a", "a:1")]), 1.0)
+    watcher.stepped("a", core, core.take_effects(), 1.0)
+    assert watcher.ledger.leaders == {}
+    watcher.crashed("a", 1.1)
+
+    again = raft("a")
+    watcher.started("a", again, Clock(), 2.0)
+    again.bootstrap(Configuration.first([("a", "a:2")]), 2.0)
+    effects = again.take_effects()
+    watcher.stepped("a", again, effects, 2.0)
+    watcher.saved("a", effects.hard_state, effects.entries, None, 2.1)
+    assert watcher.ledger.leaders == {2: "a"}
+    assert watcher.ledger.committed == [0, 1, 2]
