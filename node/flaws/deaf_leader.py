@@ -1,0 +1,10 @@
+"""BUGS.md 34, cockroach#92089: a leader that nobody answers leads on, and answers reads (30) on a lease long over."""
+
+from __future__ import annotations
+
+from node.raft import Raft
+
+
+class Flawed(Raft):
+    def _lease_holds(self) -> bool:
+        return True

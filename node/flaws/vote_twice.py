@@ -1,0 +1,11 @@
+"""BUGS.md 10, zeebe#5356, akka-raft#56: a second candidate of one term gets a vote as well."""
+
+from __future__ import annotations
+
+from node.raft import Raft, RequestVote
+
+
+class Flawed(Raft):
+    def _may_grant_vote(self, request: RequestVote) -> bool:
+        fresh = self._log_is_up_to_date(request.last_log_index, request.last_log_term)
+        return request.term == self.current_term and fresh

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from node import flaws
+from node.raft import Raft, core
+
+
+def rules() -> set[str]:
+    """The methods of `Raft` between the comments "Safety rules" and "Roles"."""
+    source = inspect.getsource(core)
+    lines = source.splitlines()
+    first = next(number for number, line in enumerate(lines, 1) if line.startswith("    # Safety rules"))
+    last = next(number for number, line in enumerate(lines, 1) if line.startswith("    # Roles"))
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    return {node.name for node in functions if first < node.lineno < last}
+
+
+def overridden(flawed: type[Raft]) -> set[str]:
+    return {name for name, value in vars(flawed).items() if inspect.isfunction(value)}
+
+
+@pytest.mark.parametrize("name", flaws.names())
+def test_a_flaw_breaks_exactly_one_rule(name: str) -> None:
+    flawed = flaws.load(name)
+    assert flawed.__bases__ == (Raft,)
+    assert len(overridden(flawed)) == 1
+    assert overridden(flawed) <= rules()
+
+
+def test_every_rule_has_a_flaw() -> None:
+    assert rules() == set().union(*(overridden(flaws.load(name)) for name in flaws.names()))
+
+
+def test_nothing_imports_a_flaw() -> None:
+    root = Path(__file__).parents[3]
+    importing = [
+        str(file)
+        for room in ("node", "faults", "bench")
+        for file in (root / room).rglob("*.py")
+        if any(f"node.flaws.{name}" in file.read_text() for name in flaws.names())
+    ]
+    assert importing == []
+
+
+def test_an_unknown_flaw_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(LookupError, match="no flaw 'os'; there are ack_last_index"):
+        flaws.load("os")
