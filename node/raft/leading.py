@@ -134,7 +134,7 @@ class Leading(Elections):
         if progress is None:
             return
         if response.success:
-            progress.matched_sent_at_s = max(progress.matched_sent_at_s, response.sent_at_s)
+            progress.matched_at_s = self._now
             self._take_match(progress, response.match_index)
         elif self._has_lost_its_log(progress, response):
             progress.match_index = 0
@@ -151,7 +151,7 @@ class Leading(Elections):
         sending = progress.sending
         if sending is not None and sending.snapshot.meta.index == response.last_index:
             news = progress.take_install(min(response.offset, sending.total))
-            progress.matched_sent_at_s = max(progress.matched_sent_at_s, response.sent_at_s)
+            progress.matched_at_s = self._now
             if news:
                 self._advance_commit()
         self._answer_reads()
@@ -169,12 +169,15 @@ class Leading(Elections):
         return progress
 
     def _has_lost_its_log(self, progress: Progress, response: AppendEntriesResponse) -> bool:
-        """A follower that refuses what it had accepted, in answer to something sent later: its disk was wiped.
+        """A follower that refuses what we knew it to have before we sent this: its disk was wiped.
+
+        A refusal of what was sent before we knew proves nothing. Say a message with entry 5 is late and one that builds
+        on it arrives first: that is refused, entry 5 is accepted, and the refusal may still come in after the success.
 
         Raft's argument does not cover it (Figure 2: the log is persistent), and its vote may do harm; but an operator
         who wipes one node of a healthy cluster expects it to be filled again, not to be refused for ever.
         """
-        return response.prev_log_index <= progress.match_index and response.sent_at_s > progress.matched_sent_at_s
+        return response.prev_log_index <= progress.match_index and response.sent_at_s > progress.matched_at_s
 
     def _take_match(self, progress: Progress, match_index: int) -> None:
         # A match found while a snapshot was on its way, by an answer that came late, does not end the snapshot.
@@ -244,11 +247,15 @@ class Leading(Elections):
         self._promote_who_caught_up()
 
     def _promote_who_caught_up(self) -> None:
-        """A staged server becomes a voter once it is within one message of the end of the log (thesis 4.2.1)."""
+        """A staged server becomes a voter once it is within one message of the end of the log (thesis 4.2.1).
+
+        It can be the leader itself, which left and came back before it had handed over; its successor will see to it.
+        """
         for server in self.configuration.servers:
-            if server.suffrage is not Suffrage.STAGING or not self._may_change_membership():
+            progress = self._progress.get(server.id)
+            if progress is None or server.suffrage is not Suffrage.STAGING or not self._may_change_membership():
                 continue
-            match_index = self._progress[server.id].match_index
+            match_index = progress.match_index
             if match_index and match_index + self.limits.entries_per_message >= self.log.last_index:
                 voter = msgspec.structs.replace(server, suffrage=Suffrage.VOTER)
                 self._change_membership(self.configuration.with_server(voter))

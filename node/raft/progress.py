@@ -40,8 +40,8 @@ class Progress:
     match_index: int = 0
     answered_sent_at_s: float = LONG_AGO
     """When the latest message that the follower answered was sent: the base of the lease."""
-    matched_sent_at_s: float = LONG_AGO
-    """When the latest message that it accepted was sent."""
+    matched_at_s: float = LONG_AGO
+    """When we last heard that it had accepted something."""
     probing: bool = True
     awaiting_probe: bool = False
     told_commit: int = 0
