@@ -51,10 +51,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", tag=Tr
 
 
 class Crash(Fault, frozen=True, kw_only=True):
-    """Killed, and started again on the same data; what was never synced is lost, `torn` says by halves."""
+    """Killed, and started again on what it had synced."""
 
     node: Name
-    torn: bool = False
 
 
 class Pause(Fault, frozen=True, kw_only=True):
@@ -280,13 +279,13 @@ def _ragged(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _crash(tell: _Teller, at_s: float) -> list[AnyFault]:
-    return [Crash(**tell.span(at_s, 0.0, 3), node=tell.victim(), torn=tell.chance(0.5))]
+    return [Crash(**tell.span(at_s, 0.0, 3), node=tell.victim())]
 
 
 def _power_failure(tell: _Teller, at_s: float) -> list[AnyFault]:
     """Several at one instant, or all."""
     fallen = tell.some(tell.rng.randint(2, len(tell.nodes)))
-    return [Crash(**tell.span(at_s, 0.0, 1), node=node, torn=tell.chance(0.5)) for node in fallen]
+    return [Crash(**tell.span(at_s, 0.0, 1), node=node) for node in fallen]
 
 
 def _succession(tell: _Teller, at_s: float) -> list[AnyFault]:
