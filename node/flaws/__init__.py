@@ -1,9 +1,9 @@
 """Seeded bugs, to see whether what watches would notice: each breaks one rule of Raft, and nothing else.
 
-A flaw is a module with a class `Flawed`, a subclass of `Raft` that overrides exactly one of the methods under "Safety
-rules" in `node.raft.core`, as real systems have done; the module says which. Every rule has a flaw, which a unit test
-holds true: a rule that nobody has broken may be one that does nothing. Nothing imports a flaw. It is asked for by name,
-in the simulated world alone:
+A flaw is a module with a class `Flawed`, a subclass of `Raft` that overrides exactly one method of `node.raft.rules`,
+as real systems have done; the module says which. Every rule has a flaw, which a unit test holds true: a rule that
+nobody has broken may be one that does nothing. Nothing imports a flaw. It is asked for by name, in the simulated world
+alone:
 
     python -m bench explore --world simulated --flaw forget_vote
 """

@@ -1,26 +1,20 @@
 from __future__ import annotations
 
-import ast
 import inspect
 from pathlib import Path
 
 import pytest
 
 from node import flaws
-from node.raft import Raft, core
+from node.raft import Raft
+from node.raft.rules import Rules
 
 
 def rules() -> set[str]:
-    """The methods of `Raft` between the comments "Safety rules" and "Roles"."""
-    source = inspect.getsource(core)
-    lines = source.splitlines()
-    first = next(number for number, line in enumerate(lines, 1) if line.startswith("    # Safety rules"))
-    last = next(number for number, line in enumerate(lines, 1) if line.startswith("    # Roles"))
-    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
-    return {node.name for node in functions if first < node.lineno < last}
+    return overridden(Rules)
 
 
-def overridden(flawed: type[Raft]) -> set[str]:
+def overridden(flawed: type[Rules]) -> set[str]:
     return {name for name, value in vars(flawed).items() if inspect.isfunction(value)}
 
 
