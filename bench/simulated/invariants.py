@@ -12,14 +12,26 @@ after its restart has broken nothing.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from bench.simulated import observer
-from node.raft import Configuration, Effects, Entry, EntryKind, HardState, Log, Raft, RequestVote, RequestVoteResponse
-from node.raft.messages import AnyMessage
+from node.raft import (
+    Configuration,
+    Effects,
+    Entry,
+    EntryKind,
+    HardState,
+    Log,
+    Raft,
+    RequestVote,
+    RequestVoteResponse,
+    Snapshot,
+)
 from node.raft.quorum import has_majority, majority
 from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged
 
@@ -53,11 +65,11 @@ class Disk:
     def holds(self, index: int, term: int) -> bool:
         return index <= self.base_index or self.terms.get(index) == term
 
-    def save(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: observer.Snapshot | None) -> None:
+    def save(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
         if hard_state is not None:
             self.term, self.voted_for = hard_state.current_term, hard_state.voted_for
         if snapshot is not None:
-            self.base_index = self.last_index = snapshot.index
+            self.base_index = self.last_index = snapshot.meta.index
             self.terms.clear()
         for entry in entries:
             while self.last_index >= entry.index:
@@ -117,9 +129,8 @@ class Ledger:
     """By index and term: the term of the entry before, and the entry."""
     committed: list[int] = field(default_factory=lambda: [0])
     """The term of the committed entry at each index."""
-    voters: tuple[str, ...] = ()
-    """Of the newest committed configuration."""
-    configuration_index: int = 0
+    configurations: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    """The committed ones, as index and voters."""
     digests: dict[int, bytes] = field(default_factory=dict)
     """What the state machines had come to at each index."""
     disks: dict[str, Disk] = field(default_factory=dict)
@@ -130,6 +141,11 @@ class Ledger:
     @property
     def commit_index(self) -> int:
         return len(self.committed) - 1
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """Of the newest committed configuration."""
+        return self.configurations[-1][1] if self.configurations else ()
 
 
 # Elections
@@ -158,17 +174,29 @@ def one_leader_at_a_time(ledger: Ledger, step: Step) -> None:
             _violated(one_leader_at_a_time, words)
 
 
-def one_vote_in_a_term(ledger: Ledger, sender: str, message: AnyMessage) -> None:
+def one_vote_in_a_term(ledger: Ledger, step: Step) -> None:
     """§5.2, over a server's whole history and all its lives; a candidate's request is its vote for itself."""
-    if isinstance(message, RequestVote):
-        candidate = sender
-    elif isinstance(message, RequestVoteResponse) and message.granted:
-        candidate = message.recipient
-    else:
-        return
-    former = ledger.votes.setdefault((sender, message.term), candidate)
-    if former != candidate:
-        _violated(one_vote_in_a_term, f"{sender} voted for {former} and for {candidate} in term {message.term}")
+    for message in step.effects.messages:
+        if isinstance(message, RequestVote):
+            candidate = step.name
+        elif isinstance(message, RequestVoteResponse) and message.granted:
+            candidate = message.recipient
+        else:
+            continue
+        former = ledger.votes.setdefault((step.name, message.term), candidate)
+        if former != candidate:
+            words = f"{step.name} voted for {former} and for {candidate} in term {message.term}"
+            _violated(one_vote_in_a_term, words)
+
+
+def only_voters_lead(ledger: Ledger, step: Step) -> None:
+    """Who votes in none of the configurations that may count, as far as it can know, must not be elected: it would hold
+    up those who do. A server that is being let go still may, until it knows that it is gone (thesis 4.2.2)."""
+    for change in step.effects.transitions:
+        if isinstance(change, RoleChanged) and change.role is Role.LEADER and step.name not in step.voters:
+            known = bisect.bisect_right(ledger.configurations, step.before.commit_index, key=itemgetter(0))
+            if not any(step.name in voters for _, voters in ledger.configurations[max(known - 1, 0) :]):
+                _violated(only_voters_lead, f"{step.name} was elected in term {change.term} and is no voter")
 
 
 def leader_has_what_is_committed(ledger: Ledger, step: Step) -> None:
@@ -219,12 +247,14 @@ def commit_index_never_goes_back(ledger: Ledger, step: Step) -> None:
 
 
 def match_index_never_goes_back(ledger: Ledger, step: Step) -> None:
-    """CCF's MonotonicMatchIndex, within one reign. Nobody's disk is wiped here, so there is no exception to it."""
+    """CCF's MonotonicMatchIndex, within one reign. Who was let go and came back in one round begins anew; nobody's disk
+    is wiped here, so there is no other exception."""
     before = step.before
+    reconfigured = step.configuration_index != before.configuration_index
     if step.role is not Role.LEADER or before.role is not Role.LEADER or before.term != step.term:
         return
     for name, match_index in step.matches.items():
-        if match_index < before.matches.get(name, 0):
+        if match_index < before.matches.get(name, 0) and not (reconfigured and match_index == 0):
             words = f"{step.name}'s match index for {name} went from {before.matches[name]} to {match_index}"
             _violated(match_index_never_goes_back, words)
 
@@ -282,7 +312,7 @@ def _commit(ledger: Ledger, step: Step, index: int) -> None:
     entry = step.log[index]
     ledger.committed.append(entry.term)
     if entry.kind is EntryKind.CONFIGURATION:
-        ledger.voters, ledger.configuration_index = Configuration.from_entry(entry).voters, index
+        ledger.configurations.append((index, Configuration.from_entry(entry).voters))
     for leader in ledger.reigning.values():
         if leader.term > step.term:
             _must_hold_all_committed(ledger, leader)
@@ -358,19 +388,26 @@ def connected_majority_has_a_leader(ledger: Ledger, core: Collection[str], leade
     _violated(connected_majority_has_a_leader, f"{_list(core)} hear one another, and none led for {leaderless_s:.1f} s")
 
 
+def all_agree_in_the_end(states: Mapping[str, str]) -> None:
+    """Convergence: with every fault over, all members come to hold and to have applied the same log."""
+    _violated(all_agree_in_the_end, "; ".join(f"{name}: {state}" for name, state in states.items()))
+
+
 ON_STEP: tuple[Callable[[Ledger, Step], None], ...] = (
     term_never_goes_back,
     what_is_believed_is_durable,
+    one_vote_in_a_term,
+    only_voters_lead,
     one_leader_in_a_term,
     one_leader_at_a_time,
     logs_match,
     leader_has_what_is_committed,
-    members_change_one_at_a_time,
     commit_index_never_goes_back,
     match_index_never_goes_back,
     only_the_leaders_term_is_counted,
     committed_is_on_a_majority,
     committed_stays,
+    members_change_one_at_a_time,
 )
 """In the order in which they are asked: what explains another failure comes before it."""
 
@@ -383,6 +420,10 @@ class Invariants(observer.Observer):
         self._servers: dict[str, Server] = {}
         self._pending: dict[str, Step] = {}
         self._liveness = Liveness(self.ledger)
+
+    def excuse(self, name: str, excused: bool) -> None:
+        """Owe nothing through a server that is so slow, or does things so late, that no time-out allows for it."""
+        self._liveness.excuse(name, excused)
 
     def started(self, name: str, raft: Raft, clock: observer.LocalClock, at_s: float) -> None:
         self.ledger.disks.setdefault(name, Disk())
@@ -419,6 +460,8 @@ class Invariants(observer.Observer):
             configuration_index=raft.configuration_index,
             effects=effects,
         )
+        if name in self._pending:
+            _violated(what_is_believed_is_durable, f"{name} went on before its last round was durable")
         if effects.must_save:
             self._pending[name] = step
         else:
@@ -429,19 +472,15 @@ class Invariants(observer.Observer):
         name: str,
         hard_state: HardState | None,
         entries: Sequence[Entry],
-        snapshot: observer.Snapshot | None,
+        snapshot: Snapshot | None,
         at_s: float,
     ) -> None:
         self.ledger.disks[name].save(hard_state, entries, snapshot)
         step = self._pending.get(name)
-        # A snapshot of the server's own is saved between its rounds, or while one waits; it completes none.
-        if step is not None and (snapshot is None) == (step.effects.snapshot is None):
+        if step is not None:
             del self._pending[name]
             step.at_s = at_s
             self._judge(step)
-
-    def sent(self, name: str, message: AnyMessage, at_s: float) -> None:
-        one_vote_in_a_term(self.ledger, name, message)
 
     def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
         state_machines_agree(self.ledger, name, entry.index, digest)
@@ -474,12 +513,16 @@ class Liveness:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._running: tuple[str, ...] = ()
+        self._excused: set[str] = set()
         self._clear: frozenset[tuple[str, str]] = frozenset()
         self._core: frozenset[str] = frozenset()
         self._since_s = math.inf
 
     def topology(self, running: Collection[str], clear: Collection[tuple[str, str]]) -> None:
         self._running, self._clear = tuple(sorted(running)), frozenset(clear)
+
+    def excuse(self, name: str, excused: bool) -> None:
+        (self._excused.add if excused else self._excused.discard)(name)
 
     def reconsider(self, servers: Mapping[str, Server], at_s: float) -> None:
         """Something that decides what is owed has changed. Another core starts the time anew: a majority that is never
@@ -497,7 +540,7 @@ class Liveness:
     def _connected_majority(self, servers: Mapping[str, Server]) -> frozenset[str]:
         """Servers of which each pair hears one another, and that are a majority of the newest committed voters and of
         those each of them counts; none when there are no such. Of several the largest, then the first by name."""
-        up = [name for name in self._running if name in servers]
+        up = [name for name in self._running if name in servers and name not in self._excused]
         for size in range(len(up), majority(len(self._ledger.voters)) - 1, -1):
             for group in itertools.combinations(up, size):
                 if self._hear_one_another(group) and self._are_quorum(group, servers):

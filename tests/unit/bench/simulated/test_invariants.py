@@ -61,9 +61,12 @@ def entries(*terms: int) -> tuple[Entry, ...]:
 
 
 def step(name: str = "a", *, before: Server | None = None, log: Sequence[Entry] = (), **changed: Any) -> Step:
-    """A round that changed nothing but what is given; `stored` and `transitions` are its effects."""
+    """A round that changed nothing but what is given; `stored`, `messages` and `transitions` are its effects."""
     effects = msgspec.structs.replace(
-        NOTHING, entries=tuple(changed.pop("stored", ())), transitions=tuple(changed.pop("transitions", ()))
+        NOTHING,
+        entries=tuple(changed.pop("stored", ())),
+        transitions=tuple(changed.pop("transitions", ())),
+        messages=tuple(changed.pop("messages", ())),
     )
     values: dict[str, Any] = {
         "before": before or Server(name, raft(name), Clock(), voters=ABC),
@@ -132,13 +135,26 @@ def test_a_leader_before_the_others_lease_is_over_is_seen() -> None:
 def test_a_second_vote_in_a_term_is_seen_and_a_repeated_one_is_none() -> None:
     ledger = Ledger()
     candidacy = RequestVote(sender="a", recipient="b", term=2, last_log_index=0, last_log_term=0, sent_at_s=0.0)
-    invariants.one_vote_in_a_term(ledger, "a", candidacy)
-    vote = RequestVoteResponse(sender="a", recipient="a", term=2, granted=True, sent_at_s=0.0)
-    invariants.one_vote_in_a_term(ledger, "a", vote)
+    again = msgspec.structs.replace(candidacy, recipient="c")
+    vote = RequestVoteResponse(sender="a", recipient="b", term=3, granted=True, sent_at_s=0.0)
     refusal = RequestVoteResponse(sender="a", recipient="b", term=2, granted=False, sent_at_s=0.0)
-    invariants.one_vote_in_a_term(ledger, "a", refusal)
+    invariants.one_vote_in_a_term(ledger, step(messages=[candidacy, again, vote, refusal, vote]))
     second = RequestVoteResponse(sender="a", recipient="b", term=2, granted=True, sent_at_s=0.0)
-    assert_violated(invariants.one_vote_in_a_term, ledger, "a", second, words="a voted for a and for b in term 2")
+    sending = step(messages=[second])
+    assert_violated(invariants.one_vote_in_a_term, ledger, sending, words="a voted for a and for b in term 2")
+
+
+def test_a_leader_that_is_no_voter_is_seen() -> None:
+    invariants.only_voters_lead(Ledger(), step("a", transitions=[elected(1)]))
+    stranger = step("d", transitions=[elected(1)])
+    assert_violated(invariants.only_voters_lead, Ledger(), stranger, words="d was elected in term 1 and is no voter")
+
+
+def test_a_server_that_may_not_know_that_it_is_gone_may_lead_and_one_that_knows_may_not() -> None:
+    ledger = Ledger(committed=[0, 1, 1], configurations=[(1, (*ABC, "d")), (2, ABC)])
+    invariants.only_voters_lead(ledger, step(before=server("d", commit_index=1), transitions=[elected(2)]))
+    gone = step(before=server("d", commit_index=2), transitions=[elected(2)])
+    assert_violated(invariants.only_voters_lead, ledger, gone, words="d was elected in term 2 and is no voter")
 
 
 def test_a_leader_without_a_committed_entry_is_seen() -> None:
@@ -268,7 +284,10 @@ def test_state_machines_that_differ_at_an_index_are_seen() -> None:
 
 
 def test_two_voters_added_at_once_are_seen() -> None:
-    leader, ledger = server(role=Role.LEADER, configuration_index=1), Ledger(committed=[0, 1], voters=ABC)
+    leader, ledger = (
+        server(role=Role.LEADER, configuration_index=1),
+        Ledger(committed=[0, 1], configurations=[(1, ABC)]),
+    )
     invariants.members_change_one_at_a_time(ledger, step(before=leader, transitions=[membership(2, "abcd")]))
     both = step(before=leader, transitions=[membership(2, "abcde")])
     assert_violated(invariants.members_change_one_at_a_time, ledger, both, words="from a, b, c to a, b, c, d, e")
@@ -276,7 +295,10 @@ def test_two_voters_added_at_once_are_seen() -> None:
 
 def test_a_change_before_the_last_one_has_committed_is_seen() -> None:
     leader = server(role=Role.LEADER, configuration_index=2, voters=("a", "b", "c", "d"))
-    early, ledger = step(before=leader, transitions=[membership(3, "abc")]), Ledger(committed=[0, 1], voters=ABC)
+    early, ledger = (
+        step(before=leader, transitions=[membership(3, "abc")]),
+        Ledger(committed=[0, 1], configurations=[(1, ABC)]),
+    )
     assert_violated(invariants.members_change_one_at_a_time, ledger, early, words="at 3 before entry 2 has committed")
 
 
@@ -284,7 +306,7 @@ def test_a_change_to_what_the_committed_voters_are_no_more_is_seen() -> None:
     """The bug of 2015: a leader that never committed in its own term builds on a configuration that is outdated."""
     leader = server(role=Role.LEADER, configuration_index=1, voters=("a", "b", "c", "d"))
     concurrent = step(before=leader, transitions=[membership(3, "abcde")])
-    ledger = Ledger(committed=[0, 1, 1], voters=("b", "c", "d"), configuration_index=2)
+    ledger = Ledger(committed=[0, 1, 1], configurations=[(2, ("b", "c", "d"))])
     assert_violated(invariants.members_change_one_at_a_time, ledger, concurrent, words="from b, c, d to a, b, c, d, e")
 
 
@@ -350,7 +372,7 @@ class Watched:
             self.watcher.crashed(name, 0.0)
             self.watcher.started(name, self.rafts[name], Clock(), 0.0)
         self.watcher.ledger.committed.append(1)
-        self.watcher.ledger.voters = ABC
+        self.watcher.ledger.configurations.append((1, ABC))
 
     def connect(self, *groups: str, at_s: float) -> None:
         clear = {(x, y) for group in groups for x in group for y in group if x != y}
