@@ -1,0 +1,135 @@
+"""Walks seeds: each is a world, a schedule thrown at it, and invariants that hold or do not."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.simulated.invariants import Invariants, InvariantViolationError
+from bench.simulated.player import Player
+from bench.simulated.world import Settings, World
+from faults.schedule import Schedule, generate
+from node.flaws import load
+from node.raft import FlowLimits, Raft, Timing
+
+LAST_EVENTS = 60
+CHUNK = 8
+"""Seeds that a worker takes at once."""
+
+TIMINGS = (Timing(), Timing(heartbeat_timeout_s=0.5, election_timeout_s=1.0, leader_lease_timeout_s=0.25))
+LENGTHS_S = (9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 24.0)
+"""Most schedules are short; some leave a fault in force longer than a majority may be without a leader."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    seed: int
+    invariant: str
+    words: str
+    at_s: float
+    events: tuple[str, ...]
+    """The last of them, one a line, oldest first."""
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What came of some seeds, in order, up to the first violation."""
+
+    seeds: int
+    virtual_s: float
+    cpu_s: float
+    violation: Violation | None
+
+
+def settings_of(seed: int, core: type[Raft]) -> Settings:
+    """What a seed's world is made of: small limits, so that a few seconds have snapshots, chunks and full pipes."""
+    rng = random.Random(f"{seed}/settings")
+    small = FlowLimits(
+        entries_per_message=rng.choice((1, 3, 64)),
+        entries_in_flight=rng.choice((4, 1024)),
+        snapshot_chunk_bytes=rng.choice((100, 1000, 128 * 1024)),
+    )
+    return Settings(
+        timing=rng.choice(TIMINGS),
+        limits=small,
+        core=core,
+        clock_rates=(0.95, 1.05),
+        snapshot_threshold=rng.choice((5, 15, 50)),
+        trailing_entries=rng.choice((0, 3, 20)),
+    )
+
+
+def schedule_of(seed: int, nodes: int) -> Schedule:
+    rng = random.Random(f"{seed}/schedule")
+    return generate(rng, nodes, length_s=rng.choice(LENGTHS_S))
+
+
+def play(seed: int, nodes: int, core: type[Raft] = Raft) -> Walk:
+    """One seed, from its beginning to agreement or to the first violation."""
+    began_s = time.process_time()
+    schedule, watcher = schedule_of(seed, nodes), Invariants()
+    world = World(seed, schedule.nodes, settings=settings_of(seed, core), observer=watcher)
+    violation = None
+    try:
+        Player(world, schedule, watcher).play()
+    except InvariantViolationError as error:
+        violation = _violation(error.name, error.words, world, schedule)
+    except Exception as error:  # noqa: BLE001
+        # A node would have died of it: the core asserts its own mistakes, and must survive everybody else's.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        words = f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
+        violation = _violation("nothing_fails", words, world, schedule)
+    return Walk(1, world.engine.now, time.process_time() - began_s, violation)
+
+
+def _violation(name: str, words: str, world: World, schedule: Schedule) -> Violation:
+    events = tuple(world.chronicle.words(LAST_EVENTS))
+    return Violation(world.engine.seed, name, words, world.engine.now, events, schedule)
+
+
+def walk(seeds: Sequence[int], nodes: int, flaw: str | None = None) -> Walk:
+    """These seeds one after the other, up to the first violation."""
+    core = Raft if flaw is None else load(flaw)
+    total = Walk(0, 0.0, 0.0, None)
+    for seed in seeds:
+        one = play(seed, nodes, core)
+        total = Walk(total.seeds + 1, total.virtual_s + one.virtual_s, total.cpu_s + one.cpu_s, one.violation)
+        if one.violation is not None:
+            break
+    return total
+
+
+def _walk(task: tuple[Sequence[int], int, str | None]) -> Walk:
+    return walk(*task)
+
+
+def explore(seeds: range, nodes: int, flaw: str | None = None, jobs: int = 1) -> Iterator[Walk]:
+    """Walk all the seeds with `jobs` processes, in order, so that the first violation told is that of the lowest seed;
+    after it, nothing."""
+    tasks = [(seeds[first : first + CHUNK], nodes, flaw) for first in range(0, len(seeds), CHUNK)]
+    if jobs == 1:
+        yield from _until_violation(map(_walk, tasks))
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from _until_violation(pool.imap(_walk, tasks))
+
+
+def _until_violation(walks: Iterator[Walk]) -> Iterator[Walk]:
+    for done in walks:
+        yield done
+        if done.violation is not None:
+            return
+
+
+def summed(walks: Sequence[Walk]) -> Walk:
+    total = Walk(0, 0.0, 0.0, None)
+    for done in walks:
+        total = Walk(
+            total.seeds + done.seeds, total.virtual_s + done.virtual_s, total.cpu_s + done.cpu_s, done.violation
+        )
+    return total

@@ -1,0 +1,272 @@
+"""Plays a fault schedule on a simulated world, and then waits for everybody to agree."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from bench.history import Operation, Outcome
+from bench.simulated import invariants
+from bench.simulated.clients import Workers
+from bench.simulated.invariants import PATIENCE, Invariants
+from bench.simulated.node import SimulatedNode
+from bench.simulated.world import World, address
+from bench.workload import Invocation, Script
+from faults.links import Link
+from faults.schedule import (
+    Crash,
+    Cut,
+    Delay,
+    Drift,
+    Fault,
+    Join,
+    Leave,
+    Load,
+    Noise,
+    Pause,
+    Readdress,
+    Schedule,
+    SlowDisk,
+    Snapshot,
+    Transfer,
+)
+from node.raft import Raft, Role
+
+PAUSE_S = 0.25
+"""Between a client's answer and its next question: about ten operations a second from three clients."""
+RETRY_S = 0.2
+"""Between two requests for the same change."""
+LOOK_S = 0.05
+"""Between two looks whether everybody agrees."""
+OPERATOR = 1000
+"""The number of the client that changes members; those with lower numbers write and read."""
+
+Undo = Callable[[], None]
+
+
+class Player:
+    """Does what a schedule says on a world that has just begun. What `watcher` raises comes out of `play`."""
+
+    def __init__(self, world: World, schedule: Schedule, watcher: Invariants) -> None:
+        self.world = world
+        self.schedule = schedule
+        self.watcher = watcher
+        self.rng = world.engine.random("player")
+        self._on_links: list[tuple[frozenset[Link], Cut | Delay]] = []
+        self._noises: list[Noise] = []
+        self._changes = 0
+
+    def play(self) -> None:
+        """Found the cluster, let every fault begin and end, and wait until all have the same."""
+        world, schedule = self.world, self.schedule
+        founder, *others = schedule.members
+        world.nodes[founder].start(world.found(schedule.members))
+        for name in (*others, *(name for name in schedule.nodes if name not in schedule.members)):
+            world.nodes[name].start()
+        for fault in schedule.faults:
+            world.engine.at(fault.at_s, self._begin, fault)
+        world.engine.run(schedule.length_s)
+        self._wait_until_agreed()
+
+    def _begin(self, fault: Fault) -> None:
+        self.world.say("fault", str(fault))
+        undo = BEGIN[type(fault)](self, fault)
+        if undo is not None:
+            self.world.engine.after(fault.for_s, self._end, (fault, undo))
+
+    def _end(self, ending: tuple[Fault, Undo]) -> None:
+        fault, undo = ending
+        self.world.say("fault", f"over: {fault}")
+        undo()
+
+    def _wait_until_agreed(self) -> None:
+        engine = self.world.engine
+        deadline_s = engine.now + 2 * PATIENCE * self.world.settings.timing.election_timeout_s
+        while not self._agreed():
+            if engine.now >= deadline_s:
+                invariants.all_agree_in_the_end(self._states())
+            engine.run(engine.now + LOOK_S)
+
+    def _agreed(self) -> bool:
+        """Whether every member has applied all that the leader has, and all of that is committed."""
+        leader = self.leader()
+        if leader is None or leader.commit_index < leader.log.last_index:
+            return False
+        for name in leader.configuration.names:
+            process = self.world.nodes[name].process
+            if process is None or process.raft.last_applied != leader.last_applied:
+                return False
+        return True
+
+    def _states(self) -> dict[str, str]:
+        states = {}
+        for name, node in self.world.nodes.items():
+            raft = node.process.raft if node.process else None
+            states[name] = "down" if raft is None else f"{raft.role} in term {raft.current_term}, {raft.last_applied}"
+        return states
+
+    # Who is meant
+
+    def leader(self) -> Raft | None:
+        """Of the nodes that call themselves leader the one of the latest term."""
+        rafts = [node.process.raft for node in self.world.nodes.values() if node.process is not None]
+        leaders = [raft for raft in rafts if raft.role is Role.LEADER]
+        return max(leaders, key=lambda raft: raft.current_term, default=None)
+
+    def resolve(self, name: str) -> str:
+        """The node that a name or a role means now; when nobody has the role, anybody."""
+        if name in self.world.nodes:
+            return name
+        leader = self.leader()
+        if name == "leader" and leader is not None:
+            return leader.id
+        others = [other for other in self.world.nodes if leader is None or other != leader.id]
+        return self.rng.choice(others or list(self.world.nodes))
+
+    def node(self, name: str) -> SimulatedNode:
+        return self.world.nodes[self.resolve(name)]
+
+    # What is done to nodes
+
+    def crash(self, fault: Crash) -> Undo | None:
+        node = self.node(fault.node)
+        if node.process is None:
+            return None
+        node.crash()
+        return node.start
+
+    def pause(self, fault: Pause) -> Undo | None:
+        node = self.node(fault.node)
+        if not node.running:
+            return None
+        node.pause()
+        return node.resume
+
+    def drift(self, fault: Drift) -> Undo:
+        node = self.node(fault.node)
+        former = node.clock.rate
+        node.set_clock_rate(fault.rate)
+        return lambda: node.set_clock_rate(former)
+
+    def slow_disk(self, fault: SlowDisk) -> Undo:
+        node = self.node(fault.node)
+        self._slow(node, fault.latency_ms / 1000)
+        return lambda: self._slow(node, 0.0)
+
+    def _slow(self, node: SimulatedNode, extra_s: float) -> None:
+        node.disk.extra_s = extra_s
+        self.watcher.excuse(node.name, bool(extra_s))
+        self.world.topology_changed()
+
+    # What is done to links
+
+    def on_links(self, fault: Cut | Delay) -> Undo:
+        links = fault.links(self.schedule.nodes, self.resolve)
+        self._on_links.append((links, fault))
+        self._bring_into_force(links)
+        return lambda: self._heal(links, fault)
+
+    def _heal(self, links: frozenset[Link], fault: Cut | Delay) -> None:
+        """A link that another fault is still on keeps that."""
+        self._on_links.remove((links, fault))
+        self.world.network.heal(sorted(links))
+        self._bring_into_force(links)
+
+    def _bring_into_force(self, among: frozenset[Link]) -> None:
+        network = self.world.network
+        for links, fault in self._on_links:
+            these = sorted(links & among)
+            if these and isinstance(fault, Cut):
+                network.cut(these, fault.mode)
+            elif these and isinstance(fault, Delay):
+                network.delay(these, fault.latency_ms, fault.jitter_ms)
+
+    def noise(self, fault: Noise) -> Undo:
+        self._noises.append(fault)
+        self._make_noise()
+
+        def undo() -> None:
+            self._noises.remove(fault)
+            self._make_noise()
+
+        return undo
+
+    def _make_noise(self) -> None:
+        newest = self._noises[-1] if self._noises else Noise(at_s=0.0)
+        self.world.network.noise(loss=newest.loss, duplication=newest.duplication, reordering=newest.reordering)
+
+    # What is asked
+
+    def load(self, fault: Load) -> Undo:
+        names = self.schedule.nodes
+        scripts = [(number, _script(self.world.engine.random(f"client/{number}"))) for number in range(fault.clients)]
+        workers = Workers(self.world, scripts, names, pause_s=PAUSE_S)
+        workers.start()
+        return workers.stop
+
+    def join(self, fault: Join) -> None:
+        node = self.resolve(fault.node)
+        self._change(Invocation("join", node, address(node)), fault.for_s)
+
+    def readdress(self, fault: Readdress) -> None:
+        node = self.resolve(fault.node)
+        self._changes += 1
+        self._change(Invocation("join", node, f"{node}:{7000 + self._changes}"), fault.for_s)
+
+    def leave(self, fault: Leave) -> None:
+        self._change(Invocation("leave", self.resolve(fault.node)), fault.for_s)
+
+    def _change(self, invocation: Invocation, for_s: float) -> None:
+        """Ask the leader, and who is leader then, until it is done or its time is over."""
+        engine = self.world.engine
+        until_s = engine.now + for_s
+
+        def ask(_: Any = None) -> None:
+            self.world.ask(OPERATOR, self.resolve("leader"), invocation, told)
+
+        def told(operation: Operation) -> None:
+            if operation.outcome is not Outcome.OK and engine.now + RETRY_S < until_s:
+                engine.after(RETRY_S, ask)
+
+        ask()
+
+    def transfer(self, fault: Transfer) -> None:
+        self._change(Invocation("transfer", self.resolve(fault.node)), 0.0)
+
+    def snapshot(self, fault: Snapshot) -> None:
+        self.world.ask(OPERATOR, self.resolve(fault.node), Invocation("snapshot", ""), lambda _: None)
+
+
+BEGIN: dict[type[Fault], Callable[[Player, Any], Undo | None]] = {
+    Crash: Player.crash,
+    Pause: Player.pause,
+    Drift: Player.drift,
+    SlowDisk: Player.slow_disk,
+    Cut: Player.on_links,
+    Delay: Player.on_links,
+    Noise: Player.noise,
+    Load: Player.load,
+    Join: Player.join,
+    Readdress: Player.readdress,
+    Leave: Player.leave,
+    Transfer: Player.transfer,
+    Snapshot: Player.snapshot,
+}
+"""How a fault begins; what is returned ends it."""
+
+
+def _script(rng: random.Random) -> Script:
+    """Writes and every kind of read, over few keys."""
+    count = 0
+    while True:
+        count += 1
+        chance, key = rng.random(), f"k{rng.randrange(4)}"
+        if chance < 0.55:
+            yield Invocation("put", key, str(count))
+        elif chance < 0.75:
+            yield Invocation("get", key, consistent=True)
+        elif chance < 0.95:
+            yield Invocation("lease_get", key)
+        else:
+            yield Invocation("get", key)
