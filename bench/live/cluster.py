@@ -213,10 +213,18 @@ class LiveCluster:
             if found:
                 return found
             if time.monotonic() > deadline:
-                seen = "; ".join(f"{node}: {status}" for node, status in self.statuses().items())
-                raise WaitTimeoutError(f"not within {timeout_s:g} s: {what}. Seen last: {seen}")
+                raise WaitTimeoutError(f"not within {timeout_s:g} s: {what}. Seen last: {self._seen()}")
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _seen(self) -> str:
+        """What every node says of itself. One that should and does not leaves its threads' stacks in its stdout.log."""
+        seen = []
+        for node, status in self.statuses().items():
+            if status is None and self.is_running(node):
+                self._running[node].tell_stacks()
+            seen.append(f"{node}: {status or self.state(node) + ', and silent'}")
+        return "; ".join(seen)
 
     def wait_for_leader(
         self, *, other_than: str | None = None, among: Sequence[str] | None = None, timeout_s: float = 20.0
@@ -226,7 +234,9 @@ class LiveCluster:
             for node, status in statuses.items():
                 if status.role != "Leader" or node == other_than or node not in (among or self._names):
                     continue
-                followers = [s for s in statuses.values() if s.leader == node and s.term == status.term]
+                # A follower without a log knows no members. Were the founder killed before a majority does, nobody
+                # left could tell what a majority is, and nobody would ever stand for election.
+                followers = [s for s in statuses.values() if s.leader == node and s.term == status.term and s.members]
                 if len(followers) * 2 > len(status.members):
                     return node
             return None

@@ -10,11 +10,13 @@ the queue ends when the node does.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import logging.handlers
 import multiprocessing
 import os
 import runpy
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,10 @@ class NodeProcess:
             )
             self._handler.queue._writer.close()
 
+    def tell_stacks(self) -> None:
+        """Have it write every thread's stack to its stdout.log, for whoever wonders why it says nothing."""
+        os.kill(self.process.pid, signal.SIGUSR1)
+
     def ended(self) -> None:
         """To be called when the process is dead: takes in what it had still logged."""
         self._handler._receive_thread.join(GATHER_DEADLINE_S)
@@ -74,6 +80,7 @@ def _new_handler(sub_handler: logging.Handler) -> Any:
 def run_module(module: str, env: dict[str, str], folder: Path, queue: Any) -> None:
     """In the child: be ``python -m module`` with exactly this environment."""
     redirect_output(folder / "stdout.log")
+    faulthandler.register(signal.SIGUSR1)
     os.environ.clear()
     os.environ.update(env)
     file = logging.FileHandler(folder / "node.log")
