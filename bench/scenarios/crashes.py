@@ -7,8 +7,8 @@ from functools import partial
 from bench.checkers import acknowledged_writes_survive
 from bench.cluster import Cluster, Load
 from bench.scenarios.elections import SAFETY
-from bench.scenarios.reading import read_back
 from bench.scenarios.registry import scenario
+from bench.scenarios.steps import read_back
 
 WRITES = 30
 """Enough to have several under way whenever something happens."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bench.checkers import acknowledged_writes_survive, logs_agree, one_leader_at_a_time, one_leader_per_term
 from bench.cluster import Cluster
-from bench.history import Outcome
-from bench.scenarios.reading import read_back
 from bench.scenarios.registry import scenario
+from bench.scenarios.steps import read_back, write
 
 SAFETY = [one_leader_per_term, one_leader_at_a_time, logs_agree]
 
@@ -14,9 +13,8 @@ SAFETY = [one_leader_per_term, one_leader_at_a_time, logs_agree]
 @scenario(nodes=3, minimum=1, checks=[*SAFETY, acknowledged_writes_survive])
 def three_nodes(cluster: Cluster) -> None:
     """Three nodes elect exactly one leader and replicate what it acknowledges (SEED.md, manual test 1 to 3)."""
-    leader = cluster.wait_for_leader()
-    assert [node for node in cluster.nodes if cluster.leads(node)] == [leader]
-    assert cluster.client(leader).put("x", "1").outcome is Outcome.OK
+    write(cluster, "x")
+    cluster.wait_until(lambda: sum(map(cluster.leads, cluster.nodes)) == 1, "exactly one node leads")
     cluster.wait_until_agreed()
     read_back(cluster)
 

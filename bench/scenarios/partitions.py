@@ -8,8 +8,8 @@ from bench.checkers import acknowledged_writes_survive
 from bench.cluster import Cluster
 from bench.history import Outcome
 from bench.scenarios.elections import SAFETY
-from bench.scenarios.reading import read_back
 from bench.scenarios.registry import scenario
+from bench.scenarios.steps import read_back, write
 from faults import cuts
 from faults.links import Link
 from faults.network import Mode
@@ -58,21 +58,18 @@ def split_brain(
     mode: Mode,
 ) -> None:
     """A leader without a majority acknowledges nothing, a majority goes on, and after healing all are of one mind."""
-    old = cluster.wait_for_leader()
-    assert cluster.client(old).put("before", "kept").outcome is Outcome.OK
+    old = write(cluster, "before")
     near, far = shape(old, [node for node in cluster.nodes if node != old])
     with cluster.network.cutting(direction(near, far), mode=mode):
         early = cluster.client(old).put("early", "lost")
         assert early.outcome is not Outcome.OK, "a leader without a majority acknowledged a write"
         cluster.wait_until(lambda: not cluster.leads(old), f"{old} notices that it has lost its majority")
         if len(far) * 2 > len(cluster.nodes):
-            new = cluster.wait_for_leader(among=list(far))
-            assert cluster.client(new).put("meanwhile", "kept").outcome is Outcome.OK, "the majority does not go on"
+            write(cluster, "meanwhile", among=list(far))
         late = [cluster.client(node).put(f"late-{node}", "lost") for node in _without_majority(cluster, near, far)]
-        assert not [write for write in late if write.outcome is Outcome.OK], "a minority acknowledged a write"
+        assert not [put for put in late if put.outcome is Outcome.OK], "a minority acknowledged a write"
     cluster.wait_until_agreed()
-    leader = cluster.wait_for_leader()
-    assert cluster.client(leader).put("after", "kept").outcome is Outcome.OK
+    write(cluster, "after")
     cluster.wait_until_agreed()
     read_back(cluster)
 
