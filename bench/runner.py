@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.checkers import faults_touched_traffic
 from bench.cluster import Cluster, WaitTimeoutError
 from bench.evidence import Evidence, Record
 from bench.live.folders import new_folder
@@ -88,7 +89,7 @@ def _played(
             on_failure(cluster)
     _store_history(folder, cluster)
     evidence = world.evidence(folder, cluster)
-    return [story, *(_checked(check, evidence) for check in scenario.checks)]
+    return [story, *(_checked(check, evidence) for check in (*scenario.checks, faults_touched_traffic))]
 
 
 def _play(scenario: Scenario, cluster: Cluster) -> Finding:

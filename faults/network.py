@@ -29,6 +29,9 @@ from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
 T = TypeVar("T")
 
+Meter = Callable[[Collection[Link]], Mapping[Link, int]]
+"""How many messages have ever been meant for each of these links, whatever became of them. Who sends them knows."""
+
 
 class Mode(StrEnum):
     """How a cut link treats its traffic."""
@@ -65,6 +68,8 @@ class FaultEvent:
     action: str
     links: tuple[Link, ...]
     detail: str
+    attempted: int | None = None
+    """For a healing: how many messages were to go over the links that it healed, while they were faulty."""
 
 
 class NetworkFaults(Protocol):
@@ -85,14 +90,20 @@ class NetworkFaults(Protocol):
 
 
 class LinkFaults(abc.ABC):
-    """`NetworkFaults` over what is wanted of each link; whoever has the links brings it into force in `_enforce`."""
+    """`NetworkFaults` over what is wanted of each link; whoever has the links brings it into force."""
 
-    def __init__(self, links: Collection[Link]) -> None:
+    def __init__(self, links: Collection[Link], meter: Meter) -> None:
         self._wanted = {link: LinkState() for link in links}
+        self._meter = meter
+        self._before: dict[Link, int] = {}
 
     @abc.abstractmethod
-    def _enforce(self, action: str, links: tuple[Link, ...], detail: str) -> None:
-        """Bring `self._wanted` into force: `links` are those that were spoken of."""
+    def _enforce(self, links: tuple[Link, ...]) -> None:
+        """Make the links, of which `links` were spoken of, what `self._wanted` says."""
+
+    @abc.abstractmethod
+    def _changed(self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None) -> None:
+        """It is in force; `attempted` is `FaultEvent`'s."""
 
     def cut(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> None:
         self._change("cut", links, str(mode), lambda state: replace(state, cut=mode))
@@ -143,17 +154,38 @@ class LinkFaults(abc.ABC):
         if unknown:
             known = ", ".join([*self._nodes(), CLIENT])
             raise ValueError(f"no link between {' and '.join(unknown)}; there are {known}")
-        self._wanted.update({link: change(self._wanted[link]) for link in links})
-        self._enforce(action, tuple(sorted(links)), detail)
+        ordered = tuple(sorted(links))
+        former = self._wanted
+        self._wanted = former | {link: change(former[link]) for link in ordered}
+        attempted = self._attempted([link for link in ordered if self._heals(link, former)])
+        self._enforce(ordered)
+        self._before |= self._meter([link for link in ordered if self._breaks(link, former)])
+        self._changed(action, ordered, detail, attempted)
+
+    def _breaks(self, link: Link, former: Mapping[Link, LinkState]) -> bool:
+        return former[link] == LinkState() != self._wanted[link]
+
+    def _heals(self, link: Link, former: Mapping[Link, LinkState]) -> bool:
+        return former[link] != LinkState() == self._wanted[link]
+
+    def _attempted(self, healed: Collection[Link]) -> int | None:
+        """Asked before the links are healed, as `_before` was after they were broken: all between met the fault."""
+        if not healed:
+            return None
+        return sum(now - self._before.pop(link, now) for link, now in self._meter(healed).items())
 
 
 class ToxiproxyNetwork(LinkFaults):
     """`NetworkFaults` on the proxies of a running server. Safe to use from several threads."""
 
     def __init__(
-        self, server: ToxiproxyServer, routes: Collection[Route], on_change: Callable[[FaultEvent], None]
+        self,
+        server: ToxiproxyServer,
+        routes: Collection[Route],
+        on_change: Callable[[FaultEvent], None],
+        meter: Meter = lambda _: {},
     ) -> None:
-        super().__init__([route.link for route in routes])
+        super().__init__([route.link for route in routes], meter)
         self._server = server
         self._on_change = on_change
         self._in_force = dict(self._wanted)
@@ -170,9 +202,11 @@ class ToxiproxyNetwork(LinkFaults):
         with self._lock:
             super()._change(action, links, detail, change)
 
-    def _enforce(self, action: str, links: tuple[Link, ...], detail: str) -> None:
+    def _enforce(self, links: tuple[Link, ...]) -> None:
         self._insist(self._bring_into_force)
-        self._on_change(FaultEvent(time.monotonic(), action, links, detail))
+
+    def _changed(self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None) -> None:
+        self._on_change(FaultEvent(time.monotonic(), action, links, detail, attempted))
 
     def _insist(self, request: Callable[[], T]) -> T:
         """Make the request; if the server does not answer, once more to a fresh one in which everything is in force."""

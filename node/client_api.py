@@ -201,6 +201,7 @@ def describe(status: NodeStatus, now: float) -> dict[str, object]:
             "fsm_pending": status.commit_index - status.applied_index,
             "num_peers": max(0, len(status.configuration.servers) - 1),
             "log_digest": status.log_digest,
+            "messages_sent": status.messages_sent,
         },
     }
 

@@ -84,6 +84,8 @@ class Status:
     leader_changes: int
     http_addresses: dict[str, str] = field(default_factory=dict)
     """Where each peer that was heard from serves its clients."""
+    messages_sent: dict[str, int] = field(default_factory=dict)
+    """How many messages this process tried to send to each peer; a cut link shows here as any other does."""
 
     def is_leader_at(self, now: float) -> bool:
         """Whether this node may call itself leader at `now`: the role alone is not enough, the lease must hold."""
@@ -279,6 +281,7 @@ class Driver:
             cluster_id=raft.configuration.cluster_id or self._heard_cluster_id,
             leader_changes=self._leader_changes,
             http_addresses=self._http_addresses,
+            messages_sent=self._transport.attempts(),
         )
 
     # What arrives in the inbox

@@ -18,7 +18,7 @@ import queue
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
@@ -41,6 +41,7 @@ class Transport:
         self._envelope = envelope
         self._dial = dial
         self._senders: dict[tuple[str, str], PeerSender] = {}
+        self._attempts: Counter[str] = Counter()
 
     def send(self, message: AnyMessage, address: str) -> None:
         """Queue `message` for the peer that is told to live at `address`."""
@@ -48,7 +49,12 @@ class Transport:
         if key not in self._senders:
             self._close_former(message.recipient)
             self._senders[key] = PeerSender(message.recipient, self._target(address), self._envelope)
+        self._attempts[message.recipient] += 1
         self._senders[key].offer(message)
+
+    def attempts(self) -> dict[str, int]:
+        """How many messages each peer was to be sent, those that were dropped or refused included."""
+        return dict(self._attempts)
 
     def close(self) -> None:
         for sender in self._senders.values():

@@ -7,10 +7,18 @@ contradict each other.
 * `elections`: one leader a term, and no two leaders at any instant.
 * `logs`: nodes that applied up to one index applied the same entries.
 * `durability`: what was acknowledged is there.
+* `faults`: every fault on links met traffic; asked of each run, whatever its scenario.
 """
 
 from bench.checkers.durability import acknowledged_writes_survive
 from bench.checkers.elections import one_leader_at_a_time, one_leader_per_term
+from bench.checkers.faults import faults_touched_traffic
 from bench.checkers.logs import logs_agree
 
-__all__ = ["acknowledged_writes_survive", "logs_agree", "one_leader_at_a_time", "one_leader_per_term"]
+__all__ = [
+    "acknowledged_writes_survive",
+    "faults_touched_traffic",
+    "logs_agree",
+    "one_leader_at_a_time",
+    "one_leader_per_term",
+]

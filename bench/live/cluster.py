@@ -7,16 +7,19 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
+
+import requests
 
 from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
 from bench.history import History
 from bench.live.early import preload
 from bench.live.launch import NodeProcess, new_stream
 from bench.live.ports import Ports
+from bench.live.traffic import Traffic
 from bench.live.writers import Writers
 from bench.systems import konsul
 from bench.systems.konsul import KonsulClient, NodePlan
@@ -60,6 +63,7 @@ class LiveCluster:
         self._session = threading.local()
         self._client_numbers = itertools.count()
         self._series = itertools.count()
+        self._traffic = Traffic(self._messages_sent)
 
     def __enter__(self) -> LiveCluster:
         with contextlib.ExitStack() as exits:
@@ -76,7 +80,7 @@ class LiveCluster:
                 self._binary, ports.first_free(API_BASE), self._routes, self.folder / "toxiproxy.log"
             )
             exits.callback(self._server.stop)
-            self.network = ToxiproxyNetwork(self._server, self._routes, self._note_fault)
+            self.network = ToxiproxyNetwork(self._server, self._routes, self._note_fault, self._traffic.on)
             self._start_all()
             self._exits = exits.pop_all()
         return self
@@ -120,9 +124,7 @@ class LiveCluster:
     def status(self, node: str) -> NodeStatus | None:
         if not self.is_running(node):
             return None
-        if not hasattr(self._session, "requests"):
-            self._session.requests = konsul.new_session()
-        return konsul.read_status(self._session.requests, self._plans[node])
+        return konsul.read_status(self._requests(), self._plans[node])
 
     def statuses(self) -> dict[str, NodeStatus | None]:
         return {node: self.status(node) for node in self._names}
@@ -159,6 +161,7 @@ class LiveCluster:
     def kill(self, node: str) -> str:
         node = self.resolve(node)
         with self._lock:
+            self._traffic.ends(node)
             found = self._running.pop(node, None)
             if found is not None:
                 found.process.kill()
@@ -179,7 +182,9 @@ class LiveCluster:
     def pause(self, node: str) -> str:
         node = self.resolve(node)
         with self._lock:
-            self._must_run(node).process.pause()
+            found = self._must_run(node)
+            self._traffic.read(node)
+            found.process.pause()
             self._note("pause", node=node)
         return node
 
@@ -315,6 +320,20 @@ class LiveCluster:
         for node in list(self._running):
             self.kill(node)
 
+    # Asking behind the faults' back
+
+    def _requests(self) -> requests.Session:
+        """This thread's own session."""
+        if not hasattr(self._session, "requests"):
+            self._session.requests = konsul.new_session()
+        session: requests.Session = self._session.requests
+        return session
+
+    def _messages_sent(self, node: str) -> Mapping[str, int] | None:
+        if not self.is_running(node):
+            return None
+        return konsul.read_messages_sent(self._requests(), self._plans[node])
+
     # The timeline
 
     def _note(self, event: str, **fields: object) -> None:
@@ -323,4 +342,6 @@ class LiveCluster:
     def _note_fault(self, fault: FaultEvent) -> None:
         links = ",".join(map(str, fault.links))
         record = {"at_s": fault.at_s, "event": fault.action, "links": links, "detail": fault.detail}
+        if fault.attempted is not None:
+            record["attempted"] = fault.attempted
         self._timeline.write(json.dumps(record) + "\n")

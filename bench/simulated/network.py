@@ -29,8 +29,8 @@ LATE_MS = 20
 """A delay up to here is not worth the name."""
 
 Receive = Callable[[Any], None]
-OnChange = Callable[[str, tuple[Link, ...], str, Collection[str]], None]
-"""What was done, to which links, in words, and the nodes whose clients' connections it broke."""
+OnChange = Callable[[str, tuple[Link, ...], str, int | None, Collection[str]], None]
+"""What was done, to which links, in words, `FaultEvent.attempted`, and the nodes whose clients' connections it broke."""
 
 
 class Stream:
@@ -62,6 +62,7 @@ class SimulatedLink:
         "_engine",
         "_random",
         "_stream",
+        "attempted",
         "duplication",
         "held",
         "holding",
@@ -80,6 +81,8 @@ class SimulatedLink:
         self.receive: Receive = _nowhere
         self.state = CLEAR
         self.loss = self.duplication = self.reordering = 0.0
+        self.attempted = 0
+        """Messages that were to go over the link while it was not as it should be."""
         self.rough = False
         """Whether sending needs a closer look."""
         self.holding = False
@@ -106,6 +109,7 @@ class SimulatedLink:
         engine.at(when_s, stream.arrive, item)
 
     def _send_roughly(self, item: Any, when_s: float) -> None:
+        self.attempted += 1
         state, stream = self.state, self._stream
         if state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or self._random() < self.loss:
             return
@@ -163,7 +167,8 @@ class SimulatedNetwork(LinkFaults):
         self._engine = engine
         self._on_change = on_change
         links = (*client_links(names), *peer_links(names))
-        super().__init__(links)
+        super().__init__(links, self._count)
+        self._broken: list[Link] = []
         self.links = {link: SimulatedLink(engine, link, engine.random(f"network/{link}")) for link in links}
         self.answers = {
             name: SimulatedLink(engine, Link(name, CLIENT), engine.random(f"network/{name}->client")) for name in names
@@ -190,7 +195,7 @@ class SimulatedNetwork(LinkFaults):
         peers = tuple(link for link in self.links if link.source != CLIENT)
         for link in peers:
             self.links[link].set_noise(loss, duplication, reordering)
-        self._on_change("noise", peers, f"loss {loss} duplication {duplication} reordering {reordering}", [])
+        self._on_change("noise", peers, f"loss {loss} duplication {duplication} reordering {reordering}", None, [])
 
     def clear(self) -> frozenset[tuple[str, str]]:
         """The links between nodes that are as they should be, by source and target."""
@@ -198,14 +203,19 @@ class SimulatedNetwork(LinkFaults):
             (link.source, link.target) for link, found in self.links.items() if link.source != CLIENT and found.clear
         )
 
-    def _enforce(self, action: str, links: tuple[Link, ...], detail: str) -> None:
+    def _enforce(self, links: tuple[Link, ...]) -> None:
         clients = [link for link in links if link.source == CLIENT]
-        broken = [link for link in clients if _breaks(self.links[link].state.cut, self._wanted[link].cut)]
+        self._broken = [link for link in clients if _breaks(self.links[link].state.cut, self._wanted[link].cut)]
         for link in links:
             self.links[link].bring_into(self._wanted[link])
             if link.source == CLIENT:
                 self.answers[link.target].bring_into(LinkState(cut=self._wanted[link].cut))
-        self._on_change(action, links, detail, [link.target for link in broken])
+
+    def _changed(self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None) -> None:
+        self._on_change(action, links, detail, attempted, [link.target for link in self._broken])
+
+    def _count(self, links: Collection[Link]) -> dict[Link, int]:
+        return {link: self.links[link].attempted for link in links if link.source != CLIENT}
 
 
 def _breaks(former: Mode | None, wanted: Mode | None) -> bool:

@@ -81,11 +81,14 @@ class World:
         running = [name for name, node in self.nodes.items() if node.running]
         self.observer.topology(running, self.network.clear(), self.engine.now)
 
-    def _on_fault(self, action: str, links: tuple[Link, ...], detail: str, broken: Collection[str]) -> None:
+    def _on_fault(
+        self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None, broken: Collection[str]
+    ) -> None:
         self.say("bench", f"{action} {named(links)} {detail}".strip())
         for node in broken:
             self.break_off(node)
-        self._on_event(action, {"links": named(links), "detail": detail})
+        counted = {} if attempted is None else {"attempted": attempted}
+        self._on_event(action, {"links": named(links), "detail": detail, **counted})
         self.topology_changed()
 
     # Clients

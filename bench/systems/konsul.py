@@ -88,9 +88,8 @@ def new_session() -> requests.Session:
 
 def read_status(session: requests.Session, plan: NodePlan) -> NodeStatus | None:
     """What the node says of itself, None when it says nothing in time."""
-    try:
-        body = session.get(f"http://{plan.http}/cluster/status", timeout=STATUS_TIMEOUT_S).json()
-    except requests.RequestException:
+    body = _read(session, plan)
+    if body is None:
         return None
     stats = body["stats"]
     return NodeStatus(
@@ -104,6 +103,19 @@ def read_status(session: requests.Session, plan: NodePlan) -> NodeStatus | None:
         log_digest=stats["log_digest"],
         members=tuple(peer["id"] for peer in body["peers"]),
     )
+
+
+def read_messages_sent(session: requests.Session, plan: NodePlan) -> Mapping[str, int] | None:
+    """How many messages this incarnation tried to send to each peer, None when it does not say so in time."""
+    body = _read(session, plan)
+    return None if body is None else dict(body["stats"]["messages_sent"])
+
+
+def _read(session: requests.Session, plan: NodePlan) -> Any:
+    try:
+        return session.get(f"http://{plan.http}/cluster/status", timeout=STATUS_TIMEOUT_S).json()
+    except requests.RequestException:
+        return None
 
 
 class KonsulClient:

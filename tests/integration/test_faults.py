@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import psutil
@@ -32,7 +33,11 @@ class Bench:
         self.server = ToxiproxyServer(toxiproxy, ports.first_free(BASE), [self.route], folder / "toxiproxy.log")
         self.server.start()
         self.events: list[FaultEvent] = []
-        self.network = ToxiproxyNetwork(self.server, [self.route], self.events.append)
+        self.meant = itertools.count()
+        self.network = ToxiproxyNetwork(self.server, [self.route], self.events.append, self._messages_meant)
+
+    def _messages_meant(self, links: Collection[Link]) -> dict[Link, int]:
+        return {link: next(self.meant) for link in links}
 
     def _serve(self) -> None:
         while True:
@@ -122,6 +127,17 @@ def test_the_state_is_what_the_server_says_and_heals_on_an_exception(bench: Benc
         fail_on_the_way()
     assert bench.network.state() == {LINK: LinkState()}
     assert [event.action for event in bench.events] == ["cut", "heal"]
+
+
+def test_a_healing_tells_what_was_meant_for_its_links_since_they_were_broken(bench: Bench) -> None:
+    bench.network.heal()
+    bench.network.cut([LINK], Mode.HOLD)
+    bench.network.delay([LINK], 10)
+    for _ in range(5):
+        next(bench.meant)
+    bench.network.heal()
+    attempted = [(event.action, event.attempted) for event in bench.events]
+    assert attempted == [("heal", None), ("cut", None), ("delay", None), ("heal", 6)]
 
 
 def test_faults_of_several_kinds_are_in_force_together(bench: Bench) -> None:

@@ -13,7 +13,9 @@ from multiprocessing_logging import MultiProcessingHandler
 from bench.cluster import NoSuchNodeError, WaitTimeoutError
 from bench.history import Outcome
 from bench.live.cluster import LiveCluster
-from faults.links import Link
+from bench.worlds import read_evidence
+from bench.scenarios.steps import write
+from faults.links import CLIENT, Link
 
 
 @pytest.fixture
@@ -63,13 +65,27 @@ def test_everything_listens_on_loopback_alone(cluster: LiveCluster) -> None:
     assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
 
 
-def test_a_wiped_node_learns_everything_again(cluster: LiveCluster) -> None:
+def test_what_a_cut_met_is_in_the_timeline_though_its_senders_were_killed_and_paused(cluster: LiveCluster) -> None:
     leader = cluster.wait_for_leader()
-    assert cluster.client(leader).put("k", "v").outcome is Outcome.OK
+    near, far = (node for node in cluster.nodes if node != leader)
+    with cluster.network.cutting([Link(leader, near)]):
+        cluster.client(leader).put("k", "v")
+        cluster.restart(leader)
+        cluster.pause(leader)
+    with cluster.network.cutting([Link(CLIENT, far)]):
+        cluster.resume(leader)
+    heals = [record for record in read_evidence(cluster.folder).timeline if record["event"] == "heal"]
+    assert heals[0]["attempted"] > 0
+    assert heals[1]["attempted"] == 0, "clients' operations are in the history, not here"
+
+
+def test_a_wiped_node_learns_everything_again(cluster: LiveCluster) -> None:
+    leader = write(cluster, "k")
     follower = next(node for node in cluster.nodes if node != leader)
     cluster.restart(follower, wipe=True)
     cluster.wait_until_agreed()
-    assert cluster.client(follower).get("k").result == "v"
+    kept = [put.key for put in cluster.history if put.outcome is Outcome.OK]
+    assert [cluster.client(follower).get(key).result for key in kept] == ["kept"]
 
 
 def test_a_paused_node_is_told_apart_from_a_dead_one(cluster: LiveCluster) -> None:
@@ -88,11 +104,9 @@ def test_a_wait_that_runs_out_says_what_was_awaited_and_seen(cluster: LiveCluste
 
 def test_a_link_that_is_delayed_both_ways_still_carries_a_cluster(cluster: LiveCluster) -> None:
     links = [Link(a, b) for a in cluster.nodes for b in cluster.nodes if a != b]
-    leader = cluster.wait_for_leader()
+    cluster.wait_for_leader()
     with cluster.network.delayed(links, 40):
-        write = cluster.client(leader).put("slow", "but sure")
-        assert write.outcome is Outcome.OK
-        assert cluster.leads(leader)
+        write(cluster, "slow-but-sure")
     cluster.wait_until_agreed()
 
 

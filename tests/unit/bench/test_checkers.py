@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from bench.checkers import acknowledged_writes_survive, logs_agree, one_leader_at_a_time, one_leader_per_term
+from bench.checkers import (
+    acknowledged_writes_survive,
+    faults_touched_traffic,
+    logs_agree,
+    one_leader_at_a_time,
+    one_leader_per_term,
+)
 from bench.evidence import Evidence, Record
 from bench.history import Operation, Outcome
 from bench.verdict import Finding, Verdict, combined
@@ -16,6 +22,10 @@ def role(at_s: float, name: str, term: int) -> Record:
 
 def bench(at_s: float, event: str, node: str) -> Record:
     return {"event": event, "at_s": at_s, "node": node}
+
+
+def fault(at_s: float, event: str, links: str, **fields: int) -> Record:
+    return {"event": event, "at_s": at_s, "links": links, "detail": "", **fields}
 
 
 def applied(index: int, digest: str) -> Record:
@@ -108,6 +118,46 @@ def test_a_write_that_was_not_acknowledged_owes_nothing() -> None:
     maybe = operation("put", "m", "1", 1, outcome=Outcome.UNKNOWN)
     missing = operation("get", "m", None, 2, result=None)
     assert acknowledged_writes_survive(evidence(history=(kept, read, maybe, missing))).verdict is Verdict.VALID
+
+
+def test_a_cut_that_swallowed_messages_was_felt() -> None:
+    cut, heal = fault(1, "cut", "n1->n2,n2->n1"), fault(3, "heal", "n1->n2,n2->n1", attempted=7)
+    found = faults_touched_traffic(evidence(cut, heal))
+    assert (found.verdict, found.reason) == (Verdict.VALID, "1 times links were faulty, and met 7 messages")
+
+
+@pytest.mark.parametrize("event", ["cut", "delay", "limit"])
+def test_a_fault_on_links_that_nobody_used_leaves_the_run_unknown(event: str) -> None:
+    felt = [fault(1, "cut", "n1->n2"), fault(2, "heal", "n1->n2", attempted=7)]
+    silent = [fault(3, event, "n2->n3,n3->n2"), fault(4, "heal", "n2->n3,n3->n2", attempted=0)]
+    found = faults_touched_traffic(evidence(*felt, *silent))
+    assert found.verdict is Verdict.UNKNOWN
+    assert "n2->n3, n3->n2" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("node", "at_s", "verdict"),
+    [
+        ("n1", 2.0, Verdict.VALID),
+        ("n2", 2.0, Verdict.UNKNOWN),
+        ("n1", 0.5, Verdict.UNKNOWN),
+        ("n1", 3.0, Verdict.UNKNOWN),
+    ],
+)
+def test_a_cut_client_link_meets_what_is_asked_over_it_in_its_time(node: str, at_s: float, verdict: Verdict) -> None:
+    cut, heal = fault(1, "cut", "client->n1"), fault(3, "heal", "client->n1", attempted=0)
+    asked = operation("put", "k", "1", at_s, node=node, outcome=Outcome.UNKNOWN)
+    assert faults_touched_traffic(evidence(cut, heal, history=(asked,))).verdict is verdict
+
+
+def test_a_fault_that_stayed_is_not_known_to_have_met_anything() -> None:
+    assert faults_touched_traffic(evidence(fault(1, "cut", "n1->n2"))).verdict is Verdict.UNKNOWN
+
+
+def test_a_run_without_faults_on_links_owes_no_traffic() -> None:
+    healed_for_nothing = fault(2, "heal", "n1->n2,n2->n1")
+    found = faults_touched_traffic(evidence(bench(1, "kill", "n1"), healed_for_nothing))
+    assert (found.verdict, found.reason) == (Verdict.VALID, "no fault was put on a link")
 
 
 def test_the_worst_finding_decides() -> None:

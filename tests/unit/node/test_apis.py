@@ -149,6 +149,14 @@ def test_without_a_leader_everybody_is_told_so(lost: Driver) -> None:
     assert client.get("/health/live").status_code == 200
 
 
+def test_the_status_counts_what_was_to_be_sent_to_each_peer(lost: Driver) -> None:
+    before = client_of(lost).get("/cluster/status").get_json()["stats"]["messages_sent"].get("n2", 0)
+    assert peer_of(lost).post(wire.PATH, json=envelope(lost)).status_code == 202
+    assert client_of(lost).put("/kv/a", data='{"value": "1"}').status_code == 503
+    after = client_of(lost).get("/cluster/status").get_json()["stats"]["messages_sent"]["n2"]
+    assert after > before, "the answer to a pre-vote was not counted"
+
+
 def test_a_follower_sends_a_write_to_where_the_leader_serves_clients(lost: Driver) -> None:
     heartbeat = AppendEntries(
         sender="n2",

@@ -26,7 +26,7 @@ class Wire:
         self.network.deliver_to(dict.fromkeys([*"abc", CLIENT], self._receive))
         self._sent = 0
 
-    def _changed(self, action: str, links: Any, detail: str, broken: Any) -> None:
+    def _changed(self, action: str, links: Any, detail: str, attempted: int | None, broken: Any) -> None:
         self.changes.append((action, tuple(broken)))
 
     def _receive(self, item: int) -> None:
