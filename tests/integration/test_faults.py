@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import select
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -20,21 +24,23 @@ from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
 LINK = Link("a", "b")
 SILENCE_S = 0.3
+FULL_S = 1.0
 BASE = 21000
 
 
 class Bench:
-    """One link to a server that echoes."""
+    """One link to a server that echoes, and whatever else."""
 
-    def __init__(self, toxiproxy: Path, folder: Path, ports: Ports) -> None:
+    def __init__(self, toxiproxy: Path, folder: Path, ports: Ports, *others: Route) -> None:
         self._echo = socket.create_server(("127.0.0.1", 0), backlog=1024)
         threading.Thread(target=self._serve, daemon=True).start()
         self.route = Route(LINK, ports.first_free(BASE), Address("127.0.0.1", self._echo.getsockname()[1]))
-        self.server = ToxiproxyServer(toxiproxy, ports.first_free(BASE), [self.route], folder / "toxiproxy.log")
+        routes = [self.route, *others]
+        self.server = ToxiproxyServer(toxiproxy, ports.first_free(BASE), routes, folder / "toxiproxy.log")
         self.server.start()
         self.events: list[FaultEvent] = []
         self.meant = itertools.count()
-        self.network = ToxiproxyNetwork(self.server, [self.route], self.events.append, self._messages_meant)
+        self.network = ToxiproxyNetwork(self.server, routes, self.events.append, self._messages_meant)
 
     def _messages_meant(self, links: Collection[Link]) -> dict[Link, int]:
         return {link: next(self.meant) for link in links}
@@ -169,6 +175,56 @@ def test_a_toxiproxy_that_stops_answering_comes_back_with_all_that_was_wanted(be
     bench.network.heal()
     with bench.connect() as connection:
         assert echoes(connection)
+
+
+SINK = """
+import socket
+server = socket.create_server(("127.0.0.1", 0), backlog=1024)
+print(server.getsockname()[1], flush=True)
+connection, _ = server.accept()
+while connection.recv(65536):
+    print("more", flush=True)
+"""
+
+
+@pytest.fixture
+def sink() -> Iterator[subprocess.Popen[str]]:
+    """A process that reads whatever comes; it prints its port, and a line for each piece."""
+    with subprocess.Popen([sys.executable, "-c", SINK], stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def fill(connection: socket.socket) -> None:
+    """Send until nothing between here and there takes any more."""
+    connection.setblocking(False)
+    while select.select([], [connection], [], FULL_S)[1]:
+        connection.send(bytes(65536))
+
+
+@pytest.mark.parametrize("mode", [Mode.BLACKHOLE, Mode.HOLD])
+def test_a_toxiproxy_that_a_stopped_node_has_wedged_is_replaced(
+    mode: Mode, sink: subprocess.Popen[str], toxiproxy: Path, tmp_path: Path, ports: Ports
+) -> None:
+    """Its API hangs for good once a toxic is put on a link whose reader was stopped with megabytes on their way."""
+    assert sink.stdout is not None
+    upstream = Address("127.0.0.1", int(sink.stdout.readline()))
+    stuck = Route(Link("a", "c"), ports.first_free(BASE), upstream)
+    bench = Bench(toxiproxy, tmp_path, ports, stuck)
+    with contextlib.closing(bench), socket.create_connection(stuck.listen) as full:
+        bench.network.delay([LINK], 10)
+        full.sendall(b"?")
+        assert sink.stdout.readline() == "more\n"
+        sink.send_signal(signal.SIGSTOP)
+        fill(full)
+        wedged = bench.server.pid
+        bench.network.cut([stuck.link], mode)
+        assert bench.server.pid != wedged, "it answered, so this test has not provoked what it is about"
+        sink.kill()
+        assert bench.network.state() == {LINK: LinkState(latency_ms=10), stuck.link: LinkState(cut=mode)}
+        bench.network.heal()
+        with bench.connect() as connection:
+            assert echoes(connection)
 
 
 def test_two_servers_in_one_process_do_not_mix(bench: Bench, toxiproxy: Path, tmp_path: Path, ports: Ports) -> None:
