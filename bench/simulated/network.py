@@ -30,7 +30,7 @@ LATE_MS = 20
 
 Receive = Callable[[Any], None]
 OnChange = Callable[[str, tuple[Link, ...], str, int | None, Collection[str]], None]
-"""What was done, to which links, in words, `FaultEvent.attempted`, and the nodes whose clients' connections it broke."""
+"""What was done, to which links, in words, `FaultEvent.attempted`, and whose clients' connections it broke."""
 
 
 class Stream:

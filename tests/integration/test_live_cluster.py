@@ -13,8 +13,8 @@ from multiprocessing_logging import MultiProcessingHandler
 from bench.cluster import NoSuchNodeError, WaitTimeoutError
 from bench.history import Outcome
 from bench.live.cluster import LiveCluster
-from bench.worlds import read_evidence
 from bench.scenarios.steps import write
+from bench.worlds import read_evidence
 from faults.links import CLIENT, Link
 
 
