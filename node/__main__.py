@@ -18,19 +18,20 @@ from functools import partial
 from node.client_api import client_app, metrics_app
 from node.config import Config, ConfigError, RaftConfig, read_config
 from node.driver import Driver
-from node.http import Server, bind
+from node.http import bind
 from node.kv import KeyValueStore
 from node.peer_api import peer_app
 from node.raft import Configuration, FlowLimits, Raft
+from node.serving import Server
 from node.standalone import Standalone
 from node.state_machine import StateMachine
 from node.storage import Storage, StorageError
 from node.trace import Trace
 from node.transport import Transport
 
-CLIENT_THREADS = 64
-PEER_THREADS = 4
-METRICS_THREADS = 1
+CLIENT_CONNECTIONS = 1024
+PEER_CONNECTIONS = 256
+METRICS_CONNECTIONS = 16
 
 log = logging.getLogger("node")
 
@@ -48,8 +49,6 @@ def _run(config: Config) -> int:
     level = config.raft.log_level if config.raft else logging.INFO
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger().setLevel(level)
-    # waitress warns whenever a request waits for a thread, which under load is always and everyone.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     ends = _block_ends()
     return _run_alone(config, ends) if config.raft is None else _run_member(config, config.raft, ends)
 
@@ -73,7 +72,7 @@ def _run_alone(config: Config, ends: set[signal.Signals]) -> int:
     http = Server(
         client_app(Standalone(store), store),
         bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)"),
-        threads=CLIENT_THREADS,
+        connections=CLIENT_CONNECTIONS,
     )
     http.start()
     print(f"konsul: HTTP on http://{http.address}, standalone", flush=True)
@@ -102,12 +101,12 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
         on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
     servers = [
-        Server(peer_app(driver), listeners[0], threads=PEER_THREADS),
-        Server(client_app(driver, machine.store), listeners[1], threads=CLIENT_THREADS),
+        Server(peer_app(driver), listeners[0], connections=PEER_CONNECTIONS),
+        Server(client_app(driver, machine.store), listeners[1], connections=CLIENT_CONNECTIONS),
     ]
     if config.metrics_port is not None:
         listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")
-        servers.append(Server(metrics_app(driver), listener, threads=METRICS_THREADS))
+        servers.append(Server(metrics_app(driver), listener, connections=METRICS_CONNECTIONS))
     for server in servers:
         server.start()
     if raft.bootstrap and fresh:

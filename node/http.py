@@ -9,15 +9,13 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import threading
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-import waitress.server
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from node.config import Address, ConfigError, FirstFree
+from node.config import ConfigError, FirstFree
 
 T = TypeVar("T")
 
@@ -95,20 +93,3 @@ def bind(host: str, port: int | FirstFree, purpose: str) -> socket.socket:
         else:
             return listener
     raise ConfigError(f"{reason}, for {purpose}; choose another, or stop what holds it")
-
-
-class Server:
-    """`app` on `listener`, with `threads` threads, from `start` to `stop`."""
-
-    def __init__(self, app: Flask, listener: socket.socket, *, threads: int) -> None:
-        self.address = Address(*listener.getsockname()[:2])
-        self._server: Any = waitress.server.create_server(
-            app, sockets=[listener], threads=threads, ident=None, backlog=BACKLOG
-        )
-        self._thread = threading.Thread(target=self._server.run, name=f"http-{self.address.port}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.close()
