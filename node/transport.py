@@ -12,7 +12,6 @@ at once, so that a healed link is used with the first message after it. There is
 
 from __future__ import annotations
 
-import http.client
 import logging
 import queue
 import socket
@@ -74,7 +73,7 @@ class PeerSender:
         self._peer = peer
         self._target = target
         self._envelope = envelope
-        self._queue: queue.Queue[AnyMessage | None] = queue.Queue(QUEUE_LENGTH)
+        self._queue: queue.SimpleQueue[AnyMessage | None] = queue.SimpleQueue()
         self._connection: _Connection | None = None
         self._closed = False
         threading.Thread(target=self._run, name=f"send-{peer}", daemon=True).start()
@@ -84,19 +83,16 @@ class PeerSender:
         connection = self._connection
         if connection is not None and connection.is_stuck():
             connection.close()
-        try:
-            self._queue.put_nowait(message)
-        except queue.Full:
+        if self._queue.qsize() >= QUEUE_LENGTH:
             log.debug("queue to %s is full: dropped %s", self._peer, type(message).__name__)
+            return
+        self._queue.put(message)
 
     def close(self) -> None:
         self._closed = True
         if self._connection is not None:
             self._connection.close()
-        try:
-            self._queue.put_nowait(None)
-        except queue.Full:
-            log.debug("sender to %s ends with a full queue", self._peer)
+        self._queue.put(None)
 
     def _run(self) -> None:
         while not self._closed:
@@ -161,7 +157,7 @@ class _Connection:
             with self._socket, self._socket.makefile("rb") as stream:
                 while self._read_answer(stream):
                     self._unanswered.popleft()
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError) as error:
             log.debug("connection to %s broke: %s", self._peer, error)
         finally:
             self.closed = True
@@ -171,8 +167,12 @@ class _Connection:
         status = stream.readline()
         if not status:
             return False
-        headers = http.client.parse_headers(stream)
-        body = stream.read(int(headers.get("Content-Length", "0")))
+        length = 0
+        while (line := stream.readline().strip()) != b"":
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        body = stream.read(length)
         if not status.startswith((b"HTTP/1.1 2", b"HTTP/1.0 2")):
             log.warning("%s refused a message: %s", self._peer, body.decode(errors="replace").strip())
         return True
