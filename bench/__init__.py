@@ -16,5 +16,6 @@ The vocabulary
 The map
 -------
 `live/` makes a cluster of real processes; `systems/` says how a system is put on it; `runner` plays one scenario, on a
-page; `cli` and `commands/` are what is typed. Nothing in here imports the node: it is known as a command line.
+page; `measure/` times the live cluster; `cli` and `commands/` are what is typed. Nothing in here imports the node: it
+is known as a command line.
 """

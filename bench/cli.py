@@ -29,6 +29,7 @@ COMMANDS = {
     "down": "bench.commands.breaking",
     "list": "bench.commands.running",
     "run": "bench.commands.running",
+    "measure": "bench.commands.measuring",
     "doctor": "bench.commands.doctor",
 }
 
@@ -63,7 +64,7 @@ def cli() -> None:
 
 def main() -> None:
     # Before anything else is imported: the forkserver imports the node on the other core meanwhile.
-    if sys.argv[1:2] in (["up"], ["run"]) and "--help" not in sys.argv:
+    if sys.argv[1:2] in (["up"], ["run"], ["measure"]) and "--help" not in sys.argv:
         from bench.live.early import preload
 
         preload()

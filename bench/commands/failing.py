@@ -28,6 +28,8 @@ def _mendable() -> tuple[type[Exception], ...]:
     from bench.live.ports import NoFreePortError
     from bench.live.registry import RegistryError
     from bench.live.remote import RemoteError
+    from bench.measure.registry import UnknownMeasurementError
+    from bench.measure.result import MeasurementError
     from bench.scenarios import UnknownScenarioError
     from faults.acquire import ToxiproxyUnavailableError
     from faults.toxiproxy import ToxiproxyError
@@ -39,6 +41,8 @@ def _mendable() -> tuple[type[Exception], ...]:
         RegistryError,
         RemoteError,
         UnknownScenarioError,
+        UnknownMeasurementError,
+        MeasurementError,
         ToxiproxyUnavailableError,
         ToxiproxyError,
         PermissionError,

@@ -1,0 +1,102 @@
+"""measure: how fast it is, here and now."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bench.commands.options import profile_option
+from bench.commands.showing import console
+from bench.measure.registry import Measurement, find, measurements
+from bench.measure.result import Result
+from bench.measure.setting import Setting
+from faults.acquire import find_server
+
+USUAL = ("start", "writes", "reads", "throughput", "failover", "heal_short")
+"""What is measured when nothing is named: about three minutes."""
+
+
+@click.command("measure", epilog="Example: python -m bench measure writes reads throughput")
+@click.argument("names", nargs=-1)
+@click.option("--list", "listing", is_flag=True, help="List the measurements instead.")
+@click.option("--count", type=click.IntRange(min=1), help="How many values to take, instead of the measurement's own.")
+@click.option("--seconds", type=click.FloatRange(min=1), help="How long, where time decides and not a count.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; progress goes to stderr either way.")
+@profile_option("default")
+def measure_command(
+    names: tuple[str, ...], listing: bool, count: int | None, seconds: float | None, as_json: bool, profile: str
+) -> None:
+    """Measure NAMES on live clusters of three, or the usual ones."""
+    if listing:
+        console().print(_list_table())
+        return
+    chosen = [find(name) for name in names or USUAL]
+    found: dict[str, Result] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("getting Toxiproxy", total=None)
+        server = find_server(lambda message: progress.update(task, description=message))
+        for measurement in chosen:
+            progress.update(task, description=measurement.name)
+            found[measurement.name] = _measure(measurement, server, profile, count, seconds, progress, task)
+    if as_json:
+        click.echo(json.dumps({name: {"profile": profile, **result.as_json()} for name, result in found.items()}))
+    else:
+        _print(found)
+
+
+def _measure(
+    measurement: Measurement,
+    server: Path,
+    profile: str,
+    count: int | None,
+    seconds: float | None,
+    progress: Progress,
+    task: TaskID,
+) -> Result:
+    """On clusters whose files are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=f"bench-{measurement.name}-") as folder:
+        setting = Setting(
+            folder=Path(folder),
+            server=server,
+            profile=profile,
+            count=count or measurement.count,
+            seconds=seconds or measurement.seconds,
+            on_progress=lambda done, total: progress.update(task, completed=round(done), total=round(total)),
+        )
+        return measurement.run(setting)
+
+
+def _list_table() -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("measurement", "what"):
+        table.add_column(heading)
+    for measurement in measurements().values():
+        table.add_row(measurement.name, measurement.about)
+    return table
+
+
+def _print(found: dict[str, Result]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("measurement", "of", "unit", "n", "p50", "p99", "max", "aim"):
+        table.add_column(heading, justify="right" if heading in ("n", "p50", "p99", "max") else "left")
+    for name, result in found.items():
+        for series in result.series:
+            summary = series.summary
+            figures = (
+                f"{value:.2f}" if value < 1000 else f"{value:.0f}" for value in (summary.p50, summary.p99, summary.max)
+            )
+            table.add_row(name, series.name, series.unit, str(summary.n), *figures, series.target)
+    console().print(table)
+    for result in found.values():
+        if result.table is not None:
+            over_time = Table(*result.table.headings, box=None, pad_edge=False)
+            for row in result.table.rows:
+                over_time.add_row(*row)
+            console().print(over_time)

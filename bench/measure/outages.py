@@ -1,0 +1,100 @@
+"""How long the cluster is not itself after something broke."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from bench.live.cluster import LiveCluster
+from bench.measure.load import drive, put
+from bench.measure.registry import measurement
+from bench.measure.result import MeasurementError, Result, Series
+from bench.measure.setting import Setting, address_of
+
+PAUSE_S = 0.002
+DEADLINE_S = 30.0
+NEAR = 5
+"""Entries behind the leader; a follower of a cluster under writes is always a few behind."""
+
+
+@measurement(count=20)
+def failover(setting: Setting) -> Result:
+    """From kill -9 of the leader until a client that tries the survivors in turn has a write acknowledged."""
+    with setting.cluster() as cluster:
+        return Result(
+            [Series("outage", "ms", [_failover_ms(cluster, number) for number in setting.counted(itertools.count())])]
+        )
+
+
+@measurement(count=20)
+def heal_short(setting: Setting) -> Result:
+    """A follower cut off for 2 s under writes: from before the healing until it is within 5 entries of the leader."""
+    return _heal(setting, partition_s=2)
+
+
+@measurement(count=5)
+def heal_long(setting: Setting) -> Result:
+    """A follower cut off for 25 s under writes: from before the healing until it is within 5 entries of the leader."""
+    return _heal(setting, partition_s=25)
+
+
+def _failover_ms(cluster: LiveCluster, number: int) -> float:
+    leader = cluster.wait_for_leader()
+    cluster.wait_until_agreed()
+    pid = cluster.pid(leader)
+    assert pid is not None
+    killed_s = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    taken_s = first_acknowledged([node for node in cluster.nodes if node != leader], cluster, put(f"f{number}", "x"))
+    cluster.restart(leader)
+    return (taken_s - killed_s) * 1000
+
+
+def first_acknowledged(nodes: Sequence[str], cluster: LiveCluster, request: bytes) -> float:
+    """When the first of `nodes`, asked in turn, acknowledged the write."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    for node in itertools.cycle(nodes):
+        # Whoever is not there yet, or not any more, breaks the connection: the outage lasts.
+        with contextlib.suppress(OSError):
+            for answer in drive(address_of(cluster, node), [request]):
+                if answer.status == 200:
+                    return answer.answered_s
+        if time.monotonic() > deadline_s:
+            raise MeasurementError(f"no write was acknowledged within {DEADLINE_S:g} s")
+        time.sleep(PAUSE_S)
+    raise AssertionError("cycle ends only when there is no node")
+
+
+def _heal(setting: Setting, *, partition_s: float) -> Result:
+    with setting.cluster() as cluster:
+        leader = cluster.wait_for_leader()
+        follower = next(node for node in cluster.nodes if node != leader)
+        with cluster.writing(nodes=[leader]):
+            found = [_heal_ms(cluster, follower, partition_s) for _ in setting.counted(itertools.count())]
+    return Result([Series(f"near again after {partition_s:g} s", "ms", found, "p99 < 100 ms")])
+
+
+def _heal_ms(cluster: LiveCluster, follower: str, partition_s: float) -> float:
+    cluster.wait_until(partial(_is_near, cluster, follower), f"{follower} is near the leader")
+    with cluster.network.isolated(follower):
+        time.sleep(partition_s)
+        if _is_near(cluster, follower):
+            raise MeasurementError(f"{follower} did not fall behind: no writes went through meanwhile")
+        healed_s = time.monotonic()
+    while not _is_near(cluster, follower):
+        if time.monotonic() > healed_s + DEADLINE_S:
+            raise MeasurementError(f"{follower} has not caught up within {DEADLINE_S:g} s")
+        time.sleep(PAUSE_S)
+    return (time.monotonic() - healed_s) * 1000
+
+
+def _is_near(cluster: LiveCluster, follower: str) -> bool:
+    """Asked of the follower first: what the leader appends in between counts against it."""
+    behind = cluster.status(follower)
+    leader = next((s for node in cluster.nodes if (s := cluster.status(node)) and s.role == "Leader"), None)
+    return bool(behind and leader and behind.last_index >= leader.last_index - NEAR)
