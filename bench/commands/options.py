@@ -14,7 +14,7 @@ from faults.network import Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PROFILES = ("default", "low-latency", "high-latency")
+PROFILES = ("default", "low-latency", "high-latency", "fast")
 
 name_option = click.option("--name", default="default", show_default=True, help="Which cluster, when several run.")
 mode_option = click.option(
@@ -32,7 +32,7 @@ def profile_option(default: str) -> Callable[[F], F]:
         type=click.Choice(PROFILES),
         default=default,
         show_default=True,
-        help="Heartbeat, election and lease timeouts: 1s/1s/500ms, 500ms/1s/250ms or 2s/2s/1s.",
+        help="Heartbeat, election and lease timeouts: 1s/1s/500ms, 500ms/1s/250ms, 2s/2s/1s or 100ms/100ms/50ms.",
     )
 
 
