@@ -51,8 +51,11 @@ class Leading(Elections):
         for name, progress in self._progress.items():
             while self._owes(progress):
                 self._send_append(name, progress)
-        if all(progress.told_commit == self._commit_index for progress in self._progress.values()):
+        if self._commit_unheard_since_s is not NEVER and self._all_know_the_commit():
             self._commit_unheard_since_s = NEVER
+
+    def _all_know_the_commit(self) -> bool:
+        return all(progress.told_commit == self._commit_index for progress in self._progress.values())
 
     def _owes(self, progress: Progress) -> bool:
         if progress.heartbeat_due:
@@ -244,16 +247,17 @@ class Leading(Elections):
         if len(self._memberships.voters) == 1:
             # Nobody's answer will come to commit what the only voter appended.
             self._advance_commit()
-        self._promote_who_caught_up()
+        if self._memberships.staged:
+            self._promote_who_caught_up()
 
     def _promote_who_caught_up(self) -> None:
         """A staged server becomes a voter once it is within one message of the end of the log (thesis 4.2.1).
 
         It can be the leader itself, which left and came back before it had handed over; its successor will see to it.
         """
-        for server in self.configuration.servers:
+        for server in self._memberships.staged:
             progress = self._progress.get(server.id)
-            if progress is None or server.suffrage is not Suffrage.STAGING or not self._may_change_membership():
+            if progress is None or not self._may_change_membership():
                 continue
             match_index = progress.match_index
             if match_index and match_index + self.limits.entries_per_message >= self.log.last_index:

@@ -94,23 +94,23 @@ class Configuration(msgspec.Struct, frozen=True):
 
 
 class Memberships:
-    """The configurations that stand in one log and in the snapshot before it, oldest first; the last is in force."""
+    """The configurations that stand in one log and in the snapshot before it, oldest first.
+
+    The last of them, `current`, is in force; it stands at `index` in the log.
+    """
 
     def __init__(self, base: tuple[int, Configuration] = (0, Configuration()), entries: Iterable[Entry] = ()) -> None:
         """`base` is the configuration in force before `entries`, with the index at which it stood."""
         self._by_index: list[tuple[int, Configuration]] = [base]
-        self.voters = base[1].voters
+        self._look_up()
         for entry in entries:
             self.note(entry)
 
-    @property
-    def current(self) -> Configuration:
-        return self._by_index[-1][1]
-
-    @property
-    def index(self) -> int:
-        """Where the configuration in force stands in the log."""
-        return self._by_index[-1][0]
+    def _look_up(self) -> None:
+        """What is asked for in every step, found once for each change."""
+        self.index, self.current = self._by_index[-1]
+        self.voters = self.current.voters
+        self.staged = tuple(server for server in self.current.servers if server.suffrage is Suffrage.STAGING)
 
     def at(self, index: int) -> tuple[int, Configuration]:
         """The configuration in force at `index`, with the index at which it stands."""
@@ -135,14 +135,14 @@ class Memberships:
         if entry.kind is not EntryKind.CONFIGURATION:
             return False
         self._by_index.append((entry.index, Configuration.from_entry(entry)))
-        self.voters = self.current.voters
+        self._look_up()
         return True
 
     def truncate_from(self, index: int) -> bool:
         """Go back to what was in force before `index`; whether the configuration changed."""
         before = len(self._by_index)
         self._by_index = [found for found in self._by_index if found[0] < index]
-        self.voters = self.current.voters
+        self._look_up()
         return len(self._by_index) != before
 
     def compact_to(self, index: int) -> None:
