@@ -30,6 +30,7 @@ COMMANDS = {
     "list": "bench.commands.running",
     "run": "bench.commands.running",
     "measure": "bench.commands.measuring",
+    "explore": "bench.commands.exploring",
     "doctor": "bench.commands.doctor",
 }
 

@@ -6,14 +6,14 @@ import multiprocessing
 import random
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.simulated.invariants import Invariants, InvariantViolationError
 from bench.simulated.player import Player
 from bench.simulated.world import Settings, World
 from faults.schedule import Schedule, generate
-from node.flaws import load
+from node.flaws import load, names
 from node.raft import FlowLimits, Raft, Timing
 
 LAST_EVENTS = 60
@@ -40,10 +40,25 @@ class Violation:
 class Walk:
     """What came of some seeds, in order, up to the first violation."""
 
-    seeds: int
-    virtual_s: float
-    cpu_s: float
-    violation: Violation | None
+    seeds: int = 0
+    virtual_s: float = 0.0
+    cpu_s: float = 0.0
+    violation: Violation | None = None
+
+
+def plus(walk: Walk, more: Walk) -> Walk:
+    """Both, one after the other."""
+    return Walk(
+        walk.seeds + more.seeds,
+        walk.virtual_s + more.virtual_s,
+        walk.cpu_s + more.cpu_s,
+        walk.violation or more.violation,
+    )
+
+
+def flaw_names() -> tuple[str, ...]:
+    """What may be broken on purpose."""
+    return names()
 
 
 def settings_of(seed: int, core: type[Raft]) -> Settings:
@@ -92,19 +107,18 @@ def _violation(name: str, words: str, world: World, schedule: Schedule) -> Viola
     return Violation(world.engine.seed, name, words, world.engine.now, events, schedule)
 
 
-def walk(seeds: Sequence[int], nodes: int, flaw: str | None = None) -> Walk:
+def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None) -> Walk:
     """These seeds one after the other, up to the first violation."""
     core = Raft if flaw is None else load(flaw)
-    total = Walk(0, 0.0, 0.0, None)
+    total = Walk()
     for seed in seeds:
-        one = play(seed, nodes, core)
-        total = Walk(total.seeds + 1, total.virtual_s + one.virtual_s, total.cpu_s + one.cpu_s, one.violation)
-        if one.violation is not None:
+        total = plus(total, play(seed, nodes, core))
+        if total.violation is not None:
             break
     return total
 
 
-def _walk(task: tuple[Sequence[int], int, str | None]) -> Walk:
+def _walk(task: tuple[range, int, str | None]) -> Walk:
     return walk(*task)
 
 
@@ -124,12 +138,3 @@ def _until_violation(walks: Iterator[Walk]) -> Iterator[Walk]:
         yield done
         if done.violation is not None:
             return
-
-
-def summed(walks: Sequence[Walk]) -> Walk:
-    total = Walk(0, 0.0, 0.0, None)
-    for done in walks:
-        total = Walk(
-            total.seeds + done.seeds, total.virtual_s + done.virtual_s, total.cpu_s + done.cpu_s, done.violation
-        )
-    return total

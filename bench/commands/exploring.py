@@ -1,0 +1,99 @@
+"""explore: thousands of random schedules against the core, in virtual time."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench.commands.showing import console
+from bench.simulated.explore import Violation, Walk, explore, flaw_names, plus
+
+
+@click.command("explore", epilog="Example: python -m bench explore --world simulated --nodes 5 --seeds 1000")
+@click.option("--world", type=click.Choice(["simulated"]), default="simulated", show_default=True)
+@click.option("--nodes", type=click.IntRange(2, 9), default=5, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
+@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first of them.")
+@click.option("--flaw", type=click.Choice(flaw_names()), metavar="NAME", help="Break one rule of the core on purpose.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; as many as there are cores by default.")
+@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, the violating schedule with it.")
+def explore_command(
+    world: str, nodes: int, seeds: int, first: int, flaw: str | None, jobs: int | None, as_json: bool
+) -> None:
+    """Throw random schedules at a cluster in virtual time, and stop at the first broken promise.
+
+    Each seed is a schedule: crashes, pauses, cuts, lost and late messages, slow disks, drifting clocks, changes of
+    membership, snapshots and transfers, under client load. What Raft promises is checked after every event.
+
+    Exit status: 0 no promise was broken, 1 one was, 2 not possible as asked.
+    """
+    began_s = time.monotonic()
+    total = _walk(range(first, first + seeds), nodes, flaw, jobs or os.cpu_count() or 1, quiet=as_json)
+    seconds = time.monotonic() - began_s
+    if as_json:
+        click.echo(json.dumps(_as_json(total, seconds)))
+    else:
+        _tell(total, seconds, nodes, flaw)
+    sys.exit(1 if total.violation else 0)
+
+
+def _walk(seeds: range, nodes: int, flaw: str | None, jobs: int, *, quiet: bool) -> Walk:
+    columns = (TextColumn("exploring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    total = Walk()
+    began_s = time.monotonic()
+    with Progress(*columns, TimeRemainingColumn(), console=console(), disable=quiet, transient=True) as progress:
+        task = progress.add_task("exploring", total=len(seeds), pace="")
+        for walk in explore(seeds, nodes, flaw, jobs):
+            total = plus(total, walk)
+            pace = f"{total.seeds / (time.monotonic() - began_s):.0f} schedules/s"
+            progress.update(task, advance=walk.seeds, pace=pace)
+    return total
+
+
+def _tell(total: Walk, seconds: float, nodes: int, flaw: str | None) -> None:
+    out = console()
+    violation = total.violation
+    if violation is not None:
+        _tell_violation(violation, nodes, flaw)
+    verdict = "[bold red]INVALID[/]" if violation else "[green]VALID[/]"
+    out.print(
+        f"{verdict}  {total.seeds} schedules of {nodes} nodes in {seconds:.1f} s: {total.seeds / seconds:.1f} a second"
+    )
+    pace = total.virtual_s / total.cpu_s
+    out.print(f"       {total.virtual_s:.0f} s of virtual time, {pace:.0f} times real time on each core")
+
+
+def _tell_violation(violation: Violation, nodes: int, flaw: str | None) -> None:
+    flawed = f" --flaw {flaw}" if flaw else ""
+    again = f"python -m bench explore --world simulated --nodes {nodes}{flawed} --first {violation.seed} --seeds 1"
+    sections = {
+        "the schedule": violation.schedule.to_json().decode().splitlines(),
+        "the last events": violation.events,
+        f"seed {violation.seed} breaks {violation.invariant}": [f"  {violation.words}, at {violation.at_s:.6f} s"],
+        "once more": [f"  {again}"],
+    }
+    for title, lines in sections.items():
+        click.echo("\n".join([title, *lines, ""]))
+
+
+def _as_json(total: Walk, seconds: float) -> dict[str, object]:
+    violation = total.violation
+    return {
+        "schedules": total.seeds,
+        "seconds": round(seconds, 3),
+        "virtual_s": round(total.virtual_s, 3),
+        "times_real_time": round(total.virtual_s / total.cpu_s, 1),
+        "violation": violation
+        and {
+            "seed": violation.seed,
+            "invariant": violation.invariant,
+            "words": violation.words,
+            "at_s": violation.at_s,
+            "schedule": json.loads(violation.schedule.to_json()),
+        },
+    }
