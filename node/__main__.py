@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import partial
+from typing import NoReturn
 
 from node.client_api import client_app, metrics_app
 from node.config import Config, ConfigError, RaftConfig, read_config
 from node.driver import Driver
 from node.http import bind
+from node.identity import ask
 from node.kv import KeyValueStore
 from node.peer_api import peer_app
 from node.raft import Configuration, FlowLimits, Raft
@@ -82,14 +84,14 @@ def _run_alone(config: Config, ends: set[signal.Signals]) -> int:
 
 
 def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> int:
-    storage = Storage(raft.data_dir, raft.node_id)
+    storage = Storage(raft.data_dir, raft.node_id, retention=raft.snapshots.retention)
     listeners = [
         bind(*raft.bind, "Raft (KONSUL_RAFT_BIND_ADDR)"),
         bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)"),
     ]
     http_address = config.http_advertise or f"{config.host}:{listeners[1].getsockname()[1]}"
     machine = StateMachine()
-    core, fresh = _open_raft(raft, storage)
+    core, fresh = _open_raft(raft, storage, machine)
     driver = Driver(
         core,
         storage=storage,
@@ -97,12 +99,17 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
         trace=Trace(raft.trace_file),
         raft_address=str(raft.advertise),
         http_address=str(http_address),
-        transport=partial(Transport, dial=raft.dial),
+        transport=partial(Transport, dial=raft.dial, settled_s=raft.timing.heartbeat_interval_s),
         on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        policy=raft.snapshots,
     )
     servers = [
         Server(peer_app(driver), listeners[0], connections=PEER_CONNECTIONS),
-        Server(client_app(driver, machine.store), listeners[1], connections=CLIENT_CONNECTIONS),
+        Server(
+            client_app(driver, machine.store, partial(ask, dial=raft.dial)),
+            listeners[1],
+            connections=CLIENT_CONNECTIONS,
+        ),
     ]
     if config.metrics_port is not None:
         listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")
@@ -118,20 +125,37 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
     driver.start()
     _announce(raft, servers)
     signal.sigwait(ends)
+    driver.hand_over()
     driver.stop()
     for server in servers:
         server.stop()
+    if driver.failed:
+        _abandon()
     storage.close()
-    return 1 if driver.failed else 0
+    return 0
 
 
-def _open_raft(config: RaftConfig, storage: Storage) -> tuple[Raft, bool]:
-    """The core over what `storage` holds, and whether that is nothing yet."""
-    hard_state, log = storage.load()
+def _abandon() -> NoReturn:
+    """End with the database as it is. To close it would copy what is in its journal and sync that, and a disk that has
+    failed to sync once may call the next time a success without having written a thing."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(1)
+
+
+def _open_raft(config: RaftConfig, storage: Storage, machine: StateMachine) -> tuple[Raft, bool]:
+    """The core over what `storage` holds, `machine` restored from its snapshot, and whether all is new."""
+    hard_state, snapshot, log = storage.load()
+    if snapshot is not None:
+        try:
+            machine.restore(snapshot.data)
+        except ValueError as error:
+            raise StorageError(f"the snapshot at {snapshot.meta.index} in {config.data_dir}: {error}") from error
     core = Raft(
         config.node_id,
         log=log,
         hard_state=hard_state,
+        snapshot=snapshot,
         timing=config.timing,
         limits=FlowLimits(entries_per_message=config.max_append_entries),
         rng=random.Random(),

@@ -1,39 +1,61 @@
-"""The HTTP port: Konsul's /cluster/*, /kv/*, /health and /metrics.
+"""The HTTP port: Konsul's /cluster/*, /kv/*, /batch/kv/*, /health and /metrics.
 
-What a failed write means is in its `error`, and clients decide by it: "not leader", "no leader" and "overwritten" say
-that it never happened, "leadership lost" and "timeout" that it may have, or may yet.
+What a failed write means is in its `error`, and clients decide by it: "not leader", "no leader", "transferring",
+"overwritten", "stopping" and "cas mismatch" say that it never happened, "leadership lost", "timeout" and "superseded"
+that it may have, or may yet.
+
+A write that names a `client_id` (non-empty) and a `sequence` (from 1, one more for each write) takes effect once,
+however often it is sent: in the body of a PUT or a batch, in the query of a DELETE.
+
+Reads: `?consistency=default` is what this node has applied, however old; `consistent` (or `?consistent=true`) is
+linearizable by a round of heartbeats, `leader` by the leader's lease, which is looked at once more when the value has
+been read: a node that was stopped in between answers nothing.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Annotated, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
-import msgspec
 from flask import Blueprint, Flask, Response, request
 
-from node.driver import (
-    JOIN_TIMEOUT_S,
-    Driver,
-    JoinTimeoutError,
+from node.bodies import (
+    BatchDeleteBody,
+    BatchDeleteCasBody,
+    BatchGetBody,
+    BatchSetBody,
+    BatchSetCasBody,
+    JoinBody,
+    PutBody,
+    TransferBody,
+)
+from node.changes import CHANGE_TIMEOUT_S
+from node.driver import Driver
+from node.errors import (
     LeadershipLostError,
+    NothingToSnapshotError,
+    NotInTimeError,
     OverwrittenError,
     StoppingError,
 )
-from node.driver import Status as NodeStatus
 from node.http import ApiError, body_as, json_response, new_app
-from node.kv import Command, Delete, Index, KeyValueStore, Put, Result, Status
-from node.metrics import Metrics, role_at
-from node.raft import MembershipChangeError, NotLeaderError, Role
-from node.raft.messages import Name
+from node.identity import Identity, UnidentifiedError
+from node.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
+from node.metrics import Metrics
+from node.raft import MembershipChangeError, NotLeaderError, Role, Suffrage, TransferError, TransferInProgressError
 from node.standalone import Standalone
+from node.status import Status as NodeStatus
 
 T = TypeVar("T")
 
 MAX_BODY = 1024 * 1024
+MAX_CLIENT_ID = 128
+MAX_DIGITS = 19
 WRITE_TIMEOUT_S = 5.0
+SNAPSHOT_TIMEOUT_S = 60.0
 NO_LEADER = "No leader is currently elected. The cluster may be initializing or partitioned."
 
 ROLE_NAMES = {
@@ -44,25 +66,31 @@ ROLE_NAMES = {
 }
 
 
-class PutBody(msgspec.Struct):
-    value: str
-    cas: Index | None = None
-    flags: Index = 0
-    client_id: Annotated[str, msgspec.Meta(max_length=128)] = ""
-    sequence: Index = 0
+ANSWERS: dict[type[Exception], tuple[int, str]] = {
+    TimeoutError: (504, "timeout"),
+    LeadershipLostError: (503, "leadership lost"),
+    OverwrittenError: (503, "overwritten"),
+    StoppingError: (503, "stopping"),
+    TransferInProgressError: (503, "transferring"),
+    MembershipChangeError: (400, "bad request"),
+    TransferError: (400, "bad request"),
+    NotInTimeError: (504, "not in time"),
+    NothingToSnapshotError: (409, "nothing to snapshot"),
+}
+"""What each failure is called over HTTP."""
+REFUSALS = tuple(ANSWERS)
+
+Identify = Callable[[str], Identity]
 
 
-class JoinBody(msgspec.Struct):
-    node_id: Name
-    address: Annotated[str, msgspec.Meta(pattern=r"^[^\s:@,=]+:[0-9]{1,5}$")]
-
-
-def client_app(backend: Driver | Standalone, store: KeyValueStore) -> Flask:
-    """The whole surface; without a cluster /cluster/* answers 503."""
+def client_app(backend: Driver | Standalone, store: KeyValueStore, identify: Identify | None = None) -> Flask:
+    """The whole surface; without a cluster /cluster/* answers 503. `identify` says who answers at a Raft address."""
     app = new_app("konsul", max_body=MAX_BODY)
     driver = backend if isinstance(backend, Driver) else None
     app.register_blueprint(_kv(backend, store))
+    app.register_blueprint(_batch(backend, store))
     app.register_blueprint(_cluster(driver))
+    app.register_blueprint(_membership(driver, identify))
     app.register_blueprint(_health(driver))
     return app
 
@@ -79,15 +107,10 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
 
     @kv.get("/<path:key>")
     def get(key: str) -> Response:
-        if _flag("consistent"):
-            _await(backend, backend.confirm_read())
-        value = store.get(key)
+        value = _read(backend, lambda: store.get(key))
         if value is None:
             raise ApiError(404, "key not found", f"there is no key {key}")
-        body: dict[str, object] = {"key": key, "value": value.value}
-        if _flag("metadata"):
-            body |= {"modify_index": value.modify_index, "create_index": value.create_index, "flags": value.flags}
-        return json_response(body)
+        return json_response({"key": key, **(_described(value) if _flag("metadata") else {"value": value.value})})
 
     @kv.put("/<path:key>")
     def put(key: str) -> Response:
@@ -98,23 +121,51 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
 
     @kv.delete("/<path:key>")
     def delete(key: str) -> Response:
-        cas = request.args.get("cas")
-        if cas is not None and not (cas.isascii() and cas.isdigit()):
-            raise ApiError(400, "bad request", f"cas is {cas!r}; it must be a modify_index")
-        command = Command(Delete(key, None if cas is None else int(cas)))
+        command = Command(
+            Delete(key, _number("cas")), request.args.get("client_id", "")[:MAX_CLIENT_ID], _number("sequence") or 0
+        )
         result = _decided(_await(backend, backend.write(command)), key)
         return json_response({"message": "key deleted", "key": key, "modify_index": result.modify_index})
 
     return kv
 
 
+def _batch(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
+    """Konsul's batches: up to 1000 keys, each once; a write is one log entry, all of it or nothing."""
+    batch = Blueprint("batch", __name__, url_prefix="/batch/kv")
+
+    @batch.post("/get")
+    def get() -> Response:
+        keys = body_as(BatchGetBody).keys
+        values = _read(backend, lambda: {key: store.get(key) for key in keys})
+        found = {key: _shown(value) for key, value in values.items() if value is not None}
+        return json_response({"found": found, "not_found": [key for key, value in values.items() if value is None]})
+
+    def register(path: str, kind: type[BatchSetBody | BatchSetCasBody | BatchDeleteBody | BatchDeleteCasBody]) -> None:
+        def write() -> Response:
+            body = body_as(kind)
+            command = Command(body.batch(), body.client_id, body.sequence)
+            result = _decided(_await(backend, backend.write(command)), "batch")
+            keys = [operation.key for operation in body.batch().operations]
+            message = f"{kind.DONE} {len(keys)} keys"
+            return json_response(
+                {"message": message, "keys": keys, "count": len(keys), "modify_index": result.modify_index}
+            )
+
+        batch.add_url_rule(path, path, write, methods=["POST"])
+
+    register("/set", BatchSetBody)
+    register("/set-cas", BatchSetCasBody)
+    register("/delete", BatchDeleteBody)
+    register("/delete-cas", BatchDeleteCasBody)
+    return batch
+
+
 def _cluster(driver: Driver | None) -> Blueprint:
     cluster = Blueprint("cluster", __name__, url_prefix="/cluster")
 
     def enabled() -> Driver:
-        if driver is None:
-            raise ApiError(503, "clustering not enabled", "start the node with KONSUL_RAFT_ENABLED=true")
-        return driver
+        return _enabled(driver)
 
     @cluster.get("/leader")
     def leader() -> Response:
@@ -139,14 +190,71 @@ def _cluster(driver: Driver | None) -> Blueprint:
         found = _peers(enabled().status)
         return json_response({"peers": found, "count": len(found)})
 
-    @cluster.post("/join")
-    def join() -> Response:
-        body = body_as(JoinBody)
+    @cluster.post("/snapshot")
+    def snapshot() -> Response:
         driver = enabled()
-        _await(driver, driver.join(body.node_id, body.address), timeout_s=JOIN_TIMEOUT_S + WRITE_TIMEOUT_S)
-        return json_response({"status": "ok"})
+        index = _await(driver, driver.snapshot(), timeout_s=SNAPSHOT_TIMEOUT_S)
+        return json_response({"status": "ok", "index": index})
 
     return cluster
+
+
+def _membership(driver: Driver | None, identify: Identify | None) -> Blueprint:
+    """What only the leader does."""
+    membership = Blueprint("membership", __name__, url_prefix="/cluster")
+
+    def leader() -> Driver:
+        found = _enabled(driver)
+        if not found.status.is_leader_at(time.monotonic()):
+            raise _redirect(found.status)
+        return found
+
+    @membership.post("/join")
+    def join() -> Response:
+        body = body_as(JoinBody)
+        driver = leader()
+        if identify is not None:
+            _check_identity(driver.status, body, identify)
+        _await(driver, driver.join(body.node_id, body.address), timeout_s=CHANGE_TIMEOUT_S + WRITE_TIMEOUT_S)
+        return json_response({"status": "ok"})
+
+    @membership.delete("/leave/<id>")
+    def leave(id: str) -> Response:
+        driver = leader()
+        _await(driver, driver.leave(id), timeout_s=CHANGE_TIMEOUT_S + WRITE_TIMEOUT_S)
+        return json_response({"status": "ok"})
+
+    @membership.post("/transfer-leadership")
+    def transfer() -> Response:
+        to = body_as(TransferBody).to if request.get_data() else None
+        driver = leader()
+        successor = _await(driver, driver.transfer(to), timeout_s=CHANGE_TIMEOUT_S + WRITE_TIMEOUT_S)
+        return json_response({"status": "ok", "leader_id": successor})
+
+    return membership
+
+
+def _enabled(driver: Driver | None) -> Driver:
+    if driver is None:
+        raise ApiError(503, "clustering not enabled", "start the node with KONSUL_RAFT_ENABLED=true")
+    return driver
+
+
+def _check_identity(status: NodeStatus, body: JoinBody, identify: Identify) -> None:
+    """Let nobody in who is not there, or is somebody else. A voter that asks again, say after a restart, is known."""
+    known = status.configuration.get(body.node_id)
+    if known is not None and known.address == body.address and known.suffrage is Suffrage.VOTER:
+        return
+    try:
+        found = identify(body.address)
+    except UnidentifiedError as error:
+        raise ApiError(400, "unreachable", f"{error}; start {body.node_id} there, then join it") from error
+    if found.node_id != body.node_id:
+        raise ApiError(400, "another node", f"{found.node_id} answers at {body.address}, not {body.node_id}")
+    if found.cluster_id not in ("", status.cluster_id):
+        raise ApiError(
+            409, "another cluster", f"{body.node_id} belongs to another cluster; start it with an empty data folder"
+        )
 
 
 def _health(driver: Driver | None) -> Blueprint:
@@ -156,7 +264,7 @@ def _health(driver: Driver | None) -> Blueprint:
         if driver is None:
             return json_response({"status": status, "cluster": {"enabled": False}}, code)
         now, node = time.monotonic(), driver.status
-        cluster = {"enabled": True, "state": ROLE_NAMES[role_at(node, now)], "leader": node.leader_at(now)}
+        cluster = {"enabled": True, "state": ROLE_NAMES[node.role_at(now)], "leader": node.leader_at(now)}
         return json_response({"status": status, "cluster": cluster}, code)
 
     @health.get("/health")
@@ -171,7 +279,7 @@ def _health(driver: Driver | None) -> Blueprint:
         return answer("no leader", 503)
 
     if driver is not None:
-        metrics = Metrics(lambda: driver.status)
+        metrics = Metrics(lambda: driver.status, lambda: driver.outcomes, driver.meters)
 
         @health.get("/metrics")
         def scrape() -> Response:
@@ -185,7 +293,7 @@ def describe(status: NodeStatus, now: float) -> dict[str, object]:
     leader = status.leader_at(now)
     return {
         "node_id": status.node_id,
-        "state": ROLE_NAMES[role_at(status, now)],
+        "state": ROLE_NAMES[status.role_at(now)],
         "leader_id": leader,
         "leader_addr": _raft_address(status, leader) if leader else None,
         "peers": _peers(status),
@@ -199,6 +307,8 @@ def describe(status: NodeStatus, now: float) -> dict[str, object]:
             "commit_index": status.commit_index,
             "applied_index": status.applied_index,
             "fsm_pending": status.commit_index - status.applied_index,
+            "last_snapshot_index": status.snapshot_index,
+            "last_snapshot_term": status.snapshot_term,
             "num_peers": max(0, len(status.configuration.servers) - 1),
             "log_digest": status.log_digest,
             "messages_sent": status.messages_sent,
@@ -222,16 +332,55 @@ def _flag(name: str) -> bool:
     return request.args.get(name, "false").lower() in ("true", "1", "")
 
 
-def _decided(result: Result, key: str) -> Result:
+def _number(name: str) -> int | None:
+    """A number from the query; None when it is not there. Raises ApiError 400."""
+    value = request.args.get(name)
+    if value is not None and not (value.isascii() and value.isdigit() and len(value) < MAX_DIGITS):
+        raise ApiError(400, "bad request", f"{name} is {value!r}; it must be a whole number")
+    return None if value is None else int(value)
+
+
+def _described(value: Value) -> dict[str, object]:
+    return {
+        "value": value.value,
+        "modify_index": value.modify_index,
+        "create_index": value.create_index,
+        "flags": value.flags,
+    }
+
+
+def _shown(value: Value) -> object:
+    return _described(value) if _flag("metadata") else value.value
+
+
+def _read(backend: Driver | Standalone, value: Callable[[], T]) -> T:
+    """The value, as fresh as the query wants it."""
+    consistency = request.args.get("consistency", "consistent" if _flag("consistent") else "default")
+    if consistency not in ("default", "consistent", "leader"):
+        raise ApiError(400, "bad request", f"consistency is {consistency!r}; it must be default, consistent or leader")
+    if consistency == "consistent":
+        _await(backend, backend.confirm_read())
+    if consistency == "leader":
+        _await(backend, backend.lease_read())
+    found = value()
+    if consistency == "leader" and isinstance(backend, Driver) and not backend.status.is_leader_at(time.monotonic()):
+        raise _redirect(backend.status)
+    return found
+
+
+def _decided(result: Result, what: str) -> Result:
     if result.status is Status.CONFLICT:
+        detail = ", ".join(f"{key} is at {index}" for key, index in result.conflicts.items())
         raise ApiError(
             409,
             "cas mismatch",
-            f"{key} is at modify_index {result.modify_index}",
-            modify_index=result.modify_index,
+            f"nothing was changed: {detail}" if detail else f"{what} is at modify_index {result.modify_index}",
+            **({"conflicts": result.conflicts} if detail else {"modify_index": result.modify_index}),
         )
     if result.status is Status.MISSING:
-        raise ApiError(404, "key not found", f"there is no key {key}")
+        raise ApiError(404, "key not found", f"there is no key {what}")
+    if result.status is Status.SUPERSEDED:
+        raise ApiError(409, "superseded", "a later write of this client was applied; this one may have been before it")
     return result
 
 
@@ -242,18 +391,10 @@ def _await(backend: Driver | Standalone, future: Future[T], timeout_s: float = W
     except NotLeaderError:
         assert isinstance(backend, Driver)
         raise _redirect(backend.status) from None
-    except TimeoutError as error:
-        raise ApiError(504, "timeout", "not decided in time; it may or may not take effect") from error
-    except LeadershipLostError as error:
-        raise ApiError(503, "leadership lost", str(error)) from error
-    except OverwrittenError as error:
-        raise ApiError(503, "overwritten", str(error)) from error
-    except StoppingError as error:
-        raise ApiError(503, "stopping", str(error)) from error
-    except MembershipChangeError as error:
-        raise ApiError(400, "bad request", str(error)) from error
-    except JoinTimeoutError as error:
-        raise ApiError(504, "join timeout", str(error)) from error
+    except REFUSALS as error:
+        status, name = next(answer for kind, answer in ANSWERS.items() if isinstance(error, kind))
+        text = str(error) or "not decided in time; it may or may not take effect"
+        raise ApiError(status, name, text) from error
 
 
 def _redirect(status: NodeStatus) -> ApiError:

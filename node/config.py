@@ -42,6 +42,19 @@ class FirstFree(NamedTuple):
 
 
 @dataclass(frozen=True)
+class SnapshotPolicy:
+    """When a snapshot is taken, and what is kept."""
+
+    interval_s: float = 120.0
+    """After this long, if anything was applied since the last one."""
+    threshold: int = 8192
+    """As soon as so many entries were applied since the last one."""
+    retention: int = 2
+    trailing_logs: int = 10240
+    """So many entries before the newest snapshot are kept for followers that are a little behind."""
+
+
+@dataclass(frozen=True)
 class RaftConfig:
     node_id: str
     bind: Address
@@ -52,6 +65,7 @@ class RaftConfig:
     """The first configuration as (id, address) pairs; empty is this node alone."""
     timing: Timing
     max_append_entries: int
+    snapshots: SnapshotPolicy
     log_level: int
     dial: Mapping[str, Address]
     """Advertised address -> the address to dial instead."""
@@ -111,6 +125,7 @@ def _read_raft(reader: _Reader) -> RaftConfig:
         peers=peers,
         timing=_read_timing(reader),
         max_append_entries=reader.count("KONSUL_RAFT_MAX_APPEND_ENTRIES", 64),
+        snapshots=_read_snapshot_policy(reader),
         log_level=reader.log_level("KONSUL_RAFT_LOG_LEVEL", "info"),
         dial=reader.dial("KONSUL_RAFT_DIAL"),
         trace_file=Path(trace_file) if trace_file else None,
@@ -132,6 +147,15 @@ def _read_timing(reader: _Reader) -> Timing:
             f"({heartbeat_s:g}s): lower it, or two nodes may believe that they lead"
         )
     return Timing(heartbeat_s, election_s, lease_s, reader.duration_s("KONSUL_RAFT_COMMIT_TIMEOUT", "50ms"))
+
+
+def _read_snapshot_policy(reader: _Reader) -> SnapshotPolicy:
+    return SnapshotPolicy(
+        interval_s=reader.duration_s("KONSUL_RAFT_SNAPSHOT_INTERVAL", "120s"),
+        threshold=reader.count("KONSUL_RAFT_SNAPSHOT_THRESHOLD", 8192),
+        retention=reader.count("KONSUL_RAFT_SNAPSHOT_RETENTION", 2),
+        trailing_logs=reader.count("KONSUL_RAFT_TRAILING_LOGS", 10240),
+    )
 
 
 class _Reader:

@@ -3,9 +3,10 @@
     inbox -> step everything that waits -> save once -> send -> apply -> publish -> answer -> wait for more
 
 Everything else (the two HTTP servers, the peers' senders) talks to it through `Driver`'s public methods, which only put
-something in the inbox and hand out a future. What the node says of itself is `Driver.status`, a frozen value replaced
-after each round; whoever reads it never waits, and asks `Status.is_leader_at` instead of looking at the role, because a
-node that was stopped may be read before its driver has noticed that its lease is over.
+something in the inbox and hand out a future. Who waits for what is in `node.pending`; what takes several rounds, in
+`node.changes`; how snapshots are taken meanwhile, in `node.snapshots`. What the node says of itself is `Driver.status`,
+a frozen value replaced after each round; whoever reads it never waits, and asks `Status.is_leader_at` instead of
+looking at the role, because a node that was stopped may be read before its driver has noticed that its lease is over.
 """
 
 from __future__ import annotations
@@ -17,26 +18,33 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from node import wire
+from node.changes import Change, Join, Leave, Transfer
+from node.config import SnapshotPolicy
+from node.errors import LeadershipLostError, NotInTimeError, StoppingError
 from node.kv import Command, Result
+from node.meters import Meters
+from node.pending import Pending
 from node.raft import (
     Configuration,
     Effects,
     Entry,
-    LogPosition,
     MembershipChangeError,
     NotLeaderError,
     ProtocolViolationError,
     Raft,
     Role,
+    TransferError,
+    TransferInProgressError,
 )
 from node.raft.messages import AnyMessage
 from node.raft.transitions import RoleChanged
+from node.snapshots import Snapshots
 from node.state_machine import StateMachine
+from node.status import Status
 from node.storage import Storage
 from node.trace import Applied, Started, Stopped, Trace
 from node.transport import Transport
@@ -45,69 +53,26 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-JOIN_TIMEOUT_S = 10.0
-JOIN_POLL_S = 0.02
+POLL_S = 0.02
+"""How often a change under way is looked after when nothing else happens."""
 
 
-class LeadershipLostError(Exception):
-    """The node ceased to lead before this was decided: it may have taken effect, or may yet, or may not."""
-
-
-class OverwrittenError(Exception):
-    """Another leader's entry stands where this one stood: it has not taken effect and never will."""
-
-
-class StoppingError(Exception):
-    """The node is going down; nothing was proposed."""
-
-
-class JoinTimeoutError(Exception):
-    """The server did not catch up in time, so it was let go again."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the node says of itself after a round of its driver."""
-
-    node_id: str
-    role: Role
-    term: int
-    leader: str | None
-    lease_until_s: float
-    last_index: int
-    last_term: int
-    commit_index: int
-    applied_index: int
-    log_digest: str
-    configuration: Configuration
-    cluster_id: str
-    leader_changes: int
-    http_addresses: dict[str, str] = field(default_factory=dict)
-    """Where each peer that was heard from serves its clients."""
-    messages_sent: dict[str, int] = field(default_factory=dict)
-    """How many messages this process tried to send to each peer; a cut link shows here as any other does."""
-
-    def is_leader_at(self, now: float) -> bool:
-        """Whether this node may call itself leader at `now`: the role alone is not enough, the lease must hold."""
-        return self.role is Role.LEADER and now < self.lease_until_s
-
-    def leader_at(self, now: float) -> str | None:
-        """Whom to send a client to."""
-        if self.role is Role.LEADER:
-            return self.node_id if self.is_leader_at(now) else None
-        return self.leader
-
-
-@dataclass
-class _Join:
-    server_id: str
-    address: str
-    deadline_s: float
-    future: Future[None]
+REFUSED = (
+    NotLeaderError,
+    MembershipChangeError,
+    TransferError,
+    TransferInProgressError,
+    LeadershipLostError,
+    NotInTimeError,
+)
+"""How a change can end that was not made."""
 
 
 class Driver:
-    """Runs `raft` on its own thread from `start` to `stop`; `on_failure` is told when the thread dies of an error."""
+    """Runs `raft` on its own thread from `start` to `stop`; `on_failure` is told when the thread dies of an error.
+
+    `machine` holds what `raft` has handed out to be applied so far: its snapshot, if it has one.
+    """
 
     def __init__(
         self,
@@ -118,8 +83,9 @@ class Driver:
         trace: Trace,
         raft_address: str,
         http_address: str,
-        transport: Callable[[Callable[[Sequence[AnyMessage]], wire.Envelope]], Transport],
+        transport: Callable[[Callable[[Sequence[AnyMessage]], wire.Envelope], Callable[[str], None]], Transport],
         on_failure: Callable[[], None],
+        policy: SnapshotPolicy,
     ) -> None:
         self._raft = raft
         self._storage = storage
@@ -127,22 +93,34 @@ class Driver:
         self._trace = trace
         self._raft_address = raft_address
         self._http_address = http_address
-        self._transport = transport(self._envelope)
+        self._transport = transport(self._envelope, self._on_hint)
         self._on_failure = on_failure
         self._inbox: queue.SimpleQueue[Callable[[float], None]] = queue.SimpleQueue()
         self._running = True
         self.failed = False
-        self._writes: dict[int, tuple[int, Future[Result]]] = {}
-        self._reads: dict[int, Future[None]] = {}
-        self._reads_waiting: list[tuple[int, Future[None]]] = []
-        self._joins: list[_Join] = []
-        self._answers: list[Callable[[], None]] = []
+        self.meters = Meters(raft.id)
+        self._pending = Pending()
+        self._snapshots = Snapshots(
+            raft,
+            machine=machine,
+            storage=storage,
+            policy=policy,
+            meters=self.meters,
+            pending=self._pending,
+            hand_back=self._inbox.put,
+        )
+        self._changes: list[Change] = []
         self._leader_changes = 0
         self._heard_cluster_id = ""
         self._raft_addresses: dict[str, str] = {}
         self._http_addresses: dict[str, str] = {}
         self.status = self._describe()
         self._thread = threading.Thread(target=self._run, name="driver")
+
+    @property
+    def outcomes(self) -> dict[tuple[str, str], int]:
+        """How many commands of which kind ended how; from any thread."""
+        return dict(self._machine.outcomes)
 
     # For other threads
 
@@ -154,6 +132,19 @@ class Driver:
         self._inbox.put(self._on_stop)
         self._thread.join()
 
+    def hand_over(self) -> None:
+        """As leader, let another lead before this node stops, so that nobody has to wait for its absence to be noticed.
+
+        Does nothing where there is nobody to hand over to; a hand-over that fails costs an election time-out, no more.
+        """
+        if not self.status.is_leader_at(time.monotonic()):
+            return
+        try:
+            successor = self.transfer(None).result(4 * self._raft.timing.election_timeout_s)
+            log.info("handed leadership over to %s", successor)
+        except (*REFUSED, StoppingError, TimeoutError) as error:
+            log.info("stops without handing leadership over: %s", error)
+
     def bootstrap(self, configuration: Configuration) -> None:
         """Found a cluster, on a node without a history."""
         self._inbox.put(partial(self._raft.bootstrap, configuration))
@@ -162,22 +153,41 @@ class Driver:
         self._inbox.put(partial(self._on_envelope, envelope))
 
     def write(self, command: Command) -> Future[Result]:
-        """Raises, through the future: NotLeaderError, LeadershipLostError, OverwrittenError, StoppingError."""
+        """Raises, through the future: NotLeaderError, TransferInProgressError, LeadershipLostError, OverwrittenError,
+        StoppingError."""
         return self._ask(partial(self._on_write, command))
 
     def confirm_read(self) -> Future[None]:
-        """Done when a read of the store from now on is linearizable. Raises like `write`."""
+        """Done when a read of the store from now on is linearizable (ReadIndex). Raises like `write`."""
         return self._ask(self._on_read)
 
+    def lease_read(self) -> Future[None]:
+        """Done when a read of the store is linearizable if the lease holds still when it is answered. Raises like
+        `write`."""
+        return self._ask(self._on_lease_read)
+
     def join(self, server_id: str, address: str) -> Future[None]:
-        """Done when the server votes. Raises like `write`, and MembershipChangeError and JoinTimeoutError."""
-        return self._ask(partial(self._on_join, server_id, address))
+        """Done when the server votes. Raises like `write`, and MembershipChangeError and NotInTimeError."""
+        return self._ask(lambda future, now: self._changes.append(Join(server_id, address, future, now)))
+
+    def leave(self, server_id: str) -> Future[None]:
+        """Done when the server is no member any more. Raises like `join`."""
+        return self._ask(lambda future, now: self._changes.append(Leave(server_id, future, now)))
+
+    def transfer(self, to: str | None) -> Future[str]:
+        """Done when another server leads, with its name. Raises like `write`, and TransferError and NotInTimeError."""
+        return self._ask(lambda future, now: self._changes.append(Transfer(to, future)))
+
+    def snapshot(self) -> Future[int]:
+        """Done when a snapshot of at least what is applied now is durable, with its index. Raises
+        NothingToSnapshotError and StoppingError."""
+        return self._ask(self._snapshots.ask)
 
     # The loop
 
     def _run(self) -> None:
         try:
-            self._restore()
+            self._note_start()
             while self._running:
                 self._round()
         except Exception:
@@ -189,30 +199,28 @@ class Driver:
         finally:
             self._running = False
             self._transport.close()
-            self._refuse_all()
-            self._give_answers()
+            self._pending.give_up()
+            for change in self._changes:
+                self._pending.refuse(change.future, LeadershipLostError("the node went down before this was decided"))
+            self._snapshots.close()
+            self._pending.give_answers()
 
     def _round(self) -> None:
         for item in self._wait():
             item(time.monotonic())
         now = time.monotonic()
         self._raft.tick(now)
-        self._poll_joins(now)
+        self._poll_changes(now)
         self._carry_out(self._raft.take_effects())
+        self._snapshots.proceed(now)
         self.status = self._describe()
-        self._give_answers()
-
-    def _give_answers(self) -> None:
-        """Only now that the status is published: who is told "not leader" looks there for whom to turn to."""
-        answers, self._answers = self._answers, []
-        for answer in answers:
-            answer()
+        self._pending.give_answers()
 
     def _wait(self) -> list[Callable[[float], None]]:
-        """Everything in the inbox, waiting for the first until the core's deadline."""
-        deadline = self._raft.deadline
-        if self._joins:
-            deadline = min(deadline, time.monotonic() + JOIN_POLL_S)
+        """Everything in the inbox, waiting for the first until somebody's deadline."""
+        deadline = min(self._raft.deadline, self._snapshots.deadline)
+        if self._changes:
+            deadline = min(deadline, time.monotonic() + POLL_S)
         timeout = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
         items = []
         try:
@@ -223,15 +231,30 @@ class Driver:
             return items
 
     def _carry_out(self, effects: Effects) -> None:
-        """Save before you send, and before you apply: the order is the safety (Raft, Figure 2, persistent state)."""
-        if effects.hard_state is not None or effects.entries:
-            self._storage.save(effects.hard_state, effects.entries)
+        """Save before you send, and before you apply: the order is the safety (Raft, Figure 2, persistent state).
+
+        Applied before a lost reign is noted: a leader that let itself go learns that it was committed in the very
+        round in which it ceases to lead, and whoever asked for it is to be told so.
+        """
+        self._save(effects)
         self._trace.write(effects.transitions)
         for message in effects.messages:
             self._send(message)
-        self._note_reign(effects)
         self._apply(effects.committed)
-        self._answer_reads(effects)
+        self._note_reign(effects)
+        self._pending.confirm(effects.reads)
+        self._pending.answer_reads(self._raft.last_applied)
+
+    def _save(self, effects: Effects) -> None:
+        if effects.snapshot is not None:
+            # First, because one that cannot be restored would, once stored, never let the node start again.
+            self._machine.restore(effects.snapshot.data)
+            self._storage.install(effects.hard_state, effects.snapshot, effects.entries)
+            self.meters.restores.inc()
+            log.info("installed the leader's snapshot at %d", effects.snapshot.meta.index)
+            self._note_applied(effects.snapshot.meta.index)
+        elif effects.must_save:
+            self._storage.save(effects.hard_state, effects.entries)
 
     def _send(self, message: AnyMessage) -> None:
         server = self._raft.configuration.get(message.recipient)
@@ -239,33 +262,37 @@ class Driver:
         if address is not None:
             self._transport.send(message, address)
 
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        began_s = time.monotonic()
+        for entry in entries:
+            waited_s = self._pending.decide(entry, self._machine.apply(entry), began_s)
+            if waited_s is not None:
+                self.meters.commit_s.observe(waited_s)
+        self.meters.apply_s.observe(time.monotonic() - began_s)
+        self._note_applied(entries[-1].index)
+
+    def _note_applied(self, index: int) -> None:
+        digest = self._machine.digest.hex()
+        self._trace.write([Applied(at_s=time.monotonic(), term=self._raft.current_term, index=index, digest=digest)])
+
     def _note_reign(self, effects: Effects) -> None:
         for transition in effects.transitions:
+            for change in self._changes:
+                if isinstance(change, Transfer):
+                    change.note(transition)
             if isinstance(transition, RoleChanged):
                 log.info("%s in term %d", transition.role.value, transition.term)
                 if transition.role is Role.LEADER:
                     self._leader_changes += 1
         if self.status.role is Role.LEADER and self._raft.role is not Role.LEADER:
             self._leader_changes += 1
-            self._lose_leadership()
-
-    def _apply(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            self._answer_write(entry, self._machine.apply(entry))
-        if entries:
-            self._trace.write(
-                [
-                    Applied(
-                        at_s=time.monotonic(),
-                        term=self._raft.current_term,
-                        index=entries[-1].index,
-                        digest=self._machine.digest.hex(),
-                    )
-                ]
-            )
+            self._pending.lose_leadership()
 
     def _describe(self) -> Status:
         raft = self._raft
+        snapshot = raft.snapshot.meta if raft.snapshot else None
         return Status(
             node_id=raft.id,
             role=raft.role,
@@ -276,17 +303,20 @@ class Driver:
             last_term=raft.log.last_term,
             commit_index=raft.commit_index,
             applied_index=raft.last_applied,
+            snapshot_index=snapshot.index if snapshot else 0,
+            snapshot_term=snapshot.term if snapshot else 0,
             log_digest=self._machine.digest.hex(),
             configuration=raft.configuration,
             cluster_id=raft.configuration.cluster_id or self._heard_cluster_id,
             leader_changes=self._leader_changes,
+            lag={name: raft.log.last_index - match for name, match in raft.match_indexes.items()},
             http_addresses=self._http_addresses,
             messages_sent=self._transport.attempts(),
         )
 
     # What arrives in the inbox
 
-    def _restore(self) -> None:
+    def _note_start(self) -> None:
         raft = self._raft
         self._trace.write(
             [
@@ -300,10 +330,17 @@ class Driver:
                 )
             ]
         )
+        if raft.snapshot is not None:
+            self.meters.restores.inc()
+            self._note_applied(raft.last_applied)
 
     def _on_stop(self, now: float) -> None:
         self._running = False
         self._trace.write([Stopped(at_s=now, term=self._raft.current_term)])
+
+    def _on_hint(self, peer: str) -> None:
+        """From a sender's thread: the connection to `peer` broke or came back."""
+        self._inbox.put(partial(self._raft.nudge, peer))
 
     def _on_envelope(self, envelope: wire.Envelope, now: float) -> None:
         if not self._raft.configuration.cluster_id:
@@ -319,22 +356,30 @@ class Driver:
 
     def _on_write(self, command: Command, future: Future[Result], now: float) -> None:
         try:
-            position: LogPosition = self._raft.propose(command.encode(), now)
-        except NotLeaderError as error:
-            self._answers.append(partial(future.set_exception, error))
-        else:
-            self._writes[position.index] = (position.term, future)
+            self._pending.await_decision(self._raft.propose(command.encode(), now), future, now)
+        except (NotLeaderError, TransferInProgressError) as error:
+            self._pending.refuse(future, error)
 
     def _on_read(self, future: Future[None], now: float) -> None:
         try:
-            self._reads[self._raft.read(now)] = future
+            self._pending.await_confirmation(self._raft.read(now), future)
         except NotLeaderError as error:
-            self._answers.append(partial(future.set_exception, error))
+            self._pending.refuse(future, error)
 
-    def _on_join(self, server_id: str, address: str, future: Future[None], now: float) -> None:
-        self._joins.append(_Join(server_id, address, now + JOIN_TIMEOUT_S, future))
+    def _on_lease_read(self, future: Future[None], now: float) -> None:
+        try:
+            self._pending.await_applied(self._raft.lease_read(now), future)
+        except NotLeaderError as error:
+            self._pending.refuse(future, error)
 
-    # Answers
+    def _poll_changes(self, now: float) -> None:
+        changes, self._changes = self._changes, []
+        for change in changes:
+            try:
+                if not change.poll(self._raft, self._pending, now):
+                    self._changes.append(change)
+            except REFUSED as error:
+                self._pending.refuse(change.future, error)
 
     def _ask(self, action: Callable[[Future[T], float], None]) -> Future[T]:
         future: Future[T] = Future()
@@ -343,61 +388,6 @@ class Driver:
         else:
             future.set_exception(StoppingError("the node is going down"))
         return future
-
-    def _answer_write(self, entry: Entry, result: Result | None) -> None:
-        term, future = self._writes.pop(entry.index, (0, None))
-        if future is None:
-            return
-        if term == entry.term and result is not None:
-            self._answers.append(partial(future.set_result, result))
-        else:
-            error = OverwrittenError(f"another leader's entry stands at index {entry.index}")
-            self._answers.append(partial(future.set_exception, error))
-
-    def _answer_reads(self, effects: Effects) -> None:
-        for ready in effects.reads:
-            future = self._reads.pop(ready.ticket)
-            if ready.index is None:
-                error = LeadershipLostError("leadership was lost before the read was confirmed")
-                self._answers.append(partial(future.set_exception, error))
-            else:
-                self._reads_waiting.append((ready.index, future))
-        waiting, self._reads_waiting = self._reads_waiting, []
-        for index, future in waiting:
-            if index <= self._raft.last_applied:
-                self._answers.append(partial(future.set_result, None))
-            else:
-                self._reads_waiting.append((index, future))
-
-    def _poll_joins(self, now: float) -> None:
-        joins, self._joins = self._joins, []
-        for join in joins:
-            try:
-                if self._raft.join(join.server_id, join.address, now):
-                    self._answers.append(partial(join.future.set_result, None))
-                elif now < join.deadline_s:
-                    self._joins.append(join)
-                else:
-                    self._raft.abandon_join(join.server_id, now)
-                    raise JoinTimeoutError(
-                        f"{join.server_id} at {join.address} did not catch up within {JOIN_TIMEOUT_S:g} s"
-                    )
-            except (NotLeaderError, MembershipChangeError, JoinTimeoutError) as error:
-                self._answers.append(partial(join.future.set_exception, error))
-
-    def _lose_leadership(self) -> None:
-        error = LeadershipLostError("leadership was lost before this was decided; it may or may not take effect")
-        for _, future in self._writes.values():
-            self._answers.append(partial(future.set_exception, error))
-        self._writes.clear()
-
-    def _refuse_all(self) -> None:
-        undecided = LeadershipLostError("the node went down before this was decided; it may or may not take effect")
-        futures: list[Future[Result] | Future[None]] = [future for _, future in self._writes.values()]
-        futures += [*self._reads.values(), *(future for _, future in self._reads_waiting)]
-        futures += [join.future for join in self._joins]
-        for future in futures:
-            self._answers.append(partial(future.set_exception, undecided))
 
     def _envelope(self, messages: Sequence[AnyMessage]) -> wire.Envelope:
         return wire.Envelope(

@@ -1,4 +1,5 @@
 """The Raft port: POST /raft/messages takes an `Envelope` and answers 202 as soon as the driver has it in its inbox.
+GET /raft/identity says who is here, to whoever is asked to let this node in.
 
 Nothing of Raft is in the answer; what the core has to say goes out as messages of its own on the reverse link.
 """
@@ -11,6 +12,7 @@ from flask import Flask, Response, request
 from node import wire
 from node.driver import Driver
 from node.http import ApiError, json_response, new_app
+from node.identity import Identity
 
 
 def peer_app(driver: Driver) -> Flask:
@@ -27,6 +29,11 @@ def peer_app(driver: Driver) -> Flask:
         # Not 204: waitress closes the connection behind an answer without a body, and what the peer had already
         # written on it is lost until the next heartbeat.
         return json_response({}, 202)
+
+    @app.get(wire.IDENTITY_PATH)
+    def identity() -> Response:
+        status = driver.status
+        return json_response(Identity(status.node_id, status.cluster_id))
 
     return app
 

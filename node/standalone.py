@@ -27,3 +27,6 @@ class Standalone:
         future: Future[None] = Future()
         future.set_result(None)
         return future
+
+    def lease_read(self) -> Future[None]:
+        return self.confirm_read()

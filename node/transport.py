@@ -7,7 +7,12 @@ message would wait for the answer to the one before, and a delay of 200 ms would
 
 What is unanswered is bounded (`MAX_UNANSWERED_BYTES`): beyond it batches are dropped, as a network would. A connection
 that has not answered for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one
-at once, so that a healed link is used with the first message after it. There is no back-off: the heartbeat is the pace.
+at once. There is no back-off: a peer that is not there is tried again every `RETRY_S` while there is something to say.
+
+After a cut the leader should not wait for its next heartbeat. Two things hint that a cut is over: a connection that had
+lived for a while ends (healing a blackhole ends it), and a peer that refused to be connected to is there again. They
+are told to the core, which then says something to this peer at once. A hint cannot make a loop: a proxy before a dead
+node accepts and closes at once, which is neither a connection that lived nor one that was refused before.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import BinaryIO
 
 from node import wire
@@ -29,16 +35,31 @@ QUEUE_LENGTH = 1024
 MAX_UNANSWERED_BYTES = 1024 * 1024
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 5.0
+RETRY_S = 0.015
+SPEAKING_S = 2.0
+"""So long after the last message a refused connection is tried again; a follower has nothing to say to a dead peer."""
 
 log = logging.getLogger(__name__)
 
 
 class Transport:
-    """All peers' senders. `envelope` wraps a batch; `dial` says which address to dial in the place of another."""
+    """All peers' senders. `envelope` wraps a batch; `hint` is told, from any thread, of which peer a connection broke
+    or came back; `dial` says which address to dial in the place of another. A connection counts as one that lived when
+    it ends after `settled_s` or later.
+    """
 
-    def __init__(self, envelope: Callable[[Sequence[AnyMessage]], wire.Envelope], dial: Mapping[str, Address]) -> None:
+    def __init__(
+        self,
+        envelope: Callable[[Sequence[AnyMessage]], wire.Envelope],
+        hint: Callable[[str], None],
+        *,
+        dial: Mapping[str, Address],
+        settled_s: float,
+    ) -> None:
         self._envelope = envelope
+        self._hint = hint
         self._dial = dial
+        self._settled_s = settled_s
         self._senders: dict[tuple[str, str], PeerSender] = {}
         self._attempts: Counter[str] = Counter()
 
@@ -47,7 +68,13 @@ class Transport:
         key = (message.recipient, address)
         if key not in self._senders:
             self._close_former(message.recipient)
-            self._senders[key] = PeerSender(message.recipient, self._target(address), self._envelope)
+            self._senders[key] = PeerSender(
+                message.recipient,
+                wire.target_of(address, self._dial),
+                envelope=self._envelope,
+                hint=partial(self._hint, message.recipient),
+                settled_s=self._settled_s,
+            )
         self._attempts[message.recipient] += 1
         self._senders[key].offer(message)
 
@@ -59,23 +86,30 @@ class Transport:
         for sender in self._senders.values():
             sender.close()
 
-    def _target(self, address: str) -> Address:
-        host, _, port = address.rpartition(":")
-        return self._dial.get(address, Address(host, int(port)))
-
     def _close_former(self, peer: str) -> None:
         for key in [key for key in self._senders if key[0] == peer]:
             self._senders.pop(key).close()
 
 
 class PeerSender:
-    def __init__(self, peer: str, target: Address, envelope: Callable[[Sequence[AnyMessage]], wire.Envelope]) -> None:
+    def __init__(
+        self,
+        peer: str,
+        target: Address,
+        *,
+        envelope: Callable[[Sequence[AnyMessage]], wire.Envelope],
+        hint: Callable[[], None],
+        settled_s: float,
+    ) -> None:
         self._peer = peer
         self._target = target
         self._envelope = envelope
+        self._hint = hint
+        self._settled_s = settled_s
+        self._offered_s = time.monotonic()
+        self._ending = threading.Event()
         self._queue: queue.SimpleQueue[AnyMessage | None] = queue.SimpleQueue()
         self._connection: _Connection | None = None
-        self._closed = False
         threading.Thread(target=self._run, name=f"send-{peer}", daemon=True).start()
 
     def offer(self, message: AnyMessage) -> None:
@@ -83,19 +117,20 @@ class PeerSender:
         connection = self._connection
         if connection is not None and connection.is_stuck():
             connection.close()
+        self._offered_s = time.monotonic()
         if self._queue.qsize() >= QUEUE_LENGTH:
             log.debug("queue to %s is full: dropped %s", self._peer, type(message).__name__)
             return
         self._queue.put(message)
 
     def close(self) -> None:
-        self._closed = True
+        self._ending.set()
         if self._connection is not None:
             self._connection.close()
         self._queue.put(None)
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._ending.is_set():
             batch = self._next_batch()
             if batch:
                 self._post(wire.encode(self._envelope(batch)))
@@ -109,22 +144,46 @@ class PeerSender:
     def _post(self, body: bytes) -> None:
         try:
             if self._connection is None or self._connection.closed:
-                self._connection = _Connection(self._peer, self._target)
+                self._connection = self._connect()
             self._connection.post(body)
+        except ConnectionRefusedError:
+            self._await_peer()
         except OSError as error:
             log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
+
+    def _connect(self) -> _Connection:
+        return _Connection(self._peer, self._target, ended=self._hint, settled_s=self._settled_s)
+
+    def _await_peer(self) -> None:
+        """Try again until the peer is there or nothing more is to be said; what waits meanwhile is out of date."""
+        while time.monotonic() - self._offered_s < SPEAKING_S and not self._ending.wait(RETRY_S):
+            try:
+                self._connection = self._connect()
+            except ConnectionRefusedError:
+                continue
+            except OSError as error:
+                log.debug("cannot connect to %s at %s: %s", self._peer, self._target, error)
+                return
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._hint()
+            return
 
 
 class _Connection:
     """One keep-alive connection with requests written ahead of their answers. Raises OSError where it breaks."""
 
-    def __init__(self, peer: str, target: Address) -> None:
+    def __init__(self, peer: str, target: Address, *, ended: Callable[[], None], settled_s: float) -> None:
+        """`ended` is called when the other side ends it after it has lived for `settled_s`."""
         self._peer = peer
+        self._ended = ended
+        self._settled_s = settled_s
         self._head = f"POST {wire.PATH} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n"
         self._unanswered: deque[tuple[float, int]] = deque()
         self.closed = False
         self._socket = socket.create_connection(target, timeout=CONNECT_TIMEOUT_S)
         self._socket.settimeout(None)
+        self._opened_s = time.monotonic()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=self._read_answers, name=f"answers-{peer}", daemon=True).start()
 
@@ -160,7 +219,9 @@ class _Connection:
         except (OSError, ValueError) as error:
             log.debug("connection to %s broke: %s", self._peer, error)
         finally:
-            self.closed = True
+            ours, self.closed = self.closed, True
+            if not ours and time.monotonic() - self._opened_s >= self._settled_s:
+                self._ended()
 
     def _read_answer(self, stream: BinaryIO) -> bool:
         """Read one answer whole; False at the end of the stream."""

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
+from node.config import Address
 from node.raft.messages import AnyMessage, Name
 
 PATH = "/raft/messages"
+IDENTITY_PATH = "/raft/identity"
 MAX_BYTES = 8 * 1024 * 1024
 """Room for one message's entries (`FlowLimits.bytes_per_message`, or one largest value) several times over."""
+
+
+def target_of(address: str, dial: Mapping[str, Address]) -> Address:
+    """Where to dial when `address` is meant (KONSUL_RAFT_DIAL)."""
+    host, _, port = address.rpartition(":")
+    return dial.get(address) or Address(host, int(port))
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

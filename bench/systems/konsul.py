@@ -27,7 +27,15 @@ PROFILES: dict[str, tuple[str, str, str]] = {
 """Heartbeat, election and leader lease timeouts: SEED.md's tuning guidelines, and the shortest that a quiet machine
 keeps a leader with."""
 
-DEFINITELY_NOT = {"not leader", "no leader", "clustering not enabled", "overwritten", "stopping", "cas mismatch"}
+DEFINITELY_NOT = {
+    "not leader",
+    "no leader",
+    "clustering not enabled",
+    "overwritten",
+    "stopping",
+    "cas mismatch",
+    "transferring",
+}
 """`error`s that say the write never happened."""
 STATUS_TIMEOUT_S = 1.0
 CLIENT_TIMEOUT_S = 8.0
@@ -187,6 +195,6 @@ def judge(kind: str, status: int, body: Mapping[str, Any]) -> tuple[Outcome, Map
     """What an answer tells its client about the operation."""
     if status < 300 or (status == 404 and kind == "get"):
         return Outcome.OK, body
-    if status < 500 or body.get("error") in DEFINITELY_NOT:
+    if (status < 500 and body.get("error") != "superseded") or body.get("error") in DEFINITELY_NOT:
         return Outcome.FAILED, body
     return Outcome.UNKNOWN, body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flask.testing import FlaskClient
 
 from node import wire
 from node.client_api import client_app
+from node.config import SnapshotPolicy
 from node.driver import Driver
 from node.kv import Command, KeyValueStore, Put
 from node.peer_api import peer_app
@@ -49,7 +51,7 @@ def lost(tmp_path: Path) -> Iterator[Driver]:
 
 def running(folder: Path, *, alone: bool) -> Iterator[Driver]:
     storage = Storage(folder, "n1")
-    hard_state, log = storage.load()
+    hard_state, _, log = storage.load()
     core = Raft(
         "n1",
         log=log,
@@ -67,8 +69,9 @@ def running(folder: Path, *, alone: bool) -> Iterator[Driver]:
         trace=Trace(None),
         raft_address="127.0.0.1:1",
         http_address="127.0.0.1:8500",
-        transport=lambda envelope: Transport(envelope, {}),
+        transport=partial(Transport, dial={}, settled_s=0.1),
         on_failure=lambda: None,
+        policy=SnapshotPolicy(),
     )
     members = [("n1", "127.0.0.1:1")] + ([] if alone else [("n2", "127.0.0.1:2"), ("n3", "127.0.0.1:3")])
     driver.bootstrap(Configuration.first(members))

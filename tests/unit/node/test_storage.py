@@ -29,7 +29,7 @@ def test_what_was_saved_is_loaded_and_a_conflict_replaces_all_behind_it(tmp_path
         storage.save(HardState(3, "n2"), [entry(1), entry(2), entry(3)])
         storage.save(None, [entry(2, 3)])
     with opened(tmp_path) as storage:
-        hard_state, log = storage.load()
+        hard_state, _, log = storage.load()
     assert hard_state == HardState(3, "n2")
     assert log.between(1, log.last_index) == (entry(1), entry(2, 3))
 

@@ -15,7 +15,7 @@ def envelope(messages: Sequence[AnyMessage]) -> wire.Envelope:
 
 
 def test_an_attempt_counts_though_the_peer_refuses_it() -> None:
-    transport = Transport(envelope, {})
+    transport = Transport(envelope, lambda peer: None, dial={}, settled_s=1)
     try:
         for peer in ("n2", "n3", "n2"):
             message = PreVote(sender="n1", recipient=peer, term=1, next_term=2, last_log_index=0, last_log_term=0)

@@ -1,0 +1,108 @@
+"""The bodies that the HTTP API takes: JSON, every field checked as it is decoded, whatever the header says."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from node.kv import Batch, Delete, Index, Put
+from node.raft.messages import Name
+
+MAX_KEYS = 1000
+
+Key = Annotated[str, msgspec.Meta(min_length=1)]
+Keys = Annotated[list[Key], msgspec.Meta(min_length=1, max_length=MAX_KEYS)]
+Items = Annotated[dict[Key, str], msgspec.Meta(min_length=1, max_length=MAX_KEYS)]
+
+
+class WriteBody(msgspec.Struct, kw_only=True):
+    client_id: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    sequence: Index = 0
+
+
+class PutBody(WriteBody, kw_only=True):
+    value: str
+    cas: Index | None = None
+    flags: Index = 0
+
+
+class BatchGetBody(msgspec.Struct):
+    """{"keys": ["a", "b"]}"""
+
+    keys: Keys
+
+
+class BatchSetBody(WriteBody, kw_only=True):
+    """{"items": {"a": "1", "b": "2"}}, with "flags": {"a": 7} for those that shall have some."""
+
+    DONE: ClassVar[str] = "set"
+    items: Items
+    flags: dict[Key, Index] = {}
+
+    def __post_init__(self) -> None:
+        _check_covered("flags", self.flags, self.items)
+
+    def batch(self) -> Batch:
+        return Batch(tuple(Put(key, value, self.flags.get(key, 0)) for key, value in self.items.items()))
+
+
+class BatchSetCasBody(BatchSetBody, kw_only=True):
+    """Beside `items`, "expected_indices": {"a": 0, "b": 17}: each key's modify_index, 0 for one that must not exist."""
+
+    expected_indices: dict[Key, Index]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_alike(self.expected_indices, self.items)
+
+    def batch(self) -> Batch:
+        expected = self.expected_indices
+        return Batch(tuple(Put(key, value, self.flags.get(key, 0), expected[key]) for key, value in self.items.items()))
+
+
+class BatchDeleteBody(WriteBody, kw_only=True):
+    """{"keys": ["a", "b"]}"""
+
+    DONE: ClassVar[str] = "deleted"
+    keys: Keys
+
+    def __post_init__(self) -> None:
+        if len(set(self.keys)) != len(self.keys):
+            raise ValueError("a key stands in the batch twice")
+
+    def batch(self) -> Batch:
+        return Batch(tuple(Delete(key) for key in self.keys))
+
+
+class BatchDeleteCasBody(BatchDeleteBody, kw_only=True):
+    """Beside `keys`, "expected_indices": {"a": 17, "b": 18}."""
+
+    expected_indices: dict[Key, Index]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_alike(self.expected_indices, self.keys)
+
+    def batch(self) -> Batch:
+        return Batch(tuple(Delete(key, self.expected_indices[key]) for key in self.keys))
+
+
+class JoinBody(msgspec.Struct):
+    node_id: Name
+    address: Annotated[str, msgspec.Meta(pattern=r"^[^\s:@,=]+:[0-9]{1,5}$")]
+
+
+class TransferBody(msgspec.Struct):
+    to: Name | None = None
+
+
+def _check_covered(name: str, given: dict[str, int], keys: dict[str, str]) -> None:
+    strays = [key for key in given if key not in keys]
+    if strays:
+        raise ValueError(f"{name} names {strays[0]!r}, which is not in the batch")
+
+
+def _check_alike(expected: dict[str, int], keys: dict[str, str] | list[str]) -> None:
+    if set(expected) != set(keys):
+        raise ValueError("expected_indices must name every key of the batch and no other")

@@ -1,0 +1,96 @@
+"""What takes several rounds of the driver: bringing a server in, letting one go, handing leadership over.
+
+Each is asked once a round whether it is over (`poll`), does the next step if it is not, and answers its future itself.
+What the core refuses, it raises, and the driver tells whoever waits.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from node.errors import LeadershipLostError, NotInTimeError
+from node.pending import Pending
+from node.raft import Raft, Role, Transition
+from node.raft.transitions import LeadershipTransferred
+
+CHANGE_TIMEOUT_S = 10.0
+
+
+class Change(Protocol):
+    future: Future[Any]
+
+    def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
+        """Do what can be done now; whether nothing is left to do. Raises what the core raises, and NotInTimeError."""
+
+
+class Join:
+    """Done when the server votes under its address."""
+
+    def __init__(self, server_id: str, address: str, future: Future[None], now: float) -> None:
+        self.future = future
+        self._server_id = server_id
+        self._address = address
+        self._deadline_s = now + CHANGE_TIMEOUT_S
+
+    def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
+        if raft.join(self._server_id, self._address, now):
+            pending.answer(self.future, None)
+            return True
+        if now >= self._deadline_s:
+            raft.abandon_join(self._server_id, now)
+            raise NotInTimeError(f"{self._server_id} at {self._address} did not catch up in {CHANGE_TIMEOUT_S:g} s")
+        return False
+
+
+class Leave:
+    """Done when the configuration without the server is committed."""
+
+    def __init__(self, server_id: str, future: Future[None], now: float) -> None:
+        self.future = future
+        self._server_id = server_id
+        self._deadline_s = now + CHANGE_TIMEOUT_S
+
+    def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
+        position = raft.leave(self._server_id, now)
+        if position is not None:
+            pending.await_decision(position, self.future, now)
+            return True
+        if now >= self._deadline_s:
+            raise NotInTimeError(
+                f"{self._server_id} was not let go: other changes were under way for {CHANGE_TIMEOUT_S:g} s"
+            )
+        return False
+
+
+class Transfer:
+    """Done when another server leads; the future has its name."""
+
+    def __init__(self, to: str | None, future: Future[str]) -> None:
+        self.future = future
+        self._to = to
+        self._target: str | None = None
+        self._handed_over = False
+        self._deadline_s = math.inf
+
+    def note(self, transition: Transition) -> None:
+        """The core has said so: the target was told to stand for election."""
+        if isinstance(transition, LeadershipTransferred) and transition.to == self._target:
+            self._handed_over = True
+
+    def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
+        if self._target is None:
+            self._target = raft.transfer_leadership(self._to, now)
+            self._deadline_s = now + 3 * raft.timing.election_timeout_s
+            return False
+        if raft.role is Role.LEADER and raft.transfer_target is None:
+            raise NotInTimeError(f"{self._target} did not catch up; {raft.id} leads on")
+        if raft.role is not Role.LEADER and not self._handed_over:
+            raise LeadershipLostError(f"{raft.id} ceased to lead before it could hand over to {self._target}")
+        if self._handed_over and raft.leader is not None:
+            pending.answer(self.future, raft.leader)
+            return True
+        if now >= self._deadline_s:
+            raise NotInTimeError(f"{self._target} was told to stand for election, but nobody leads yet")
+        return False

@@ -1,0 +1,45 @@
+"""Who answers at an address: what is asked before a server is let in.
+
+A cluster that takes in an address where nobody answers has one more voter to wait for and none to vote; one where
+somebody else answers sends its log to a stranger.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+
+import msgspec
+
+from node import wire
+from node.config import Address
+from node.raft.messages import Name
+
+TIMEOUT_S = 1.0
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What GET /raft/identity answers."""
+
+    node_id: Name
+    cluster_id: str
+    """Empty as long as the node belongs to no cluster."""
+
+
+class UnidentifiedError(Exception):
+    """No node of ours answers there; the text says what happened instead."""
+
+
+def ask(address: str, dial: Mapping[str, Address]) -> Identity:
+    """Who answers at `address`, dialled as its peers dial it. Raises UnidentifiedError."""
+    target = wire.target_of(address, dial)
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", wire.IDENTITY_PATH)
+        return msgspec.json.decode(connection.getresponse().read(), type=Identity)
+    except (OSError, http.client.HTTPException) as error:
+        raise UnidentifiedError(f"nobody answers at {address} ({error or type(error).__name__})") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UnidentifiedError(f"what answers at {address} is no node: {error}") from error
+    finally:
+        connection.close()

@@ -1,0 +1,210 @@
+"""Snapshots and the log behind them, as the disk has them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from node.raft import Configuration, Entry, EntryKind, HardState, Snapshot, SnapshotMeta
+from node.snapshot_files import FOLDER, SnapshotFiles
+from node.storage import FILE, Storage, StorageError, Stored
+
+CONFIGURATION = Configuration.first([("n1", "127.0.0.1:7001")])
+DATA = b"state\n" * 1000
+
+
+def entry(index: int, term: int = 1) -> Entry:
+    if index == 1:
+        return Entry(1, term, EntryKind.CONFIGURATION, CONFIGURATION.encode())
+    return Entry(index, term, EntryKind.COMMAND, b"x" * 50)
+
+
+def snapshot(index: int, term: int = 1, configuration: Configuration = CONFIGURATION) -> Snapshot:
+    return Snapshot(SnapshotMeta(index, term, configuration, 1), DATA)
+
+
+def opened(folder: Path, retention: int = 2) -> contextlib.closing[Storage]:
+    return contextlib.closing(Storage(folder, "n1", retention=retention))
+
+
+def loaded(folder: Path) -> Stored:
+    with opened(folder) as storage:
+        return storage.load()
+
+
+def filled(folder: Path, *snapshots_at: int, last_index: int = 100) -> None:
+    """A log of `last_index` entries, with a snapshot taken and the log compacted at each of the indexes."""
+    with opened(folder) as storage:
+        storage.save(HardState(1, "n1"), [entry(index) for index in range(1, last_index + 1)])
+        for index in snapshots_at:
+            take(storage, snapshot(index))
+
+
+def take(storage: Storage, taken: Snapshot, trailing_logs: int = 5) -> None:
+    first_kept = storage.keep_snapshot(storage.write_snapshot(taken), trailing_logs=trailing_logs)
+    while storage.compact(first_kept, at_most=7):
+        pass
+
+
+def file_of(folder: Path, index: int, term: int = 1) -> Path:
+    return folder / FOLDER / f"{term}-{index}.snap"
+
+
+def test_a_snapshot_and_the_log_behind_it_are_loaded_as_they_were(tmp_path: Path) -> None:
+    filled(tmp_path, 40, 60)
+    stored = loaded(tmp_path)
+    assert stored.snapshot is not None
+    assert (stored.snapshot.meta, bytes(stored.snapshot.data)) == (snapshot(60).meta, DATA)
+    assert (stored.log.first_index, stored.log.last_index, stored.log.base_term) == (41, 100, 1)
+
+
+def test_no_more_snapshots_are_kept_than_retention_says(tmp_path: Path) -> None:
+    filled(tmp_path, 20, 40, 60, 80)
+    assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"1-60.snap", "1-80.snap"}
+
+
+def test_the_log_is_compacted_no_further_than_the_oldest_snapshot_and_the_trailing_logs(tmp_path: Path) -> None:
+    with opened(tmp_path) as storage:
+        storage.save(HardState(1), [entry(index) for index in range(1, 101)])
+        kept = [
+            storage.keep_snapshot(storage.write_snapshot(snapshot(index)), trailing_logs=5) for index in (20, 40, 43)
+        ]
+    assert kept == [1, 21, 39], "the whole log stands in for the snapshot before the first"
+
+
+def test_each_round_of_compaction_is_bounded(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as storage:
+        assert storage.compact(51, at_most=30)
+        assert not storage.compact(51, at_most=30)
+        assert not storage.compact(51, at_most=30)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def one_bit_flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def headless(path: Path) -> None:
+    path.write_bytes(b"\x00" + path.read_bytes()[1:])
+
+
+@pytest.mark.parametrize("damage", [emptied, truncated, one_bit_flipped, headless])
+def test_a_damaged_snapshot_gives_way_to_the_one_before(
+    tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(tmp_path, 40, 60)
+    damage(file_of(tmp_path, 60))
+    with caplog.at_level(logging.WARNING):
+        stored = loaded(tmp_path)
+    assert stored.snapshot is not None
+    assert stored.snapshot.meta.index == 40
+    assert stored.log.first_index == 41, "every entry since is there"
+    assert str(file_of(tmp_path, 60)) in caplog.text
+
+
+def test_the_only_snapshot_damaged_gives_way_to_the_whole_log(tmp_path: Path) -> None:
+    filled(tmp_path, 60)
+    emptied(file_of(tmp_path, 60))
+    stored = loaded(tmp_path)
+    assert stored.snapshot is None
+    assert (stored.log.first_index, stored.log.last_index) == (1, 100)
+
+
+def test_a_log_without_its_beginning_and_without_a_whole_snapshot_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path, 40, 60)
+    for index in (40, 60):
+        emptied(file_of(tmp_path, index))
+    with pytest.raises(StorageError, match=r"begins after entry 40 and no whole snapshot reaches it: .*1-40\.damaged"):
+        loaded(tmp_path)
+
+
+def test_a_snapshot_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path, 40, 60)
+    other = Configuration.first([("n1", "127.0.0.1:9999")])
+    SnapshotFiles(tmp_path, retention=2).write(snapshot(70, configuration=other))
+    with pytest.raises(StorageError, match=f"of cluster {other.cluster_id}"):
+        loaded(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("DELETE FROM entries WHERE idx = 41", "hole"),
+        ("UPDATE base SET idx = 39", "hole"),
+        ("UPDATE base SET term = 9", "never go back"),
+        ("UPDATE hard_state SET current_term = 0", "current term is 0"),
+    ],
+)
+def test_a_log_that_cannot_follow_its_base_is_refused(tmp_path: Path, statement: str, reason: str) -> None:
+    filled(tmp_path, 40, 60)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
+        connection.execute(statement)
+    with pytest.raises(StorageError, match=reason):
+        loaded(tmp_path)
+
+
+def test_a_snapshot_of_a_later_term_than_the_nodes_is_refused(tmp_path: Path) -> None:
+    filled(tmp_path)
+    SnapshotFiles(tmp_path, retention=2).write(snapshot(150, term=7))
+    with pytest.raises(StorageError, match="snapshot of term 7 where the current term is 1"):
+        loaded(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [(), (entry(151, 3), entry(152, 3))])
+def test_an_installed_snapshot_replaces_the_log(tmp_path: Path, suffix: tuple[Entry, ...]) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as storage:
+        storage.install(HardState(3), snapshot(150, term=3), suffix)
+        storage.save(None, [entry(151, 3)])
+    stored = loaded(tmp_path)
+    assert stored.hard_state == HardState(3)
+    assert stored.snapshot is not None
+    assert stored.snapshot.meta.index == 150
+    assert (stored.log.base_index, stored.log.base_term, stored.log.last_index) == (150, 3, 151)
+
+
+@pytest.mark.parametrize("term_in_log", [1, 2])
+def test_an_installation_cut_short_between_file_and_log_is_finished(tmp_path: Path, term_in_log: int) -> None:
+    """The log does not reach the snapshot, or another entry stands at its index: it is of no use any more."""
+    with opened(tmp_path) as storage:
+        storage.save(HardState(3), [entry(index, term_in_log) for index in range(1, 101)])
+    index = 150 if term_in_log == 1 else 80
+    SnapshotFiles(tmp_path, retention=2).write(snapshot(index, term=3))
+    with opened(tmp_path) as storage:
+        stored = storage.load()
+        assert (stored.log.base_index, stored.log.base_term, stored.log.last_index) == (index, 3, index)
+        storage.save(None, [entry(index + 1, 3)])
+    assert loaded(tmp_path).log.last_index == index + 1
+
+
+def test_an_installation_cut_short_keeps_the_log_that_agrees_with_the_snapshot(tmp_path: Path) -> None:
+    filled(tmp_path)
+    SnapshotFiles(tmp_path, retention=2).write(snapshot(80))
+    stored = loaded(tmp_path)
+    assert stored.snapshot is not None
+    assert (stored.log.first_index, stored.log.last_index) == (1, 100)
+
+
+def test_a_draft_that_a_crash_left_is_removed_and_never_loaded(tmp_path: Path) -> None:
+    filled(tmp_path, 40)
+    draft = tmp_path / FOLDER / "1-60.00.draft"
+    draft.write_bytes(file_of(tmp_path, 40).read_bytes())
+    stored = loaded(tmp_path)
+    assert stored.snapshot is not None
+    assert stored.snapshot.meta.index == 40
+    assert not draft.exists()
