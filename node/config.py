@@ -210,7 +210,7 @@ class _Reader:
         found: dict[str, str] = {}
         for item in filter(None, self.text(name, "").split(",")):
             id, _, address = item.strip().partition("@")
-            if not NODE_ID.fullmatch(id) or id in found:
+            if not NODE_ID.fullmatch(id) or not address or id in found:
                 raise ConfigError(f"{name} has {item.strip()!r}; it must be id@host:port,... with each id once")
             found[id] = str(self._address(name, address))
         if len(set(found.values())) != len(found):

@@ -14,8 +14,10 @@ def in_one_line() -> Iterator[None]:
     """Turn the errors a user can mend into a line on stderr. A bug of ours keeps its traceback."""
     try:
         yield
-    except click.ClickException:
-        raise
+    except click.UsageError as error:
+        where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        click.echo(f"bench: {error.format_message().rstrip('.')}{where}", err=True)
+        sys.exit(2)
     except Exception as error:
         if not isinstance(error, _mendable()):
             raise

@@ -190,7 +190,7 @@ def test_what_cannot_be_done_is_told_in_one_line_and_nothing_changes(
 ) -> None:
     answer = up.run(*arguments)
     assert (answer.returncode, said in answer.stderr) == (2, True), answer.stderr
-    assert "Traceback" not in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
     status = up.status()
     assert status["links"] == {}
     assert {row["state"] for row in status["nodes"]} == {"running"}
@@ -206,14 +206,15 @@ def test_what_cannot_be_done_is_told_in_one_line_and_nothing_changes(
         ["up", "3", "--name", "../x"],
         ["run", "nothing_like_it"],
         ["run", "kill_leader", "--nodes", "1"],
+        ["cut", "n1"],
+        ["no-such-command"],
         ["status"],
     ],
 )
 def test_bad_input_ends_with_2_and_one_clear_sentence(terminal: Terminal, arguments: list[str]) -> None:
     answer = terminal.run(*arguments)
     assert answer.returncode == 2
-    assert answer.stderr
-    assert "Traceback" not in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1, answer.stderr
 
 
 @pytest.mark.parametrize("command", ["", "up", "status", "cut", "delay", "run", "list", "doctor", "logs"])

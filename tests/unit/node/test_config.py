@@ -42,6 +42,7 @@ def test_without_raft_the_node_stands_alone() -> None:
         ("KONSUL_RAFT_LOG_LEVEL", "loud", "debug, info"),
         ("KONSUL_RAFT_BOOTSTRAP", "maybe", "true or false"),
         ("KONSUL_RAFT_PEERS", "n1@h:1,n1@h:2", "each id once"),
+        ("KONSUL_RAFT_PEERS", "n1@h:1,n2", "'n2'; it must be id@host:port"),
         ("KONSUL_RAFT_PEERS", "n1@h:1,n2@h:1", "its own"),
         ("KONSUL_RAFT_DIAL", "127.0.0.1:7002", "host:port"),
         ("KONSUL_PORT", "99999", "1 to 65535"),
