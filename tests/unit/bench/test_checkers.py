@@ -57,6 +57,14 @@ def test_one_leader_after_the_other_is_fine() -> None:
     assert one_leader_at_a_time(found).verdict is Verdict.VALID
 
 
+def test_a_reign_whose_lease_was_over_before_it_began_overlaps_none() -> None:
+    found = evidence(
+        n1=[role(1, "Leader", 2), role(3, "Follower", 2)],
+        n2=[role(2, "Leader", 3), role(0.5, "Follower", 3)],
+    )
+    assert one_leader_at_a_time(found).verdict is Verdict.VALID
+
+
 def test_a_long_reign_overlaps_one_that_begins_and_ends_within_it() -> None:
     found = evidence(
         n1=[role(1, "Leader", 2), role(9, "Follower", 2)],
