@@ -37,10 +37,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"an envelope from {self.sender} holds a message from {message.sender}")
 
 
+_DECODER = msgspec.json.Decoder(Envelope)
+"""Made here, before any thread is: see `node.http.body_as`."""
+
+
 def encode(envelope: Envelope) -> bytes:
     return msgspec.json.encode(envelope)
 
 
 def decode(body: bytes) -> Envelope:
     """Raises msgspec.MsgspecError (malformed JSON, unknown type, missing or wrong field)."""
-    return msgspec.json.decode(body, type=Envelope)
+    return _DECODER.decode(body)

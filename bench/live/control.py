@@ -82,6 +82,8 @@ class Control:
 def _app(token: str, commands: Commands) -> Flask:
     app = Flask("control", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    # Made before any thread is: msgspec prepares a type when it is first needed, and two threads at that at once crash.
+    decoders = {name: msgspec.json.Decoder(kind) for name, (kind, _) in commands.table.items()}
 
     @app.post("/<name>")
     def command(name: str) -> Response:
@@ -90,9 +92,9 @@ def _app(token: str, commands: Commands) -> Flask:
             return _answer({"error": "the token is wrong"}, 401)
         if name not in commands.table:
             return _answer({"error": f"there is no command {name}"}, 404)
-        kind, perform = commands.table[name]
+        _, perform = commands.table[name]
         try:
-            return _answer(perform(msgspec.json.decode(request.get_data() or b"{}", type=kind)))
+            return _answer(perform(decoders[name].decode(request.get_data() or b"{}")))
         except (NoSuchNodeError, ValueError, msgspec.MsgspecError, ProcessLookupError) as error:
             return _answer({"error": str(error)}, 400)
 
