@@ -23,6 +23,8 @@ def three_nodes(cluster: Cluster) -> None:
 def minority_never_elects(cluster: Cluster) -> None:
     """Nodes cut off with fewer than a majority elect nobody and disturb nobody (Raft §5.2, thesis 9.6)."""
     leader = cluster.wait_for_leader()
+    # One that has not even heard of the cluster yet would never stand.
+    cluster.wait_until_agreed()
     minority = [node for node in cluster.nodes if node != leader][: (len(cluster.nodes) - 1) // 2]
     majority = [node for node in cluster.nodes if node not in minority]
     terms = {node: cluster.term(node) for node in minority}
