@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 CLIENT_BASE, RAFT_BASE, HTTP_BASE, LINK_BASE, API_BASE = 8500, 7001, 18500, 17000, 28474
 UP_DEADLINE_S = 15.0
+COUNT_TRIES = 5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
 
 
@@ -330,9 +331,14 @@ class LiveCluster:
         return session
 
     def _messages_sent(self, node: str) -> Mapping[str, int] | None:
-        if not self.is_running(node):
-            return None
-        return konsul.read_messages_sent(self._requests(), self._plans[node])
+        """None of a node that is not running, or hangs; on a starved machine an answer takes more than a second."""
+        for _ in range(COUNT_TRIES):
+            if not self.is_running(node):
+                return None
+            counts = konsul.read_messages_sent(self._requests(), self._plans[node])
+            if counts is not None:
+                return counts
+        return None
 
     # The timeline
 

@@ -67,13 +67,13 @@ def test_everything_listens_on_loopback_alone(cluster: LiveCluster) -> None:
 
 def test_what_a_cut_met_is_in_the_timeline_though_its_senders_were_killed_and_paused(cluster: LiveCluster) -> None:
     leader = cluster.wait_for_leader()
-    near, far = (node for node in cluster.nodes if node != leader)
-    with cluster.network.cutting([Link(leader, near)]):
-        cluster.client(leader).put("k", "v")
-        cluster.restart(leader)
-        cluster.pause(leader)
-    with cluster.network.cutting([Link(CLIENT, far)]):
-        cluster.resume(leader)
+    deaf, *others = sorted(cluster.nodes, key=lambda node: node == leader)
+    with cluster.network.cutting([Link(node, deaf) for node in others]):
+        writer = write(cluster, "k", among=others)
+        cluster.restart(writer)
+        cluster.pause(writer)
+    with cluster.network.cutting([Link(CLIENT, deaf)]):
+        cluster.resume(writer)
     heals = [record for record in read_evidence(cluster.folder).timeline if record["event"] == "heal"]
     assert heals[0]["attempted"] > 0
     assert heals[1]["attempted"] == 0, "clients' operations are in the history, not here"
