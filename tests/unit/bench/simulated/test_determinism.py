@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from bench.scenarios import SCENARIOS
 from bench.simulated.cluster import SimulatedCluster
 
 ROOT = Path(__file__).parents[4]
+
+
+SOURCES = (
+    "node/raft",
+    "node/kv.py",
+    "node/state_machine.py",
+    "bench/simulated",
+    "bench/scenarios",
+    "bench/workload.py",
+)
+"""What makes a version, as far as a digest is concerned."""
+
+
+def version() -> str:
+    paths = [ROOT / source for source in SOURCES]
+    files = sorted(file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py")))
+    return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=8).hexdigest()
 
 
 def digest(seed: int, scenario: str = "kill_leader") -> str:
@@ -33,6 +54,15 @@ def test_neither_the_process_nor_the_hash_seed_shows_in_the_digest(tmp_path: Pat
     written = {path.read_text().strip() for path in tmp_path.rglob("digest")}
     assert len(list(tmp_path.rglob("digest"))) == 2
     assert written == {digest(1)}
+
+
+def test_every_interpreter_that_played_this_version_got_the_same_digests(request: pytest.FixtureRequest) -> None:
+    """The tox environments simulated-py311 to simulated-py313 share what pytest remembers between runs."""
+    assert request.config.cache is not None
+    key = f"simulated/{version()}"
+    known = request.config.cache.get(key, {}) | {platform.python_version(): [digest(seed) for seed in range(5)]}
+    request.config.cache.set(key, known)
+    assert len(set(map(tuple, known.values()))) == 1, known
 
 
 def test_a_part_that_draws_more_does_not_shift_the_others_chances() -> None:
