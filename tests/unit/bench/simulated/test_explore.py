@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection
+
+import pytest
+from click.testing import CliRunner
+
+from bench.commands.exploring import explore_command
+from bench.simulated.explore import explore, flaw_names, play, plus, walk
+from bench.simulated.invariants import Invariants
+from bench.simulated.player import Player
+from bench.simulated.world import World
+from faults.links import Link
+from faults.network import Mode
+from faults.schedule import Crash, Cut, Delay, Fault, Leave, Load, Pause, Schedule, SlowDisk
+from node.flaws import load
+from node.raft import Role
+
+NODES = ("n1", "n2", "n3")
+
+
+class Told(Invariants):
+    """Remembers who was up and what was clear, and when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[float, frozenset[str], frozenset[tuple[str, str]]]] = []
+
+    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+        super().topology(running, clear, at_s)
+        self.seen.append((at_s, frozenset(running), frozenset(clear)))
+
+    def at(self, at_s: float) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+        return next((running, clear) for since_s, running, clear in reversed(self.seen) if since_s <= at_s)
+
+
+def played(*faults: Fault, length_s: float = 4.0) -> tuple[World, Told]:
+    watcher = Told()
+    world = World(1, NODES, observer=watcher)
+    schedule = Schedule(nodes=NODES, members=NODES, length_s=length_s, faults=faults)  # type: ignore[arg-type]
+    Player(world, schedule, watcher).play()
+    return world, watcher
+
+
+def test_a_crash_lasts_as_long_as_it_says_and_a_pause_too() -> None:
+    _, watcher = played(Crash(at_s=1, for_s=1, node="n2"), Pause(at_s=2.5, for_s=1, node="n3"))
+    assert [watcher.at(at_s)[0] for at_s in (0.9, 1.5, 2.2, 3.0, 3.6)] == [
+        {"n1", "n2", "n3"},
+        {"n1", "n3"},
+        {"n1", "n2", "n3"},
+        {"n1", "n2"},
+        {"n1", "n2", "n3"},
+    ]
+
+
+def test_a_link_that_another_fault_is_still_on_keeps_that() -> None:
+    world, watcher = played(
+        Cut(at_s=1, for_s=2, sources=("n1",), targets=("n2",), both_ways=False),
+        Delay(at_s=1.5, for_s=0.5, sources=("n1",), latency_ms=100),
+    )
+    assert ("n1", "n2") not in watcher.at(2.5)[1], "the delay is over, the cut is not"
+    assert ("n1", "n3") not in watcher.at(1.7)[1]
+    assert ("n1", "n3") in watcher.at(2.5)[1]
+    assert all(str(state) == "up" for state in world.network.state().values())
+
+
+def test_a_fault_on_the_leader_meets_whoever_leads_when_it_begins() -> None:
+    _, watcher = played(Crash(at_s=1, for_s=3, node="leader"), Crash(at_s=3.9, for_s=0.05, node="leader"))
+    first = {"n1", "n2", "n3"} - watcher.at(1.5)[0]
+    assert first == {"n1"}, "who founded the cluster leads it"
+    second = {"n1", "n2", "n3"} - watcher.at(3.92)[0] - first
+    assert len(second) == 1
+
+
+def test_a_server_with_a_slow_disk_is_slow_as_long_as_it_says() -> None:
+    world, _ = played(Load(at_s=0, for_s=4, clients=2), SlowDisk(at_s=1, for_s=1, node="n1", latency_ms=300))
+    assert world.nodes["n1"].disk.extra_s == 0
+    assert any(operation.outcome == "ok" for operation in world.history)
+
+
+def test_who_leaves_is_gone_in_the_end() -> None:
+    world, _ = played(Leave(at_s=1, for_s=2, node="n3"))
+    rafts = [world.nodes[name].process.raft for name in NODES if world.nodes[name].process]  # type: ignore[union-attr]
+    (leader,) = [raft for raft in rafts if raft.role is Role.LEADER]
+    assert leader.configuration.voters == ("n1", "n2")
+
+
+def test_the_core_keeps_its_promises_under_a_few_schedules() -> None:
+    assert walk(range(3), 5).violation is None
+    assert walk(range(3), 3).violation is None
+
+
+def test_a_seed_gives_the_same_violation_again_and_every_word_of_it() -> None:
+    assert play(3, 5, load("commit_past_prev")).violation == play(3, 5, load("commit_past_prev")).violation
+
+
+def test_what_is_told_first_is_the_lowest_seed_however_many_processes_walk() -> None:
+    alone, together = (list(explore(range(24), 5, "commit_past_prev", jobs)) for jobs in (1, 2))
+    assert [done.violation for done in alone] == [done.violation for done in together]
+    assert alone[-1].violation is not None
+    total = plus(alone[0], alone[-1]) if len(alone) > 1 else alone[0]
+    assert total.violation == alone[-1].violation
+
+
+def test_a_schedule_that_breaks_a_promise_says_which_and_how_to_see_it_again() -> None:
+    result = CliRunner().invoke(
+        explore_command, ["--seeds", "8", "--jobs", "1", "--flaw", "commit_old_term", "--nodes", "5"]
+    )
+    assert result.exit_code == 1
+    assert "breaks only_the_leaders_term_is_counted" in result.output
+    assert "explore --world simulated --nodes 5 --flaw commit_old_term --first 0 --seeds 1" in result.output
+    assert "INVALID" in result.output
+
+
+def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
+    arguments = ["--seeds", "1", "--jobs", "1", "--json"]
+    valid = CliRunner().invoke(explore_command, arguments)
+    assert valid.exit_code == 0
+    assert json.loads(valid.output)["violation"] is None
+    invalid = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term"])
+    violation = json.loads(invalid.output)["violation"]
+    assert Schedule.from_json(json.dumps(violation["schedule"]).encode()).nodes == ("n1", "n2", "n3", "n4", "n5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--flaw", "os"], "'os'"), (["--nodes", "1"], "2<=x<=9"), (["--seeds", "0"], "x>=1"), (["--first", "x"], "'x'")],
+)
+def test_what_cannot_be_explored_is_refused_with_status_2(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(explore_command, arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_every_kind_of_cut_is_over_when_the_schedule_is() -> None:
+    cuts = [Cut(at_s=1, for_s=1, sources=("n1",), mode=mode) for mode in Mode]
+    overlapping = list(itertools.combinations(cuts, 2))
+    for pair in overlapping:
+        world, _ = played(*pair)
+        assert world.network.state()[Link("n1", "n2")].cut is None
+
+
+def test_every_flaw_can_be_asked_for() -> None:
+    assert {"forget_vote", "commit_old_term", "lease_by_receipt"} <= set(flaw_names())
