@@ -14,7 +14,7 @@ from faults.network import Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PROFILES = ("default", "low-latency", "high-latency", "fast")
+PROFILES = ("default", "low-latency", "high-latency", "tight")
 
 name_option = click.option("--name", default="default", show_default=True, help="Which cluster, when several run.")
 mode_option = click.option(

@@ -22,7 +22,7 @@ PROFILES: dict[str, tuple[str, str, str]] = {
     "default": ("1s", "1s", "500ms"),
     "low-latency": ("500ms", "1s", "250ms"),
     "high-latency": ("2s", "2s", "1s"),
-    "fast": ("100ms", "100ms", "50ms"),
+    "tight": ("100ms", "100ms", "50ms"),
 }
 """Heartbeat, election and leader lease timeouts: SEED.md's tuning guidelines, and the shortest that a quiet machine
 keeps a leader with."""
