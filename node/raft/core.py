@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from node.raft.effects import Effects, LogPosition, Pending
+from node.raft.effects import NOTHING, Effects, LogPosition, Pending
 from node.raft.errors import (
     MembershipChangeError,
     NotLeaderError,
@@ -259,6 +259,8 @@ class Raft(Following, Leading):
             self._hand_over()
         if self._role is Role.LEADER:
             self._replicate()
+        if self._pending.empty and self._last_applied == self._commit_index:
+            return NOTHING
         pending, self._pending = self._pending, Pending()
         first = pending.first_unsaved
         committed = self.log.between(self._last_applied + 1, self._commit_index)

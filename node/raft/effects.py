@@ -45,6 +45,9 @@ class Effects(msgspec.Struct, frozen=True):
         return self.hard_state is not None or self.snapshot is not None or bool(self.entries)
 
 
+NOTHING = Effects(None, None, (), (), (), (), ())
+
+
 @dataclass(slots=True)
 class Pending:
     """Effects in the making."""
@@ -55,6 +58,11 @@ class Pending:
     messages: list[AnyMessage] = field(default_factory=list)
     reads: list[ReadReady] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing follows. What is to be saved beside entries always comes with a message or a transition."""
+        return not (self.messages or self.transitions or self.reads or self.first_unsaved is not None)
 
     def mark_unsaved(self, index: int) -> None:
         self.first_unsaved = index if self.first_unsaved is None else min(self.first_unsaved, index)
