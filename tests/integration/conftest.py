@@ -7,6 +7,7 @@ import pytest
 
 from bench.live.ports import Ports
 from faults.toxiproxy import find_server
+from tests.integration.shell import Shell
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,10 @@ def ports() -> Iterator[Ports]:
     found = Ports()
     yield found
     found.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, ports: Ports) -> Iterator[Shell]:
+    found = Shell(tmp_path, ports)
+    yield found
+    found.end()
