@@ -30,6 +30,10 @@ class WaitTimeoutError(Exception):
     """A named condition did not come true before its deadline."""
 
 
+class PromiseBrokenError(Exception):
+    """The world itself saw, while the story went on, that the nodes broke a promise."""
+
+
 class NoSuchNodeError(LookupError):
     """A name that is neither a node of this cluster nor a role somebody holds now."""
 

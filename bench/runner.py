@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.checkers import faults_touched_traffic
-from bench.cluster import Cluster, WaitTimeoutError
+from bench.cluster import Cluster, PromiseBrokenError, WaitTimeoutError
 from bench.evidence import Evidence, Record
 from bench.live.folders import new_folder
 from bench.scenarios import Scenario
@@ -93,10 +93,10 @@ def _played(
 
 
 def _play(scenario: Scenario, cluster: Cluster) -> Finding:
-    """Tell the story. A broken assertion or a wait that ran out is the nodes' failure."""
+    """Tell the story. A broken assertion or promise, or a wait that ran out, is the nodes' failure."""
     try:
         scenario.play(cluster)
-    except (AssertionError, WaitTimeoutError) as error:
+    except (AssertionError, PromiseBrokenError, WaitTimeoutError) as error:
         where = traceback.extract_tb(error.__traceback__)[1:]
         line = next((f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(where)), "")
         return Finding("story", Verdict.INVALID, f"{line} {error or 'assertion failed'}".strip())

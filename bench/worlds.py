@@ -13,6 +13,7 @@ from bench.cluster import Cluster
 from bench.evidence import Evidence, Record
 from bench.live.cluster import LiveCluster
 from bench.simulated.cluster import SimulatedCluster
+from bench.simulated.invariants import Invariants
 
 C = TypeVar("C", bound=Cluster)
 
@@ -54,7 +55,7 @@ class LiveWorld:
 
 @dataclass(frozen=True)
 class SimulatedWorld:
-    """Virtual time, from a seed."""
+    """Virtual time, from a seed; Raft's promises are checked after every event."""
 
     seed: int
     name: str = "simulated"
@@ -63,7 +64,7 @@ class SimulatedWorld:
         return f"{scenario}/seed-{self.seed}"
 
     def cluster(self, folder: Path, *, nodes: int, profile: str) -> SimulatedCluster:
-        return SimulatedCluster(nodes=nodes, seed=self.seed, profile=profile)
+        return SimulatedCluster(nodes=nodes, seed=self.seed, profile=profile, observer=Invariants())
 
     def evidence(self, folder: Path, cluster: SimulatedCluster) -> Evidence:
         evidence = cluster.evidence()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+from bench.cluster import PromiseBrokenError
 from bench.simulated import observer
 from node.raft import (
     Configuration,
@@ -39,7 +40,7 @@ PATIENCE = 10
 """Election timeouts within which a connected majority must have a leader."""
 
 
-class InvariantViolationError(Exception):
+class InvariantViolationError(PromiseBrokenError):
     """A promise was broken; `name` is the invariant's function, the text what was seen."""
 
     def __init__(self, name: str, words: str) -> None:
@@ -137,6 +138,8 @@ class Ledger:
     leases: dict[str, tuple[float, observer.LocalClock]] = field(default_factory=dict)
     """Until when the servers that lead do so, each by its own clock."""
     reigning: dict[str, Step] = field(default_factory=dict)
+    wiped: set[str] = field(default_factory=set)
+    """Whose disk was lost once: Raft rests on a disk that is not (Figure 2), so less is asked of them."""
 
     @property
     def commit_index(self) -> int:
@@ -247,14 +250,15 @@ def commit_index_never_goes_back(ledger: Ledger, step: Step) -> None:
 
 
 def match_index_never_goes_back(ledger: Ledger, step: Step) -> None:
-    """CCF's MonotonicMatchIndex, within one reign. Who was let go and came back in one round begins anew; nobody's disk
-    is wiped here, so there is no other exception."""
+    """CCF's MonotonicMatchIndex, within one reign. Who was let go and came back in one round begins anew, and so does
+    a server whose disk was wiped."""
     before = step.before
     reconfigured = step.configuration_index != before.configuration_index
     if step.role is not Role.LEADER or before.role is not Role.LEADER or before.term != step.term:
         return
     for name, match_index in step.matches.items():
-        if match_index < before.matches.get(name, 0) and not (reconfigured and match_index == 0):
+        anew = match_index == 0 and (reconfigured or name in ledger.wiped)
+        if match_index < before.matches.get(name, 0) and not anew:
             words = f"{step.name}'s match index for {name} went from {before.matches[name]} to {match_index}"
             _violated(match_index_never_goes_back, words)
 
@@ -444,6 +448,11 @@ class Invariants(observer.Observer):
         self._servers.pop(name, None)
         self.ledger.leases.pop(name, None)
         self.ledger.reigning.pop(name, None)
+
+    def wiped(self, name: str) -> None:
+        self.ledger.wiped.add(name)
+        self.ledger.disks.pop(name, None)
+        self.ledger.votes = {vote: candidate for vote, candidate in self.ledger.votes.items() if vote[0] != name}
 
     def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
         step = Step(

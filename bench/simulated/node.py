@@ -10,7 +10,7 @@ from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import SimulatedDisk, Write
 from bench.simulated.process import Process
 from bench.simulated.requests import Request
-from node.raft import Configuration, Transition
+from node.raft import Configuration, Raft, Transition
 
 if TYPE_CHECKING:
     from bench.simulated.world import World
@@ -63,7 +63,7 @@ class SimulatedNode:
         self._incarnations += 1
         self.started = True
         process = self.process = Process(self, world.engine.random(f"raft/{self.name}/{self._incarnations}"))
-        self._record("start", term=process.raft.current_term, node=self.name, last_index=process.raft.log.last_index)
+        self._record_start(process.raft)
         world.observer.started(self.name, process.raft, self.clock, world.engine.now)
         world.topology_changed()
         process.begin(first)
@@ -83,13 +83,16 @@ class SimulatedNode:
 
     def stop(self, reason: str) -> None:
         """The node ends by itself, because it cannot go on."""
-        self.world.say(self.name, f"stops: {reason}")
+        self.world.say(self.name, reason)
+        if self.process is not None:
+            self._record("stop", term=self.process.raft.current_term)
         self.crash()
 
     def wipe(self) -> None:
         """Forget everything, as if the data folder had been deleted."""
         assert self.process is None, f"{self.name} runs"
         self.disk = SimulatedDisk(self.world.engine.random(f"disk/{self.name}/{self._incarnations}"))
+        self.world.observer.wiped(self.name)
 
     def pause(self) -> None:
         if self.process is not None:
@@ -136,6 +139,10 @@ class SimulatedNode:
 
     def note_applied(self, term: int, index: int, digest: bytes) -> None:
         self.records.append((self.world.engine.now, (term, index, digest)))
+
+    def _record_start(self, raft: Raft) -> None:
+        found = {"voted_for": raft.voted_for, "last_index": raft.log.last_index}
+        self._record("start", term=raft.current_term, node=self.name, pid=self._incarnations, **found)
 
     def _record(self, event: str, **fields: Any) -> None:
         self.world.say(self.name, event)

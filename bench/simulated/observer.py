@@ -31,6 +31,9 @@ class Observer:
     def crashed(self, name: str, at_s: float) -> None:
         """The node is gone, with everything that was not synced."""
 
+    def wiped(self, name: str) -> None:
+        """The node, which is down, lost its disk, and with it whatever it had promised."""
+
     def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
         """A round of the node is over: its effects were taken, and nothing of them is saved or sent yet."""
 

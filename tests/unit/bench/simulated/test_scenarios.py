@@ -8,8 +8,11 @@ import pytest
 
 from bench.runner import run
 from bench.scenarios import SCENARIOS, Scenario
+from bench.simulated.cluster import SimulatedCluster
+from bench.simulated.invariants import Invariants
 from bench.verdict import Verdict
 from bench.worlds import SimulatedWorld
+from node.raft import Entry, EntryKind
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -37,3 +40,24 @@ def test_a_broken_promise_is_invalid_with_the_line_and_the_last_events(tmp_path:
     assert finished.verdict is Verdict.INVALID
     assert "the sky is green" in finished.explain()
     assert "AppendEntries" in finished.explain(), "the end of the log is shown"
+
+
+def test_a_promise_broken_between_two_lines_of_the_story_is_seen_at_once(tmp_path: Path) -> None:
+    def play(cluster: SimulatedCluster) -> None:
+        leader = cluster.wait_for_leader()
+        cluster.client(leader).put("x", "1")
+        cluster.world.observer.applied(leader, Entry(1, 1, EntryKind.COMMAND, b""), b"another", 0.0)
+
+    scenario = Scenario("s", "s", 3, 3, (), play, "")  # type: ignore[arg-type]
+    finished = run(scenario, runs=tmp_path, world=SimulatedWorld(1))
+    assert finished.verdict is Verdict.INVALID
+    assert "state_machines_agree" in finished.explain()
+
+
+def test_a_wiped_node_is_filled_again() -> None:
+    with SimulatedCluster(nodes=3, seed=1, observer=Invariants()) as cluster:
+        cluster.client(cluster.wait_for_leader()).put("x", "1")
+        follower = cluster.resolve("follower")
+        cluster.restart(follower, wipe=True)
+        cluster.wait_until(lambda: cluster.client(follower).get("x").result == "1", f"{follower} is filled again")
+        cluster.wait_until_agreed()
