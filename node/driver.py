@@ -155,7 +155,7 @@ class Driver:
     def write(self, command: Command) -> Future[Result]:
         """Raises, through the future: NotLeaderError, TransferInProgressError, LeadershipLostError, OverwrittenError,
         StoppingError."""
-        return self._ask(partial(self._on_write, command))
+        return self._ask(partial(self._on_write, command.encode()))
 
     def confirm_read(self) -> Future[None]:
         """Done when a read of the store from now on is linearizable (ReadIndex). Raises like `write`."""
@@ -354,9 +354,9 @@ class Driver:
             except ProtocolViolationError as error:
                 log.error("refused a message: %s", error)
 
-    def _on_write(self, command: Command, future: Future[Result], now: float) -> None:
+    def _on_write(self, data: bytes, future: Future[Result], now: float) -> None:
         try:
-            self._pending.await_decision(self._raft.propose(command.encode(), now), future, now)
+            self._pending.await_decision(self._raft.propose(data, now), future, now)
         except (NotLeaderError, TransferInProgressError) as error:
             self._pending.refuse(future, error)
 

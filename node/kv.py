@@ -17,7 +17,7 @@ import msgspec
 
 SESSIONS = 10_000
 
-Index = Annotated[int, msgspec.Meta(ge=0)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Put(msgspec.Struct, frozen=True, tag="set"):

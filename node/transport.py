@@ -156,6 +156,7 @@ class PeerSender:
 
     def _await_peer(self) -> None:
         """Try again until the peer is there or nothing more is to be said; what waits meanwhile is out of date."""
+        log.debug("%s at %s refuses connections", self._peer, self._target)
         while time.monotonic() - self._offered_s < SPEAKING_S and not self._ending.wait(RETRY_S):
             try:
                 self._connection = self._connect()

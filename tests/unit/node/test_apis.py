@@ -181,7 +181,11 @@ def test_a_follower_sends_a_write_to_where_the_leader_serves_clients(lost: Drive
 
 @pytest.mark.parametrize(
     "body",
-    ["", "{", "[]", "{}", '{"value": 1}', '{"value": "1", "cas": "x"}', '{"value": "1", "cas": -1}', "\xff"],
+    [
+        *("", "{", "[]", "{}", '{"value": 1}', '{"value": "1", "cas": "x"}', '{"value": "1", "cas": -1}', "\xff"),
+        '{"value": "1", "flags": 99999999999999999999999}',
+        '{"value": "\\ud800"}',
+    ],
 )
 def test_a_write_that_makes_no_sense_changes_nothing(driver: Driver, body: str) -> None:
     before = driver.status.last_index
@@ -219,6 +223,26 @@ def test_every_metric_of_seed_md_is_there_with_its_label(driver: Driver) -> None
     for name in ("state", "is_leader", "leader_changes_total", "peers_total", "last_index", "commit_index"):
         assert f'\nkonsul_raft_{name}{{node_id="n1"}} ' in text
     assert 'konsul_raft_state{node_id="n1"} 2.0' in text
+
+
+def test_every_other_metric_of_konsul_is_there_too(driver: Driver) -> None:
+    client = client_of(driver)
+    client.put("/kv/a", data='{"value": "1"}')
+    client.put("/kv/a", data='{"value": "1", "cas": 99}')
+    client.post("/cluster/snapshot")
+    text = client.get("/metrics").get_data(as_text=True)
+    for sample in (
+        'apply_total{command_type="set",node_id="n1"} 1.0',
+        'apply_errors_total{command_type="set_cas",error_type="conflict",node_id="n1"} 1.0',
+        'snapshot_total{node_id="n1"} 1.0',
+        'restore_total{node_id="n1"} 0.0',
+        'fsm_pending{node_id="n1"} 0.0',
+        'commit_duration_seconds_count{node_id="n1"} 2.0',
+        'snapshot_duration_seconds_count{node_id="n1"} 1.0',
+        'apply_duration_seconds_bucket{le="+Inf",node_id="n1"} ',
+    ):
+        assert f"\nkonsul_raft_{sample}" in text
+    assert "\n# TYPE konsul_raft_replication_lag gauge\n" in text
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,157 @@
+"""Senders against a peer that comes, goes, and stands behind a proxy that accepts and closes."""
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
+import pytest
+
+from bench.live.ports import Ports
 from node import wire
+from node.config import Address
 from node.raft import PreVote
 from node.raft.messages import AnyMessage
 from node.transport import Transport
 
+WAIT_S = 20.0
+ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+
 
 def envelope(messages: Sequence[AnyMessage]) -> wire.Envelope:
-    return wire.Envelope(
-        sender="n1", cluster_id="", raft_address="127.0.0.1:1", http_address="", messages=tuple(messages)
-    )
+    return wire.Envelope(sender="n1", cluster_id="", raft_address="a:1", http_address="a:2", messages=tuple(messages))
+
+
+MESSAGE = PreVote(sender="n1", recipient="n2", term=1, next_term=2, last_log_index=0, last_log_term=0)
+
+
+@pytest.fixture
+def address() -> Iterator[Address]:
+    """Held, and not listened on: who connects is refused."""
+    ports = Ports()
+    yield Address(*ports.first_free(24500))
+    ports.close()
+
+
+class Peer:
+    """Hints about the peer, and a sender that speaks to it."""
+
+    def __init__(self, address: Address, settled_s: float) -> None:
+        self.hints: queue.Queue[str] = queue.Queue()
+        self.address = str(address)
+        self.transport = Transport(envelope, self.hints.put, dial={}, settled_s=settled_s)
+
+    def send(self) -> None:
+        self.transport.send(MESSAGE, self.address)
+
+    def wait_for_hint(self) -> None:
+        assert self.hints.get(timeout=WAIT_S) == "n2"
+
+
+def listening(address: Address) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
+    listener.listen()
+    listener.settimeout(WAIT_S)
+    return listener
+
+
+def read_request(connection: socket.socket) -> None:
+    connection.settimeout(WAIT_S)
+    assert connection.recv(65536).startswith(f"POST {wire.PATH} ".encode())
+    connection.sendall(ANSWER)
+
+
+class Told(logging.Handler):
+    """Waits for a line of the log."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+        self._seen = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._text in record.getMessage():
+            self._seen.set()
+
+    def wait(self) -> None:
+        assert self._seen.wait(WAIT_S), self._text
+
+
+@pytest.fixture
+def refused() -> Iterator[Told]:
+    logger, told = logging.getLogger("node.transport"), Told("refuses connections")
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(told)
+    yield told
+    logger.removeHandler(told)
+    logger.setLevel(before)
+
+
+def test_a_peer_that_refused_and_is_there_again_is_told_without_another_message(
+    address: Address, refused: Told
+) -> None:
+    peer = Peer(address, settled_s=0.0)
+    peer.send()
+    refused.wait()
+    with listening(address) as listener:
+        peer.wait_for_hint()
+        connection, _ = listener.accept()
+        with connection:
+            peer.send()
+            read_request(connection)
+    peer.transport.close()
+
+
+def test_a_connection_that_lived_and_ends_is_a_hint(address: Address) -> None:
+    peer = Peer(address, settled_s=0.0)
+    with listening(address) as listener:
+        peer.send()
+        connection, _ = listener.accept()
+        with connection:
+            read_request(connection)
+        peer.wait_for_hint()
+        peer.send()
+        again, _ = listener.accept()
+        with again:
+            read_request(again)
+    peer.transport.close()
+
+
+def test_a_proxy_before_a_dead_peer_gives_no_hint_and_is_not_dialled_in_a_loop(address: Address) -> None:
+    """It accepts and closes at once: a connection for a message at most, and nobody says that anything came back."""
+    peer = Peer(address, settled_s=WAIT_S)
+    with listening(address) as listener:
+        listener.settimeout(0.05)
+        closed = 0
+        while closed < 5:
+            peer.send()
+            with suppress(TimeoutError):
+                # A message written before the end of the connection was seen is lost, and opens no other.
+                listener.accept()[0].close()
+                closed += 1
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert peer.hints.empty()
+    peer.transport.close()
+
+
+def test_closing_ends_every_thread(address: Address) -> None:
+    before = set(threading.enumerate())
+    peer = Peer(address, settled_s=0.0)
+    peer.send()
+    started = set(threading.enumerate()) - before
+    assert started
+    peer.transport.close()
+    for thread in started:
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
 
 
 def test_an_attempt_counts_though_the_peer_refuses_it() -> None:
