@@ -1,0 +1,193 @@
+"""The driver's order of things, with a disk that fails where it is told to."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from node.config import SnapshotPolicy
+from node.driver import Driver
+from node.errors import LeadershipLostError, StoppingError
+from node.kv import Command, Put
+from node.raft import Configuration, Entry, FlowLimits, HardState, Raft, Snapshot, Timing
+from node.state_machine import StateMachine
+from node.storage import Storage
+from node.trace import Trace
+from node.transport import Transport
+
+WAIT_S = 20.0
+DEFAULT = SnapshotPolicy()
+
+
+class FailingStorage(Storage):
+    """Fails as a disk does, once it is told to; counts what is asked of it afterwards."""
+
+    failing: type[Exception] | None = None
+    asked_after_failure = 0
+
+    def save(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        self._fail_if_told()
+        super().save(hard_state, entries)
+
+    def write_snapshot(self, snapshot: Snapshot) -> Snapshot:
+        self._fail_if_told()
+        return super().write_snapshot(snapshot)
+
+    def _fail_if_told(self) -> None:
+        if self.failing is not None:
+            self.asked_after_failure += 1
+            raise self.failing("disk I/O error")
+
+
+class Node:
+    """One node that founded a cluster of itself."""
+
+    def __init__(self, folder: Path, policy: SnapshotPolicy) -> None:
+        self.storage = FailingStorage(folder, "n1")
+        hard_state, snapshot, log = self.storage.load()
+        self.machine = StateMachine()
+        if snapshot is not None:
+            self.machine.restore(snapshot.data)
+        core = Raft(
+            "n1",
+            log=log,
+            hard_state=hard_state,
+            snapshot=snapshot,
+            timing=Timing(0.1, 0.1, 0.05),
+            limits=FlowLimits(),
+            rng=random.Random(1),
+            now=time.monotonic(),
+        )
+        self.failed = threading.Event()
+        self.driver = Driver(
+            core,
+            storage=self.storage,
+            machine=self.machine,
+            trace=Trace(None),
+            raft_address="127.0.0.1:1",
+            http_address="127.0.0.1:8500",
+            transport=partial(Transport, dial={}, settled_s=0.1),
+            on_failure=self.failed.set,
+            policy=policy,
+        )
+        if hard_state.current_term == 0:
+            self.driver.bootstrap(Configuration.first([("n1", "127.0.0.1:1")]))
+        self.driver.start()
+
+    def lead(self) -> None:
+        """Wait until the node leads; a lone voter needs no messages for it."""
+        deadline_s = time.monotonic() + WAIT_S
+        while self.driver.confirm_read().exception(WAIT_S) is not None:
+            assert time.monotonic() < deadline_s
+
+    def put(self, key: str) -> None:
+        self.driver.write(Command(Put(key, "x"))).result(WAIT_S)
+
+    def end(self) -> None:
+        self.driver.stop()
+        self.storage.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Node]]:
+    running: list[Node] = []
+
+    def begin(policy: SnapshotPolicy = DEFAULT) -> Node:
+        while running:
+            running.pop().end()
+        running.append(Node(tmp_path, policy))
+        running[-1].lead()
+        return running[-1]
+
+    yield begin
+    for node in running:
+        node.end()
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError, OSError])
+def test_a_write_that_could_not_be_synced_is_not_acknowledged_and_not_tried_again(
+    start: Callable[..., Node], error: type[Exception]
+) -> None:
+    node = start()
+    node.put("before")
+    node.storage.failing = error
+    lost = node.driver.write(Command(Put("k", "x")))
+    assert isinstance(lost.exception(WAIT_S), LeadershipLostError), "it may be on the disk, or not: nobody knows"
+    assert node.failed.wait(WAIT_S)
+    assert isinstance(node.driver.write(Command(Put("k", "x"))).exception(WAIT_S), StoppingError)
+    assert node.storage.asked_after_failure == 1
+    assert node.machine.store.get("k") is None
+
+
+def test_a_snapshot_that_could_not_be_synced_fails_the_node(start: Callable[..., Node]) -> None:
+    node = start()
+    node.storage.failing = OSError
+    taken = node.driver.snapshot()
+    assert node.failed.wait(WAIT_S)
+    assert taken.exception(WAIT_S) is not None
+    assert isinstance(node.driver.snapshot().exception(WAIT_S), StoppingError)
+
+
+def test_a_snapshot_is_taken_as_soon_as_the_threshold_is_reached(start: Callable[..., Node]) -> None:
+    node = start(SnapshotPolicy(threshold=20, trailing_logs=1))
+    for number in range(100):
+        node.put(f"k{number}")
+    index = node.driver.snapshot().result(WAIT_S)
+    assert index >= 100
+    assert node.driver.status.snapshot_index == index
+    text = node.driver.meters.registry.get_sample_value("konsul_raft_snapshot_total", {"node_id": "n1"})
+    assert text is not None
+    assert text >= 3
+
+
+def test_a_snapshot_is_taken_when_the_interval_is_over_and_something_is_new(start: Callable[..., Node]) -> None:
+    node = start(SnapshotPolicy(interval_s=0.01))
+    node.put("k")
+    deadline_s = time.monotonic() + WAIT_S
+    while node.driver.status.snapshot_index < node.driver.status.applied_index:
+        assert time.monotonic() < deadline_s
+        node.driver.confirm_read().result(WAIT_S)
+
+
+def test_a_snapshot_of_nothing_new_is_the_one_there_is(start: Callable[..., Node]) -> None:
+    node = start()
+    assert node.driver.snapshot().result(WAIT_S) == node.driver.snapshot().result(WAIT_S)
+
+
+def test_writes_go_on_while_a_snapshot_is_taken(start: Callable[..., Node]) -> None:
+    node = start()
+    reached, go_on = threading.Event(), threading.Event()
+    write_snapshot = node.storage.write_snapshot
+
+    def slow(snapshot: Snapshot) -> Snapshot:
+        reached.set()
+        assert go_on.wait(WAIT_S)
+        return write_snapshot(snapshot)
+
+    node.storage.write_snapshot = slow  # type: ignore[method-assign]
+    taken = node.driver.snapshot()
+    assert reached.wait(WAIT_S)
+    node.put("meanwhile")
+    assert not taken.done()
+    go_on.set()
+    assert taken.result(WAIT_S) < node.driver.status.applied_index
+
+
+def test_a_restarted_node_has_the_state_the_digest_and_the_log_it_had(start: Callable[..., Node]) -> None:
+    node = start(SnapshotPolicy(threshold=20, trailing_logs=1))
+    for number in range(50):
+        node.put(f"k{number}")
+    node.driver.snapshot().result(WAIT_S)
+    node.put("later")
+    before = node.machine.freeze()
+    again = start()
+    assert dict(again.machine.store.values()) == dict(before.store.values())
+    assert again.driver.status.snapshot_index >= 50
+    assert again.driver.status.last_index == node.driver.status.last_index + 1, "and the entry of a new leader"
