@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 from node.raft.messages import AnyMessage, Entry, HardState
@@ -48,16 +46,15 @@ class Effects(msgspec.Struct, frozen=True):
 NOTHING = Effects(None, None, (), (), (), (), ())
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(msgspec.Struct):
     """Effects in the making."""
 
     hard_state: bool = False
     snapshot: Snapshot | None = None
     first_unsaved: int | None = None
-    messages: list[AnyMessage] = field(default_factory=list)
-    reads: list[ReadReady] = field(default_factory=list)
-    transitions: list[Transition] = field(default_factory=list)
+    messages: list[AnyMessage] = msgspec.field(default_factory=list)
+    reads: list[ReadReady] = msgspec.field(default_factory=list)
+    transitions: list[Transition] = msgspec.field(default_factory=list)
 
     @property
     def empty(self) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import cached_property
 
 import msgspec
 
@@ -34,7 +35,7 @@ class Server(msgspec.Struct, frozen=True):
     suffrage: Suffrage = Suffrage.VOTER
 
 
-class Configuration(msgspec.Struct, frozen=True):
+class Configuration(msgspec.Struct, frozen=True, dict=True):
     """Every server of a cluster. No two share an id or an address; the empty one knows no cluster yet."""
 
     cluster_id: str = ""
@@ -64,7 +65,7 @@ class Configuration(msgspec.Struct, frozen=True):
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
 
-    @property
+    @cached_property
     def voters(self) -> tuple[str, ...]:
         return tuple(server.id for server in self.servers if server.suffrage is Suffrage.VOTER)
 
