@@ -7,5 +7,8 @@ from node.raft import Raft, RequestVote
 
 class Flawed(Raft):
     def _may_grant_vote(self, request: RequestVote) -> bool:
-        fresh = self._log_is_up_to_date(request.last_log_index, request.last_log_term)
-        return request.term == self.current_term and fresh
+        return (
+            request.term == self.current_term
+            and self._log_is_up_to_date(request.last_log_index, request.last_log_term)
+            and (request.leadership_transfer or not self._leader_may_live())
+        )

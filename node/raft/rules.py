@@ -25,11 +25,16 @@ class Rules(State):
     """The safety rules, over the state they are asked of."""
 
     def _may_grant_vote(self, request: RequestVote) -> bool:
-        """One vote per term, and only to a candidate whose log has everything that may be committed (§5.2, §5.4.1)."""
+        """One vote per term, and only to a candidate whose log has everything that may be committed (§5.2, §5.4.1).
+
+        And none while a leader may live (thesis 4.2.3): that its term has not been adopted from this request does not
+        say so, for it may have come with another message, a moment after the leader was heard.
+        """
         return (
             request.term == self._term
             and self._voted_for in (None, request.sender)
             and self._log_is_up_to_date(request.last_log_index, request.last_log_term)
+            and (self._voted_for is not None or request.leadership_transfer or not self._leader_may_live())
         )
 
     def _log_is_up_to_date(self, last_index: int, last_term: int) -> bool:

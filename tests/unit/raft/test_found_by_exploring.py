@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from node.raft import AppendEntries, AppendEntriesResponse, Role, Suffrage
+from node.raft import AppendEntries, AppendEntriesResponse, PreVoteResponse, RequestVote, Role, Suffrage
 
-from .harness import Network
+from .harness import TIMING, Network
 
 
 def test_a_refusal_that_a_late_entry_has_overtaken_is_no_sign_of_a_wiped_disk() -> None:
@@ -48,3 +48,25 @@ def test_a_leader_may_leave_and_come_back_before_it_has_handed_over() -> None:
     server = successor.configuration.get("n1")
     assert server is not None
     assert server.suffrage is Suffrage.VOTER
+
+
+def test_a_term_learnt_from_another_message_lets_no_candidate_in_while_a_leader_may_live() -> None:
+    """It was adopted from an answer, a moment after the leader was heard; a request in that term found the way open."""
+    network = Network(3)
+    network.bootstrap()
+    network.advance(1.0)
+    voter = network.nodes["n2"]
+    late = PreVoteResponse(sender="n3", recipient="n2", term=9, next_term=9, granted=False)
+    request = RequestVote(
+        sender="n3",
+        recipient="n2",
+        term=9,
+        last_log_index=voter.log.last_index,
+        last_log_term=voter.log.last_term,
+        sent_at_s=0.0,
+    )
+    voter.receive(late, network.now)
+    voter.receive(request, network.now)
+    assert (voter.current_term, voter.voted_for) == (9, None)
+    voter.receive(request, network.now + TIMING.heartbeat_timeout_s)
+    assert voter.voted_for == "n3", "but later it does: the leader's lease is over"
