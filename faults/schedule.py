@@ -234,8 +234,8 @@ class _Teller:
 
     def span(self, at_s: float, least_s: float, most_s: float) -> dict[str, Any]:
         """A beginning and a length of `least_s` to `most_s`, cut short by the schedule's end."""
-        at_s = min(at_s, self.length_s)
-        return {"at_s": round(at_s, 3), "for_s": round(min(self.rng.uniform(least_s, most_s), self.length_s - at_s), 3)}
+        at_s = round(min(at_s, self.length_s), 3)
+        return {"at_s": at_s, "for_s": round(min(self.rng.uniform(least_s, most_s), self.length_s - at_s), 3)}
 
     def victim(self) -> str:
         return self.rng.choice((*ROLES, "leader", self.rng.choice(self.nodes)))
@@ -313,6 +313,18 @@ def _freeze(tell: _Teller, at_s: float) -> list[AnyFault]:
     return [Pause(**tell.span(at_s, 0.1, 3), node=tell.victim())]
 
 
+def _sleeper(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """The leader is stopped, and wakes to what it was sent before, having missed all that happened since."""
+    span = tell.span(at_s, 1.2, 3.5)
+    deaf = tell.span(at_s + tell.rng.uniform(0.01, 0.5), span["for_s"], span["for_s"] + 1)
+    return [Pause(**span, node="leader"), Cut(**deaf, targets=("leader",), both_ways=False, mode=tell.mode())]
+
+
+def _long_deafness(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """For longer than any election lasts, the leader is heard and hears nobody."""
+    return [Cut(**tell.span(at_s / 4, 11, 16), targets=("leader",), both_ways=False, mode=tell.mode())]
+
+
 def _noise(tell: _Teller, at_s: float) -> list[AnyFault]:
     levels = (0.0, 0.02, 0.1, 0.3)
     loss, duplication, reordering = (tell.rng.choice(levels) for _ in range(3))
@@ -373,7 +385,9 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_power_failure, 2),
     (_succession, 3),
     (_amnesia, 2),
-    (_freeze, 3),
+    (_freeze, 2),
+    (_sleeper, 2),
+    (_long_deafness, 2),
     (_noise, 3),
     (_delay, 3),
     (_slow_disk, 3),

@@ -22,6 +22,7 @@ from operator import itemgetter
 from bench.cluster import PromiseBrokenError
 from bench.simulated import observer
 from node.raft import (
+    AppendEntriesResponse,
     Configuration,
     Effects,
     Entry,
@@ -93,6 +94,10 @@ class Server:
     matches: Mapping[str, int] = field(default_factory=dict)
     voters: tuple[str, ...] = ()
     configuration_index: int = 0
+    contact_s: float = -math.inf
+    """When it last answered a leader or gave a vote, by its own clock."""
+    last_vote: tuple[str, int] = ("", 0)
+    """For whom, in which term."""
 
 
 @dataclass(slots=True)
@@ -101,6 +106,8 @@ class Step:
 
     before: Server
     at_s: float
+    now_s: float
+    """What the server's own clock read when it took the step, before it was durable."""
     role: Role
     term: int
     voted_for: str | None
@@ -126,6 +133,8 @@ class Ledger:
     """Who was elected in a term."""
     votes: dict[tuple[str, int], str] = field(default_factory=dict)
     """For whom a server let it be known that it voted in a term."""
+    told_to_stand: set[tuple[str, int]] = field(default_factory=set)
+    """Candidates to whom leadership was transferred, with the term they stood in."""
     entries: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
     """By index and term: the term of the entry before, and the entry."""
     committed: list[int] = field(default_factory=lambda: [0])
@@ -190,6 +199,25 @@ def one_vote_in_a_term(ledger: Ledger, step: Step) -> None:
         if former != candidate:
             words = f"{step.name} voted for {former} and for {candidate} in term {message.term}"
             _violated(one_vote_in_a_term, words)
+
+
+def voters_keep_to_their_leader(ledger: Ledger, step: Step) -> None:
+    """Thesis 4.2.3: who heard from a leader, or gave a vote, gives none for a heartbeat timeout by its own clock; the
+    lease rests on it. To a candidate that a leader has told to stand it may."""
+    before = step.before
+    for message in step.effects.messages:
+        if isinstance(message, RequestVote) and message.leadership_transfer:
+            ledger.told_to_stand.add((step.name, message.term))
+        elif isinstance(message, RequestVoteResponse) and message.granted:
+            patient_s = step.now_s - before.contact_s
+            vote = (message.recipient, message.term)
+            told, again = vote in ledger.told_to_stand, vote == before.last_vote
+            if patient_s < before.raft.timing.heartbeat_timeout_s and not (told or again):
+                words = f"{step.name} voted for {message.recipient} {patient_s:.3f} s after it heard from another"
+                _violated(voters_keep_to_their_leader, words)
+            before.contact_s, before.last_vote = step.now_s, vote
+        elif isinstance(message, AppendEntriesResponse) and message.success:
+            before.contact_s = step.now_s
 
 
 def only_voters_lead(ledger: Ledger, step: Step) -> None:
@@ -400,6 +428,7 @@ def all_agree_in_the_end(states: Mapping[str, str]) -> None:
 ON_STEP: tuple[Callable[[Ledger, Step], None], ...] = (
     term_never_goes_back,
     what_is_believed_is_durable,
+    voters_keep_to_their_leader,
     one_vote_in_a_term,
     only_voters_lead,
     one_leader_in_a_term,
@@ -455,9 +484,11 @@ class Invariants(observer.Observer):
         self.ledger.votes = {vote: candidate for vote, candidate in self.ledger.votes.items() if vote[0] != name}
 
     def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
+        server = self._servers[name]
         step = Step(
-            before=self._servers[name],
+            before=server,
             at_s=at_s,
+            now_s=server.clock.at(at_s),
             role=raft.role,
             term=raft.current_term,
             voted_for=raft.voted_for,
@@ -534,11 +565,15 @@ class Liveness:
         (self._excused.add if excused else self._excused.discard)(name)
 
     def reconsider(self, servers: Mapping[str, Server], at_s: float) -> None:
-        """Something that decides what is owed has changed. Another core starts the time anew: a majority that is never
-        the same for long is owed nothing."""
-        core = self._connected_majority(servers)
-        if core != self._core:
-            self._core, self._since_s = core, at_s if core else math.inf
+        """Something that decides what is owed has changed. As long as some of the core are still a majority in touch,
+        the time runs on for them, whatever becomes of the others; another core has time from its beginning."""
+        up = [name for name in self._running if name in servers and name not in self._excused]
+        rest = self._connected_majority([name for name in up if name in self._core], servers)
+        if rest:
+            self._core = rest
+            return
+        self._core = self._connected_majority(up, servers)
+        self._since_s = at_s if self._core else math.inf
 
     def passed(self, step: Step) -> None:
         if step.name in self._ledger.leases:
@@ -546,12 +581,11 @@ class Liveness:
         elif step.at_s > self._since_s + PATIENCE * step.before.raft.timing.election_timeout_s:
             connected_majority_has_a_leader(self._ledger, self._core, step.at_s - self._since_s)
 
-    def _connected_majority(self, servers: Mapping[str, Server]) -> frozenset[str]:
-        """Servers of which each pair hears one another, and that are a majority of the newest committed voters and of
-        those each of them counts; none when there are no such. Of several the largest, then the first by name."""
-        up = [name for name in self._running if name in servers and name not in self._excused]
-        for size in range(len(up), majority(len(self._ledger.voters)) - 1, -1):
-            for group in itertools.combinations(up, size):
+    def _connected_majority(self, names: Sequence[str], servers: Mapping[str, Server]) -> frozenset[str]:
+        """Those of `names` of which each pair hears one another, and that are a majority of the newest committed voters
+        and of those each of them counts; none when there are no such. Of several the largest, then the first."""
+        for size in range(len(names), majority(len(self._ledger.voters)) - 1, -1):
+            for group in itertools.combinations(names, size):
                 if self._hear_one_another(group) and self._are_quorum(group, servers):
                     return frozenset(group)
         return frozenset()

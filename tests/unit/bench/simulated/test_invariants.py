@@ -12,6 +12,7 @@ import pytest
 from bench.simulated import invariants
 from bench.simulated.invariants import Disk, Invariants, InvariantViolationError, Ledger, Server, Step
 from node.raft import (
+    AppendEntriesResponse,
     Configuration,
     Effects,
     Entry,
@@ -71,6 +72,7 @@ def step(name: str = "a", *, before: Server | None = None, log: Sequence[Entry] 
     values: dict[str, Any] = {
         "before": before or Server(name, raft(name), Clock(), voters=ABC),
         "at_s": 1.0,
+        "now_s": 1.0,
         "role": Role.FOLLOWER,
         "term": 1,
         "voted_for": None,
@@ -142,6 +144,46 @@ def test_a_second_vote_in_a_term_is_seen_and_a_repeated_one_is_none() -> None:
     second = RequestVoteResponse(sender="a", recipient="b", term=2, granted=True, sent_at_s=0.0)
     sending = step(messages=[second])
     assert_violated(invariants.one_vote_in_a_term, ledger, sending, words="a voted for a and for b in term 2")
+
+
+def granted(to: str, term: int) -> RequestVoteResponse:
+    return RequestVoteResponse(sender="a", recipient=to, term=term, granted=True, sent_at_s=0.0)
+
+
+def test_a_vote_against_a_leader_that_was_just_heard_is_seen() -> None:
+    answer = AppendEntriesResponse(
+        sender="a",
+        recipient="b",
+        term=1,
+        success=True,
+        prev_log_index=0,
+        match_index=0,
+        conflict_index=0,
+        sent_at_s=0.0,
+    )
+    ledger, voter = Ledger(), server("a")
+    invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.0, messages=[answer]))
+    patient = server("a", contact_s=5.0)
+    invariants.voters_keep_to_their_leader(ledger, step(before=patient, now_s=6.0, messages=[granted("c", 2)]))
+    hasty = step(before=voter, now_s=5.9, messages=[granted("c", 2)])
+    words = r"a voted for c 0\.900 s after it heard from another"
+    assert_violated(invariants.voters_keep_to_their_leader, ledger, hasty, words=words)
+
+
+def test_a_vote_for_whom_a_leader_told_to_stand_need_not_wait() -> None:
+    request = RequestVote(
+        sender="c",
+        recipient="a",
+        term=2,
+        last_log_index=0,
+        last_log_term=0,
+        leadership_transfer=True,
+        sent_at_s=0.0,
+    )
+    ledger = Ledger()
+    invariants.voters_keep_to_their_leader(ledger, step("c", messages=[request]))
+    at_once = step(before=server("a", contact_s=5.0), now_s=5.1, messages=[granted("c", 2)])
+    invariants.voters_keep_to_their_leader(ledger, at_once)
 
 
 def test_a_leader_that_is_no_voter_is_seen() -> None:
@@ -394,12 +436,20 @@ def test_a_minority_is_owed_no_leader_and_a_new_majority_has_time_from_its_begin
     watched = Watched()
     watched.connect("a", "b", "c", at_s=1.0)
     watched.pass_until(100.0)
-    watched.connect("abc", at_s=100.0)
+    watched.connect("ab", "c", at_s=100.0)
     watched.pass_until(109.0)
-    watched.connect("ab", "c", at_s=109.0)
+    watched.connect("a", "bc", at_s=109.0)
     watched.pass_until(118.0)
     with pytest.raises(InvariantViolationError, match="connected_majority_has_a_leader"):
         watched.pass_until(119.1)
+
+
+def test_those_who_stay_in_touch_are_owed_a_leader_whatever_becomes_of_the_others() -> None:
+    watched = Watched()
+    for at_s, groups in enumerate([("abc",), ("ab", "c")] * 5):
+        watched.connect(*groups, at_s=float(at_s))
+    with pytest.raises(InvariantViolationError, match=r"a, b hear one another, and none led for 10\.1 s"):
+        watched.pass_until(10.1)
 
 
 def test_one_way_is_no_connection() -> None:
