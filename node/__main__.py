@@ -31,7 +31,8 @@ from node.storage import Storage, StorageError
 from node.trace import Trace
 from node.transport import Transport
 
-CLIENT_CONNECTIONS = 1024
+# Together well below the 1024 files that a process may usually have open.
+CLIENT_CONNECTIONS = 512
 PEER_CONNECTIONS = 256
 METRICS_CONNECTIONS = 16
 

@@ -27,6 +27,7 @@ from node.config import Address
 IDLE_S = 120
 """A connection that has nothing to say, or does not take its answer, for so long is closed."""
 STOP_S = 1.0
+RETRY_S = 0.1
 RECEIVE_BYTES = 256 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -76,17 +77,17 @@ class Server:
                     return
                 try:
                     accepted, peer = self._listener.accept()
-                except OSError as error:
-                    log.warning("a connection was lost before it was accepted: %s", error)
+                    threading.Thread(
+                        target=self._serve, args=(accepted, peer), name=f"http-{peer[1]}", daemon=True
+                    ).start()
+                except (OSError, RuntimeError) as error:
+                    # Too many files, or threads, for this process: whoever waits still does, so look again later.
+                    log.warning("a connection could not be accepted: %s", error)
                     self._room.release()
-                    continue
-                thread = threading.Thread(
-                    target=self._serve, args=(accepted, peer), name=f"http-{peer[1]}", daemon=True
-                )
-                self._open[accepted] = thread
-                thread.start()
+                    select.select([self._woken], [], [], RETRY_S)
 
     def _serve(self, accepted: socket.socket, peer: tuple[str, int]) -> None:
+        self._open[accepted] = threading.current_thread()
         try:
             with accepted:
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

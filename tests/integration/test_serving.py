@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -126,3 +128,35 @@ def test_who_is_being_answered_when_it_stops_gets_the_answer(server: Server, hel
         stopping.join()
     with pytest.raises(ConnectionRefusedError), connected(server):
         pass
+
+
+class Heard(logging.Handler):
+    """Says when anything was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anything = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.anything.set()
+
+
+def test_running_out_of_files_costs_those_who_are_served_nothing(server: Server) -> None:
+    heard = Heard()
+    logging.getLogger("node.serving").addHandler(heard)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with connected(server) as served, socket.socket() as late:
+        served.sendall(TEN_BYTES + b"0123456789")
+        assert read(served, b"0123456789").endswith(b"0123456789")
+        late.settimeout(10)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            late.connect(server.address)
+            assert heard.anything.wait(10)
+            served.sendall(TEN_BYTES + b"still here")
+            assert read(served, b"still here").endswith(b"still here")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            logging.getLogger("node.serving").removeHandler(heard)
+        late.sendall(TEN_BYTES + b"served too")
+        assert read(late, b"served too").endswith(b"served too")
