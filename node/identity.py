@@ -26,6 +26,10 @@ class Identity(msgspec.Struct, frozen=True):
     """Empty as long as the node belongs to no cluster."""
 
 
+_DECODER = msgspec.json.Decoder(Identity)
+"""Made here, before any thread is: see `node.http.body_as`."""
+
+
 class UnidentifiedError(Exception):
     """No node of ours answers there; the text says what happened instead."""
 
@@ -36,7 +40,7 @@ def ask(address: str, dial: Mapping[str, Address]) -> Identity:
     connection = http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", wire.IDENTITY_PATH)
-        return msgspec.json.decode(connection.getresponse().read(), type=Identity)
+        return _DECODER.decode(connection.getresponse().read())
     except (OSError, http.client.HTTPException) as error:
         raise UnidentifiedError(f"nobody answers at {address} ({error or type(error).__name__})") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -71,7 +71,7 @@ def test_the_rule_sees_an_import_inside_a_function() -> None:
     assert violations("def f():\n    from node.raft import core\n", {"node"}) == {"node"}
 
 
-@pytest.mark.parametrize("file", ["node/wire.py", "node/http.py", "bench/live/control.py"])
+@pytest.mark.parametrize("file", ["node/wire.py", "node/http.py", "node/identity.py", "bench/live/control.py"])
 def test_where_many_threads_decode_the_decoder_is_made_beforehand(file: str) -> None:
     """`msgspec.json.decode(..., type=T)` prepares T on first use, and two threads that both do crash the process."""
     calls = [node.func for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Call)]
