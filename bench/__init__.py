@@ -15,7 +15,8 @@ The vocabulary
 
 The map
 -------
-`live/` makes a cluster of real processes; `systems/` says how a system is put on it; `runner` plays one scenario, on a
-page; `measure/` times the live cluster; `cli` and `commands/` are what is typed. Nothing in here imports the node: it
-is known as a command line.
+`live/` makes a cluster of real processes, `simulated/` one in virtual time; `worlds` names the two for `runner`, which
+plays one scenario, on a page. `workload` is what clients do in either. `systems/` says how a system is put on the
+bench; `measure/` times the live cluster; `cli` and `commands/` are what is typed. Only `simulated/` imports the node,
+and of it only what is pure: elsewhere it is known as a command line.
 """
