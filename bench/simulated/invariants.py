@@ -490,20 +490,21 @@ class Invariants(observer.Observer):
         self.ledger.votes = {vote: candidate for vote, candidate in self.ledger.votes.items() if vote[0] != name}
 
     def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
-        server = self._servers[name]
+        server, role, changed = self._servers[name], raft.role, effects.transitions
+        leads = role is Role.LEADER
         step = Step(
             before=server,
             at_s=at_s,
             now_s=server.clock.at(at_s),
-            role=raft.role,
+            role=role,
             term=raft.current_term,
             voted_for=raft.voted_for,
             commit_index=raft.commit_index,
             log=raft.log,
-            lease_until_s=raft.lease_until_s,
-            matches=raft.match_indexes,
-            voters=raft.configuration.voters,
-            configuration_index=raft.configuration_index,
+            lease_until_s=raft.lease_until_s if leads else -math.inf,
+            matches=raft.match_indexes if leads else {},
+            voters=raft.configuration.voters if changed else server.voters,
+            configuration_index=raft.configuration_index if changed else server.configuration_index,
             effects=effects,
         )
         if name in self._pending:
@@ -547,7 +548,7 @@ class Invariants(observer.Observer):
         for invariant in ASKED[had]:
             invariant(self.ledger, step)
         before = step.before
-        reconfigured = before.configuration_index != step.configuration_index or step.effects.snapshot is not None
+        reconfigured = before.voters != step.voters or before.configuration_index != step.configuration_index
         before.role, before.term, before.commit_index = step.role, step.term, step.commit_index
         before.matches, before.voters, before.configuration_index = step.matches, step.voters, step.configuration_index
         if reconfigured:
