@@ -83,7 +83,7 @@ def _played(
     profile: str,
     on_failure: Callable[[C], None] | None,
 ) -> list[Finding]:
-    with world.cluster(folder, nodes=nodes, profile=profile) as cluster:
+    with world.cluster(folder, nodes=nodes, profile=profile, setup=scenario.setup) as cluster:
         story = _play(scenario, cluster)
         if story.verdict is not Verdict.VALID and on_failure is not None:
             on_failure(cluster)

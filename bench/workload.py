@@ -1,4 +1,5 @@
-"""What clients do, from a seed: one generator, driven by threads on real nodes and by events in virtual time.
+"""What clients ask, and what they do from a seed: one generator, driven by threads on real nodes and by events in
+virtual time.
 
 A *script* is a generator that yields what its client asks next and is sent what came of it. A `Session` is one client
 at work: its script, and the node it talks to, which it changes when it is not served.
@@ -7,25 +8,74 @@ at work: its script, and the node it talks to, which it changes when it is not s
 from __future__ import annotations
 
 import itertools
+import json
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from bench.history import Operation, Outcome
+from bench.history import History, Operation, Outcome
 
 PAUSE_S = 0.005
 """Between an answer and the next question."""
 
 
+class Item(NamedTuple):
+    """One key of a batch."""
+
+    key: str
+    value: str | None = None
+    modify_index: int | None = None
+    """What is expected of it, None for anything."""
+
+
 class Invocation(NamedTuple):
     kind: str
-    """``put``, ``get``, ``delete`` or ``cas``."""
+    """``put``, ``get``, ``delete``, ``cas``; ``batch_set``, ``batch_delete``, ``batch_get``; or what an operator asks:
+    ``join``, ``leave``, ``transfer``, ``snapshot``."""
     key: str
+    """Of a batch all keys; of what an operator asks, the node meant."""
     value: str | None = None
     consistent: bool = False
     """A ``get`` that must not be stale."""
     modify_index: int | None = None
     """What a ``cas`` expects."""
+    items: tuple[Item, ...] = ()
+    """Of a batch."""
+
+
+def batch(kind: str, items: Sequence[Item]) -> Invocation:
+    return Invocation(kind, ",".join(item.key for item in items), items=tuple(items))
+
+
+PARTS: dict[str, Callable[[Item], str]] = {
+    "batch_set": lambda item: "put" if item.modify_index is None else "cas",
+    "batch_delete": lambda item: "delete",
+    "batch_get": lambda item: "get",
+}
+"""What the history calls each part of a batch."""
+
+
+def recorded(history: History, invocation: Invocation, operation: Operation) -> Operation:
+    """`operation`, which came of `invocation`, once it is in the history: of a batch, each of its parts.
+
+    That a batch took effect at one instant makes its parts operations of their keys like any other, so whoever judges
+    one key need not know of batches. The `result` of a ``batch_get`` is JSON, the keys that were found.
+    """
+    part_kind = PARTS.get(invocation.kind)
+    if part_kind is None:
+        return history.record(operation)
+    found = found_in(operation)
+    for item in invocation.items:
+        kind = part_kind(item)
+        history.record(replace(operation, kind=kind, key=item.key, value=item.value, result=found.get(item.key)))
+    return operation
+
+
+def found_in(batch_get: Operation) -> dict[str, str]:
+    """The keys that a ``batch_get`` found, with their values."""
+    found: dict[str, str] = json.loads(batch_get.result or "{}")
+    return found
 
 
 Script = Generator[Invocation, Operation, None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bench.cluster import Cluster
+from bench.cluster import Cluster, Setup
 from bench.evidence import Evidence, Record
 from bench.live.cluster import LiveCluster
 from bench.simulated.cluster import SimulatedCluster
@@ -28,7 +28,7 @@ class World(Protocol[C]):
         """Where its runs of a scenario are kept, under the folder of all runs."""
         ...
 
-    def cluster(self, folder: Path, *, nodes: int, profile: str) -> AbstractContextManager[C]: ...
+    def cluster(self, folder: Path, *, nodes: int, profile: str, setup: Setup) -> AbstractContextManager[C]: ...
 
     def evidence(self, folder: Path, cluster: C) -> Evidence:
         """What the run left behind; it is also in `folder`, as `read_evidence` finds it."""
@@ -46,8 +46,8 @@ class LiveWorld:
     def folder(self, scenario: str) -> str:
         return scenario
 
-    def cluster(self, folder: Path, *, nodes: int, profile: str) -> LiveCluster:
-        return LiveCluster(folder, nodes=nodes, profile=profile, server=self.server)
+    def cluster(self, folder: Path, *, nodes: int, profile: str, setup: Setup) -> LiveCluster:
+        return LiveCluster(folder, nodes=nodes, profile=profile, setup=setup, server=self.server)
 
     def evidence(self, folder: Path, cluster: LiveCluster) -> Evidence:
         return read_evidence(folder, cluster)
@@ -63,8 +63,8 @@ class SimulatedWorld:
     def folder(self, scenario: str) -> str:
         return f"{scenario}/seed-{self.seed}"
 
-    def cluster(self, folder: Path, *, nodes: int, profile: str) -> SimulatedCluster:
-        return SimulatedCluster(nodes=nodes, seed=self.seed, profile=profile, observer=Invariants())
+    def cluster(self, folder: Path, *, nodes: int, profile: str, setup: Setup) -> SimulatedCluster:
+        return SimulatedCluster(nodes=nodes, seed=self.seed, profile=profile, setup=setup, observer=Invariants())
 
     def evidence(self, folder: Path, cluster: SimulatedCluster) -> Evidence:
         evidence = cluster.evidence()

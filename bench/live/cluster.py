@@ -12,17 +12,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+import psutil
 import requests
 
-from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
+from bench.cluster import NodeStatus, NoSuchNodeError, Setup, WaitTimeoutError, of_one_mind
 from bench.history import History
 from bench.live.early import preload
 from bench.live.launch import NodeProcess, new_stream
 from bench.live.ports import Ports
 from bench.live.traffic import Traffic
-from bench.live.writers import Writers
+from bench.live.workers import Workers
 from bench.systems import konsul
 from bench.systems.konsul import KonsulClient, NodePlan
+from bench.workload import Script, distinct_writes
 from faults import processes
 from faults.links import CLIENT, Address, Link, Route, peer_links
 from faults.network import FaultEvent, ToxiproxyNetwork
@@ -49,13 +51,16 @@ class LiveCluster:
         *,
         nodes: int,
         profile: str = "default",
+        setup: Setup | None = None,
         server: Path,
         on_log: Callable[[str], None] | None = None,
     ) -> None:
         self.folder = folder
         self.profile = profile
         self.history = History()
-        self._names = tuple(f"n{number}" for number in range(1, nodes + 1))
+        self._setup = setup or Setup()
+        self._names = tuple(f"n{number}" for number in range(1, nodes + self._setup.spare + 1))
+        self._founders = self._names[:nodes]
         self._binary = server
         self._on_log = on_log
         self._lock = threading.RLock()
@@ -180,6 +185,35 @@ class LiveCluster:
             self._note("restart", node=node, wipe=wipe)
         return node
 
+    def shut_down(self, node: str) -> str:
+        node = self.resolve(node)
+        with self._lock:
+            found = self._must_run(node)
+            self._traffic.read(node)
+            found.process.stop()
+        return self.kill(node)
+
+    def fill_disk(self, node: str) -> str:
+        node = self.resolve(node)
+        found = self._must_run(node)
+        # It looks like a full disk to this one process: whatever it appends to a file fails.
+        psutil.Process(found.process.pid).rlimit(psutil.RLIMIT_FSIZE, (0, 0))
+        self._note("fill_disk", node=node)
+        self.wait_until(lambda: not found.process.alive, f"{node} stops because its disk is full")
+        return self.kill(node)
+
+    def snapshots(self, node: str) -> int:
+        return len(konsul.snapshot_files(self._plans[node]))
+
+    def damage_snapshot(self, node: str) -> str:
+        node = self.resolve(node)
+        assert self.state(node) == "down", f"{node} has its snapshot in memory"
+        path = konsul.snapshot_files(self._plans[node])[-1]
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        self._note("damage_snapshot", node=node)
+        return node
+
     def pause(self, node: str) -> str:
         node = self.resolve(node)
         with self._lock:
@@ -198,16 +232,23 @@ class LiveCluster:
         return node
 
     def client(self, node: str) -> KonsulClient:
-        return KonsulClient(next(self._client_numbers), self._plans[self.resolve(node)], self.history)
+        addresses = {name: plan.raft for name, plan in self._plans.items()}
+        return KonsulClient(next(self._client_numbers), self._plans[self.resolve(node)], self.history, addresses)
+
+    def writing(
+        self, clients: int = 3, nodes: Collection[str] | None = None
+    ) -> contextlib.AbstractContextManager[Workers]:
+        series = next(self._series)
+        return self.working([distinct_writes(series, turn) for turn in range(clients)], nodes)
 
     @contextlib.contextmanager
-    def writing(self, clients: int = 3, nodes: Collection[str] | None = None) -> Iterator[Writers]:
-        writers = Writers(clients, list(nodes or self._names), self.client, next(self._series))
-        writers.start()
+    def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> Iterator[Workers]:
+        workers = Workers(scripts, list(nodes or self._names), self.client)
+        workers.start()
         try:
-            yield writers
+            yield workers
         finally:
-            writers.stop()
+            workers.stop()
 
     # Waiting
 
@@ -252,12 +293,9 @@ class LiveCluster:
     def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
         def agreed() -> bool:
             running = [node for node in self._names if self.is_running(node)]
-            statuses = [status for node in running if (status := self.status(node))]
-            leaders = {status.leader for status in statuses}
-            logs = {(s.last_index, s.commit_index, s.applied_index, s.log_digest) for s in statuses}
-            return len(statuses) == len(running) > 0 and len(logs) == len(leaders) == 1 and None not in leaders
+            return of_one_mind({node: self.status(node) for node in running})
 
-        self.wait_until(agreed, "all running nodes have applied one log and follow one leader", timeout_s)
+        self.wait_until(agreed, "all running members have applied one log and follow one leader", timeout_s)
 
     # Starting and stopping
 
@@ -294,15 +332,16 @@ class LiveCluster:
         env = konsul.environment(
             plan,
             profile=self.profile,
+            setup=self._setup,
             dial=self._dial(name),
-            first_members=tuple(self._plans.values()) if founds else (),
+            first_members=tuple(self._plans[founder] for founder in self._founders) if founds else (),
         )
         self._running[name] = NodeProcess(konsul.MODULE, name, env=env, folder=plan.folder, stream=self._stream)
 
     def _is_up(self, name: str) -> bool:
         if self._running[name].process.alive:
             status = self.status(name)
-            return status is not None and bool(status.members)
+            return status is not None and (bool(status.members) or name not in self._founders)
         said = (self._plans[name].folder / "stdout.log").read_text(errors="replace").strip()
         raise WaitTimeoutError(f"{name} did not start: {said or 'it said nothing'}")
 

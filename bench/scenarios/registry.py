@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from bench.cluster import Cluster
+from bench.cluster import Setup
 from bench.evidence import Evidence
 from bench.verdict import Finding
 
@@ -29,10 +29,12 @@ class Scenario:
     minimum: int
     """The smallest cluster in which the story makes sense."""
     checks: tuple[Check, ...]
-    play: Callable[[Cluster], None]
+    play: Callable[..., None]
+    """Of one `Cluster`, or of what more its world has."""
     promise: str
     impossible: Mapping[str, str] = field(default_factory=dict)
     """The worlds in which it cannot be played, by name, and why."""
+    setup: Setup = field(default_factory=Setup)
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -45,6 +47,7 @@ def scenario(
     minimum: int | None = None,
     each: Mapping[str, Sequence[Any]] | None = None,
     impossible: Mapping[str, str] | None = None,
+    setup: Setup | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a scenario, or as a family of one for every combination of `each`'s parameters."""
 
@@ -66,6 +69,7 @@ def scenario(
                 partial(function, **arguments),
                 promise,
                 impossible or {},
+                setup or Setup(),
             )
         return function
 

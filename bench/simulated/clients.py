@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from bench.cluster import Client
 from bench.history import Operation
 from bench.simulated.world import World
 from bench.workload import PAUSE_S, Invocation, Script, Session
 
 
-class SimulatedClient:
-    """A `Client` of one node; `perform` lets time pass until there is an answer."""
+class SimulatedClient(Client):
+    """A client of one node; `perform` lets time pass until there is an answer."""
 
     def __init__(self, number: int, node: str, perform: Callable[[int, str, Invocation], Operation]) -> None:
         self._number = number
         self._node = node
         self._perform = perform
-
-    def put(self, key: str, value: str) -> Operation:
-        return self.ask(Invocation("put", key, value))
-
-    def get(self, key: str, *, consistent: bool = False) -> Operation:
-        return self.ask(Invocation("get", key, consistent=consistent))
-
-    def delete(self, key: str) -> Operation:
-        return self.ask(Invocation("delete", key))
-
-    def cas(self, key: str, value: str, modify_index: int) -> Operation:
-        return self.ask(Invocation("cas", key, value, modify_index=modify_index))
 
     def ask(self, invocation: Invocation) -> Operation:
         return self._perform(self._number, self._node, invocation)

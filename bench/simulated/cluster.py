@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import durationpy
 import msgspec
 
-from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
+from bench.cluster import NodeStatus, NoSuchNodeError, Setup, WaitTimeoutError, of_one_mind
 from bench.evidence import Evidence, Record
 from bench.history import History, Operation
 from bench.simulated.clients import SimulatedClient, Workers
@@ -19,7 +19,7 @@ from bench.simulated.node import SimulatedNode
 from bench.simulated.observer import Observer
 from bench.simulated.world import Settings, World
 from bench.systems.konsul import PROFILES
-from bench.workload import Invocation, distinct_writes
+from bench.workload import Invocation, Script, distinct_writes
 from node.raft import Role, Timing
 
 T = TypeVar("T")
@@ -42,12 +42,25 @@ def timing_of(profile: str) -> Timing:
 class SimulatedCluster:
     """A `Cluster` of `nodes` in a world of its own; entering it starts them all, as with real ones."""
 
-    def __init__(self, *, nodes: int, seed: int, profile: str = "default", observer: Observer | None = None) -> None:
-        names = tuple(f"n{number}" for number in range(1, nodes + 1))
+    def __init__(
+        self,
+        *,
+        nodes: int,
+        seed: int,
+        profile: str = "default",
+        setup: Setup | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        setup = setup or Setup()
+        names = tuple(f"n{number}" for number in range(1, nodes + setup.spare + 1))
+        self._founders = names[:nodes]
         self._timeline: list[Record] = []
-        self.world = World(
-            seed, names, settings=Settings(timing=timing_of(profile)), observer=observer, on_event=self._note
+        settings = Settings(
+            timing=timing_of(profile),
+            snapshot_threshold=setup.snapshot_threshold,
+            trailing_entries=setup.trailing_logs,
         )
+        self.world = World(seed, names, settings=settings, observer=observer, on_event=self._note)
         self._boot_random = self.world.engine.random("boots")
         self._booting: dict[str, int] = {}
         """Nodes on their way up, and the number of the start that counts."""
@@ -135,6 +148,33 @@ class SimulatedCluster:
         self._note("restart", {"node": node, "wipe": wipe})
         return node
 
+    def shut_down(self, node: str) -> str:
+        node = self.resolve(node)
+        if self.leads(node):
+            self.client(node).transfer()
+        return self.kill(node)
+
+    def fill_disk(self, node: str) -> str:
+        node = self.resolve(node)
+        found = self._node(node)
+        found.disk.full = True
+        self._note("fill_disk", {"node": node})
+        self.wait_until(lambda: found.process is None, f"{node} stops because its disk is full")
+        self._note("kill", {"node": node})
+        return node
+
+    def set_clock_rate(self, node: str, rate: float) -> str:
+        node = self.resolve(node)
+        self._node(node).set_clock_rate(rate)
+        self._note("set_clock_rate", {"node": node, "rate": rate})
+        return node
+
+    def slow_disk(self, node: str, latency_ms: float) -> str:
+        node = self.resolve(node)
+        self._node(node).disk.extra_s = latency_ms / 1000
+        self._note("slow_disk", {"node": node, "latency_ms": latency_ms})
+        return node
+
     def pause(self, node: str) -> str:
         node = self.resolve(node)
         self._must_run(node).pause()
@@ -151,18 +191,22 @@ class SimulatedCluster:
     def client(self, node: str) -> SimulatedClient:
         return SimulatedClient(next(self._client_numbers), self.resolve(node), self.perform)
 
-    @contextlib.contextmanager
-    def writing(self, clients: int = 3, nodes: Collection[str] | None = None) -> Iterator[Workers]:
+    def writing(
+        self, clients: int = 3, nodes: Collection[str] | None = None
+    ) -> contextlib.AbstractContextManager[Workers]:
         series = next(self._series)
-        numbers = [next(self._client_numbers) for _ in range(clients)]
-        scripts = [(number, distinct_writes(series, turn)) for turn, number in enumerate(numbers)]
-        workers = Workers(self.world, scripts, list(nodes or self.nodes))
+        return self.working([distinct_writes(series, turn) for turn in range(clients)], nodes)
+
+    @contextlib.contextmanager
+    def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> Iterator[Workers]:
+        numbered = [(next(self._client_numbers), script) for script in scripts]
+        workers = Workers(self.world, numbered, list(nodes or self.nodes))
         workers.start()
         try:
             yield workers
         finally:
             workers.stop()
-            self.wait_until(lambda: workers.idle, "the writers' last answers")
+            self.wait_until(lambda: workers.idle, "the workers' last answers")
 
     def perform(self, client: int, node: str, invocation: Invocation) -> Operation:
         """Let a client ask this, and time pass until it has an answer or gives up."""
@@ -205,12 +249,9 @@ class SimulatedCluster:
     def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
         def agreed() -> bool:
             running = [node for node in self.nodes if self.is_running(node)]
-            statuses = [status for node in running if (status := self.status(node))]
-            leaders = {status.leader for status in statuses}
-            logs = {(s.last_index, s.commit_index, s.applied_index, s.log_digest) for s in statuses}
-            return len(statuses) == len(running) > 0 and len(logs) == len(leaders) == 1 and None not in leaders
+            return of_one_mind({node: self.status(node) for node in running})
 
-        self.wait_until(agreed, "all running nodes have applied one log and follow one leader", timeout_s)
+        self.wait_until(agreed, "all running members have applied one log and follow one leader", timeout_s)
 
     # What is left behind
 
@@ -237,11 +278,12 @@ class SimulatedCluster:
         del self._booting[name]
         node = self._node(name)
         founds = name == self.nodes[0] and not node.started
-        node.start(self.world.found(self.nodes) if founds else None)
+        node.disk.full = False
+        node.start(self.world.found(self._founders) if founds else None)
 
     def _is_up(self, name: str) -> bool:
         status = self.status(name)
-        return status is not None and bool(status.members)
+        return status is not None and (bool(status.members) or name not in self._founders)
 
     def _node(self, name: str) -> SimulatedNode:
         return self.world.nodes[name]
@@ -269,6 +311,7 @@ def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
         applied_index=raft.last_applied,
         log_digest=node.process.machine.digest.hex(),
         members=raft.configuration.names,
+        snapshot_index=raft.snapshot.meta.index if raft.snapshot else 0,
     )
 
 

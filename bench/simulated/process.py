@@ -8,6 +8,7 @@ driver's thread is blocked. A crash can come at any instant: during a save, and 
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from bench.history import Outcome
 from bench.simulated import requests
 from bench.simulated.disk import DiskFullError, Write
 from bench.simulated.requests import Answer, Request
-from node.kv import Command, Delete, Put, Result, Status
+from bench.workload import Invocation
+from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Status
 from node.raft import (
     Configuration,
     Effects,
@@ -372,9 +374,9 @@ class Process:
             self._node.answers.send((request, answer))
 
     def _serve(self, request: Request, kind: str) -> None:
-        value = self.machine.store.get(request.invocation.key)
+        result = READ[request.invocation.kind](self.machine.store, request.invocation)
         self._world.tell_read(self.raft.id, kind, self.raft.last_applied, request.required_index)
-        self._answer(request, Answer(Outcome.OK, result=value.value if value else None))
+        self._answer(request, Answer(Outcome.OK, result=result))
 
     def _answer_write(self, entry: Entry, result: Result | None) -> None:
         term, request = self._writes.pop(entry.index, (0, None))
@@ -455,7 +457,10 @@ ASKED: dict[str, Callable[[Process, Request, float], None]] = {
     "put": Process._on_write,
     "cas": Process._on_write,
     "delete": Process._on_write,
+    "batch_set": Process._on_write,
+    "batch_delete": Process._on_write,
     "get": Process._on_read,
+    "batch_get": Process._on_read,
     "lease_get": Process._on_lease_read,
     "join": Process._on_change,
     "leave": Process._on_change,
@@ -471,10 +476,31 @@ CHANGES: dict[str, Callable[[Process, Request, float], bool]] = {
 
 
 def command_of(request: Request) -> Command:
-    kind, key, value, _, modify_index = request.invocation
-    if kind == "delete":
-        return Command(Delete(key, modify_index))
-    return Command(Put(key, value or "", cas=modify_index if kind == "cas" else None))
+    return Command(COMMANDS[request.invocation.kind](request.invocation))
+
+
+def _read_one(store: KeyValueStore, asked: Invocation) -> str | None:
+    value = store.get(asked.key)
+    return value.value if value else None
+
+
+def _read_all(store: KeyValueStore, asked: Invocation) -> str:
+    found = {item.key: store.get(item.key) for item in asked.items}
+    return json.dumps({key: value.value for key, value in found.items() if value})
+
+
+READ: dict[str, Callable[[KeyValueStore, Invocation], str | None]] = {
+    "get": _read_one,
+    "lease_get": _read_one,
+    "batch_get": _read_all,
+}
+COMMANDS: dict[str, Callable[[Invocation], Put | Delete | Batch]] = {
+    "put": lambda asked: Put(asked.key, asked.value or ""),
+    "cas": lambda asked: Put(asked.key, asked.value or "", cas=asked.modify_index),
+    "delete": lambda asked: Delete(asked.key, asked.modify_index),
+    "batch_set": lambda asked: Batch(tuple(Put(key, value or "", cas=cas) for key, value, cas in asked.items)),
+    "batch_delete": lambda asked: Batch(tuple(Delete(key, cas) for key, _, cas in asked.items)),
+}
 
 
 def decided(result: Result | None) -> Answer:

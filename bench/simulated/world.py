@@ -14,7 +14,7 @@ from bench.simulated.network import SimulatedNetwork, named
 from bench.simulated.node import SimulatedNode
 from bench.simulated.observer import Observer
 from bench.simulated.requests import Answer, Request
-from bench.workload import Invocation
+from bench.workload import Invocation, recorded
 from faults.links import CLIENT, Link
 from node.raft import Configuration, Entry, FlowLimits, Raft, Timing
 
@@ -102,6 +102,9 @@ class World:
     ) -> None:
         """Let a client ask this of a node; `done` is called with what came of it, in time or not."""
 
+        if invocation.kind == "join" and invocation.value is None:
+            invocation = invocation._replace(value=address(invocation.key))
+
         def settled(request: Request, answer: Answer) -> None:
             done(self._record(request, answer))
 
@@ -141,21 +144,20 @@ class World:
     def _record(self, request: Request, answer: Answer) -> Operation:
         invocation = request.invocation
         self.chronicle.note((self.engine.now, "client", (request.client, invocation.kind, invocation.key, answer)))
-        return self.history.record(
-            Operation(
-                client=request.client,
-                node=request.node,
-                kind=invocation.kind,
-                key=invocation.key,
-                value=invocation.value,
-                outcome=answer.outcome,
-                invoked_s=request.invoked_s,
-                completed_s=self.engine.now,
-                result=answer.result,
-                modify_index=answer.modify_index,
-                reason=answer.reason,
-            )
+        operation = Operation(
+            client=request.client,
+            node=request.node,
+            kind=invocation.kind,
+            key=invocation.key,
+            value=invocation.value,
+            outcome=answer.outcome,
+            invoked_s=request.invoked_s,
+            completed_s=self.engine.now,
+            result=answer.result,
+            modify_index=answer.modify_index,
+            reason=answer.reason,
         )
+        return recorded(self.history, invocation, operation)
 
 
 def address(name: str) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 
-from bench.cluster import NodeStatus
+from bench.cluster import Client, NodeStatus, Setup
 from bench.history import History, Operation, Outcome
-from bench.workload import Invocation
+from bench.workload import Invocation, recorded
 from faults.links import Address
 
 MODULE = "node"
@@ -63,7 +64,12 @@ class NodePlan:
 
 
 def environment(
-    plan: NodePlan, *, profile: str, dial: Mapping[Address, Address], first_members: tuple[NodePlan, ...]
+    plan: NodePlan,
+    *,
+    profile: str,
+    setup: Setup,
+    dial: Mapping[Address, Address],
+    first_members: tuple[NodePlan, ...],
 ) -> dict[str, str]:
     """What `python -m node` is told; `first_members` is the first configuration, for the node that founds it."""
     heartbeat, election, lease = PROFILES[profile]
@@ -81,12 +87,19 @@ def environment(
         "KONSUL_RAFT_HEARTBEAT_TIMEOUT": heartbeat,
         "KONSUL_RAFT_ELECTION_TIMEOUT": election,
         "KONSUL_RAFT_LEADER_LEASE_TIMEOUT": lease,
+        "KONSUL_RAFT_SNAPSHOT_THRESHOLD": str(setup.snapshot_threshold),
+        "KONSUL_RAFT_TRAILING_LOGS": str(setup.trailing_logs),
         "KONSUL_RAFT_DIAL": ",".join(f"{meant}={dialled}" for meant, dialled in dial.items()),
     }
     if first_members:
         peers = ",".join(f"{member.name}@{member.raft}" for member in first_members)
         variables |= {"KONSUL_RAFT_BOOTSTRAP": "true", "KONSUL_RAFT_PEERS": peers}
     return variables
+
+
+def snapshot_files(plan: NodePlan) -> list[Path]:
+    """Oldest first; what the node has set aside as damaged is not among them."""
+    return sorted((plan.data / "snapshots").glob("*.snap"), key=lambda path: int(path.stem.partition("-")[2]))
 
 
 def new_session() -> requests.Session:
@@ -112,6 +125,7 @@ def read_status(session: requests.Session, plan: NodePlan) -> NodeStatus | None:
         applied_index=body["applied_index"],
         log_digest=stats["log_digest"],
         members=tuple(peer["id"] for peer in body["peers"]),
+        snapshot_index=stats["last_snapshot_index"],
     )
 
 
@@ -128,66 +142,100 @@ def _read(session: requests.Session, plan: NodePlan) -> Any:
         return None
 
 
-class KonsulClient:
-    """A client of one node, through its client link; each call is recorded, and no redirect is followed."""
+class Request(NamedTuple):
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
 
-    def __init__(self, number: int, plan: NodePlan, history: History) -> None:
+
+def _put(asked: Invocation) -> Request:
+    cas = {} if asked.modify_index is None else {"cas": asked.modify_index}
+    return Request("PUT", f"/kv/{asked.key}", {"value": asked.value, **cas})
+
+
+def _batch_set(asked: Invocation) -> Request:
+    return _batch("set", asked, {"items": {item.key: item.value for item in asked.items}})
+
+
+def _batch_delete(asked: Invocation) -> Request:
+    return _batch("delete", asked, {"keys": [item.key for item in asked.items]})
+
+
+def _batch(path: str, asked: Invocation, body: dict[str, Any]) -> Request:
+    expected = {item.key: item.modify_index for item in asked.items if item.modify_index is not None}
+    if not expected:
+        return Request("POST", f"/batch/kv/{path}", body)
+    return Request("POST", f"/batch/kv/{path}-cas", {**body, "expected_indices": expected})
+
+
+REQUESTS: dict[str, Callable[[Invocation], Request]] = {
+    "put": _put,
+    "cas": _put,
+    "get": lambda asked: Request("GET", f"/kv/{asked.key}{'?consistent=true' if asked.consistent else ''}"),
+    "delete": lambda asked: Request("DELETE", f"/kv/{asked.key}"),
+    "batch_set": _batch_set,
+    "batch_delete": _batch_delete,
+    "batch_get": lambda asked: Request("POST", "/batch/kv/get", {"keys": [item.key for item in asked.items]}),
+    "join": lambda asked: Request("POST", "/cluster/join", {"node_id": asked.key, "address": asked.value}),
+    "leave": lambda asked: Request("DELETE", f"/cluster/leave/{asked.key}"),
+    "transfer": lambda asked: Request("POST", "/cluster/transfer-leadership", {"to": asked.key} if asked.key else None),
+    "snapshot": lambda asked: Request("POST", "/cluster/snapshot"),
+}
+RESULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "get": lambda body: body.get("value"),
+    "batch_get": lambda body: json.dumps(body["found"]),
+    "transfer": lambda body: body["leader_id"],
+}
+"""What a successful answer tells besides that it was one."""
+
+
+class KonsulClient(Client):
+    """A client of one node, through its client link; each call is recorded, and no redirect is followed.
+
+    `addresses` has every node's Raft address, for who is to be joined.
+    """
+
+    def __init__(self, number: int, plan: NodePlan, history: History, addresses: Mapping[str, Address]) -> None:
         self._number = number
         self._plan = plan
         self._history = history
+        self._addresses = addresses
         self._session = new_session()
 
-    def put(self, key: str, value: str) -> Operation:
-        return self._perform("put", key, value, lambda url: self._request("PUT", url, {"value": value}))
-
-    def cas(self, key: str, value: str, modify_index: int) -> Operation:
-        body = {"value": value, "cas": modify_index}
-        return self._perform("cas", key, value, lambda url: self._request("PUT", url, body))
-
-    def delete(self, key: str) -> Operation:
-        return self._perform("delete", key, None, lambda url: self._request("DELETE", url))
-
-    def get(self, key: str, *, consistent: bool = False) -> Operation:
-        query = "?consistent=true" if consistent else ""
-        return self._perform("get", key, None, lambda url: self._request("GET", url + query))
-
     def ask(self, invocation: Invocation) -> Operation:
-        """One step of a workload."""
-        kind, key, value, consistent, modify_index = invocation
-        calls: dict[str, Callable[[], Operation]] = {
-            "put": lambda: self.put(key, value or ""),
-            "get": lambda: self.get(key, consistent=consistent),
-            "delete": lambda: self.delete(key),
-            "cas": lambda: self.cas(key, value or "", modify_index or 0),
-        }
-        return calls[kind]()
-
-    def _request(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> requests.Response:
-        return self._session.request(method, url, json=body, timeout=CLIENT_TIMEOUT_S, allow_redirects=False)
-
-    def _perform(self, kind: str, key: str, value: str | None, send: Callable[[str], requests.Response]) -> Operation:
+        if invocation.kind == "join" and invocation.value is None:
+            invocation = invocation._replace(value=str(self._addresses[invocation.key]))
         invoked_s = time.monotonic()
         try:
-            response = send(f"http://{self._plan.client}/kv/{key}")
-            outcome, body = judge(kind, response.status_code, response.json())
+            response = self._send(REQUESTS[invocation.kind](invocation))
+            outcome, body = judge(invocation.kind, response.status_code, response.json())
             reason = str(body.get("error", ""))
         except requests.RequestException as error:
             # Behind a proxy a dead node looks like one that took the request and fell silent: nothing is certain.
             outcome, body, reason = Outcome.UNKNOWN, {}, type(error).__name__
-        return self._history.record(
-            Operation(
-                client=self._number,
-                node=self._plan.name,
-                kind=kind,
-                key=key,
-                value=value,
-                outcome=outcome,
-                invoked_s=invoked_s,
-                completed_s=time.monotonic(),
-                result=body.get("value") if kind == "get" and outcome is Outcome.OK else None,
-                modify_index=body.get("modify_index"),
-                reason=reason,
-            )
+        result = RESULTS.get(invocation.kind)
+        operation = Operation(
+            client=self._number,
+            node=self._plan.name,
+            kind=invocation.kind,
+            key=invocation.key,
+            value=invocation.value,
+            outcome=outcome,
+            invoked_s=invoked_s,
+            completed_s=time.monotonic(),
+            result=result(body) if result is not None and outcome is Outcome.OK else None,
+            modify_index=body.get("modify_index"),
+            reason=reason,
+        )
+        return recorded(self._history, invocation, operation)
+
+    def _send(self, request: Request) -> requests.Response:
+        return self._session.request(
+            request.method,
+            f"http://{self._plan.client}{request.path}",
+            json=request.body,
+            timeout=CLIENT_TIMEOUT_S,
+            allow_redirects=False,
         )
 
 

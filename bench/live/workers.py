@@ -1,26 +1,24 @@
-"""Clients in the background: each asks what its script says next, and looks for the leader when it is refused."""
+"""Clients in the background: each asks what its script says next, and goes elsewhere when it is not served."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 
-from bench.systems.konsul import KonsulClient
-from bench.workload import PAUSE_S, Session, distinct_writes
+from bench.cluster import Client
+from bench.workload import PAUSE_S, Script, Session
 
 
-class Writers:
-    """`clients` threads, from `start` to `stop`. Keys are never written twice."""
+class Workers:
+    """One thread for each script, from `start` to `stop`."""
 
-    def __init__(
-        self, clients: int, nodes: Sequence[str], new_client: Callable[[str], KonsulClient], series: int
-    ) -> None:
+    def __init__(self, scripts: Sequence[Script], nodes: Sequence[str], new_client: Callable[[str], Client]) -> None:
         self._nodes = list(nodes)
         self._new_client = new_client
-        self._sessions = [Session(distinct_writes(series, turn), nodes, turn) for turn in range(clients)]
+        self._sessions = [Session(script, nodes, turn) for turn, script in enumerate(scripts)]
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._work, args=(session,), name=f"writer-{turn}", daemon=True)
+            threading.Thread(target=self._work, args=(session,), name=f"worker-{turn}", daemon=True)
             for turn, session in enumerate(self._sessions)
         ]
 
@@ -32,7 +30,7 @@ class Writers:
             thread.start()
 
     def stop(self) -> None:
-        """Ends after each writer's write under way."""
+        """Ends when each has the answer to what it asked last."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
