@@ -69,7 +69,12 @@ def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
     _tell_cut(ask(name, "cut", a=a, b=b, one_way=one_way, mode=mode), mode)
 
 
-@click.command("delay", epilog="Example: python -m bench delay n1 n2 200ms --jitter 20ms")
+# With unknown options ignored, -5ms is a duration that is refused as negative, and not an option nobody knows.
+@click.command(
+    "delay",
+    context_settings={"ignore_unknown_options": True},
+    epilog="Example: python -m bench delay n1 n2 200ms --jitter 20ms",
+)
 @click.argument("a")
 @click.argument("b")
 @click.argument("latency", type=Milliseconds())
