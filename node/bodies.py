@@ -21,6 +21,16 @@ class WriteBody(msgspec.Struct, kw_only=True):
     sequence: Index = 0
 
 
+class BatchBody(WriteBody, kw_only=True):
+    """What every batch of writes is."""
+
+    DONE: ClassVar[str]
+    """What is said to have been done to the keys."""
+
+    def batch(self) -> Batch:
+        raise NotImplementedError
+
+
 class PutBody(WriteBody, kw_only=True):
     value: str
     cas: Index | None = None
@@ -33,7 +43,7 @@ class BatchGetBody(msgspec.Struct):
     keys: Keys
 
 
-class BatchSetBody(WriteBody, kw_only=True):
+class BatchSetBody(BatchBody, kw_only=True):
     """{"items": {"a": "1", "b": "2"}}, with "flags": {"a": 7} for those that shall have some."""
 
     DONE: ClassVar[str] = "set"
@@ -61,7 +71,7 @@ class BatchSetCasBody(BatchSetBody, kw_only=True):
         return Batch(tuple(Put(key, value, self.flags.get(key, 0), expected[key]) for key, value in self.items.items()))
 
 
-class BatchDeleteBody(WriteBody, kw_only=True):
+class BatchDeleteBody(BatchBody, kw_only=True):
     """{"keys": ["a", "b"]}"""
 
     DONE: ClassVar[str] = "deleted"
@@ -106,3 +116,16 @@ def _check_covered(name: str, given: dict[str, int], keys: dict[str, str]) -> No
 def _check_alike(expected: dict[str, int], keys: dict[str, str] | list[str]) -> None:
     if set(expected) != set(keys):
         raise ValueError("expected_indices must name every key of the batch and no other")
+
+
+PUT = msgspec.json.Decoder(PutBody)
+BATCH_GET = msgspec.json.Decoder(BatchGetBody)
+BATCHES: dict[str, msgspec.json.Decoder[BatchBody]] = {
+    "set": msgspec.json.Decoder(BatchSetBody),
+    "set-cas": msgspec.json.Decoder(BatchSetCasBody),
+    "delete": msgspec.json.Decoder(BatchDeleteBody),
+    "delete-cas": msgspec.json.Decoder(BatchDeleteCasBody),
+}
+"""By the last part of the path."""
+JOIN = msgspec.json.Decoder(JoinBody)
+TRANSFER = msgspec.json.Decoder(TransferBody)

@@ -20,18 +20,11 @@ from concurrent.futures import Future
 from typing import TypeVar
 from urllib.parse import quote
 
+import msgspec
 from flask import Blueprint, Flask, Response, request
 
-from node.bodies import (
-    BatchDeleteBody,
-    BatchDeleteCasBody,
-    BatchGetBody,
-    BatchSetBody,
-    BatchSetCasBody,
-    JoinBody,
-    PutBody,
-    TransferBody,
-)
+from node import bodies
+from node.bodies import BatchBody, JoinBody
 from node.changes import CHANGE_TIMEOUT_S
 from node.driver import Driver
 from node.errors import (
@@ -41,7 +34,7 @@ from node.errors import (
     OverwrittenError,
     StoppingError,
 )
-from node.http import ApiError, body_as, json_response, new_app
+from node.http import ApiError, body_by, json_response, new_app
 from node.identity import Identity, UnidentifiedError
 from node.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
 from node.metrics import Metrics
@@ -114,7 +107,7 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
 
     @kv.put("/<path:key>")
     def put(key: str) -> Response:
-        body = body_as(PutBody)
+        body = body_by(bodies.PUT)
         command = Command(Put(key, body.value, body.flags, body.cas), body.client_id, body.sequence)
         result = _decided(_await(backend, backend.write(command)), key)
         return json_response({"message": "key set", "key": key, "modify_index": result.modify_index})
@@ -136,28 +129,26 @@ def _batch(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
 
     @batch.post("/get")
     def get() -> Response:
-        keys = body_as(BatchGetBody).keys
+        keys = body_by(bodies.BATCH_GET).keys
         values = _read(backend, lambda: {key: store.get(key) for key in keys})
         found = {key: _shown(value) for key, value in values.items() if value is not None}
         return json_response({"found": found, "not_found": [key for key, value in values.items() if value is None]})
 
-    def register(path: str, kind: type[BatchSetBody | BatchSetCasBody | BatchDeleteBody | BatchDeleteCasBody]) -> None:
+    def register(path: str, decoder: msgspec.json.Decoder[BatchBody]) -> None:
         def write() -> Response:
-            body = body_as(kind)
+            body = body_by(decoder)
             command = Command(body.batch(), body.client_id, body.sequence)
             result = _decided(_await(backend, backend.write(command)), "batch")
             keys = [operation.key for operation in body.batch().operations]
-            message = f"{kind.DONE} {len(keys)} keys"
+            message = f"{body.DONE} {len(keys)} keys"
             return json_response(
                 {"message": message, "keys": keys, "count": len(keys), "modify_index": result.modify_index}
             )
 
         batch.add_url_rule(path, path, write, methods=["POST"])
 
-    register("/set", BatchSetBody)
-    register("/set-cas", BatchSetCasBody)
-    register("/delete", BatchDeleteBody)
-    register("/delete-cas", BatchDeleteCasBody)
+    for path, decoder in bodies.BATCHES.items():
+        register(f"/{path}", decoder)
     return batch
 
 
@@ -211,7 +202,7 @@ def _membership(driver: Driver | None, identify: Identify | None) -> Blueprint:
 
     @membership.post("/join")
     def join() -> Response:
-        body = body_as(JoinBody)
+        body = body_by(bodies.JOIN)
         driver = leader()
         if identify is not None:
             _check_identity(driver.status, body, identify)
@@ -226,7 +217,7 @@ def _membership(driver: Driver | None, identify: Identify | None) -> Blueprint:
 
     @membership.post("/transfer-leadership")
     def transfer() -> Response:
-        to = body_as(TransferBody).to if request.get_data() else None
+        to = body_by(bodies.TRANSFER).to if request.get_data() else None
         driver = leader()
         successor = _await(driver, driver.transfer(to), timeout_s=CHANGE_TIMEOUT_S + WRITE_TIMEOUT_S)
         return json_response({"status": "ok", "leader_id": successor})

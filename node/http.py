@@ -1,6 +1,6 @@
-"""What the two HTTP surfaces share: JSON in and out, errors as JSON, and a waitress server on a socket already bound.
+"""What the two HTTP surfaces share: JSON in and out, errors as JSON, and sockets to listen on.
 
-Each surface has a server and a pool of threads of its own: writes that wait for a majority hold a thread each, and if
+Each surface has a server and threads of its own: writes that wait for a majority hold a thread each, and if
 votes had to queue behind them the cluster could not elect the leader those writes are waiting for.
 """
 
@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import threading
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from flask import Flask, Response, request
@@ -22,9 +21,6 @@ T = TypeVar("T")
 
 BACKLOG = 1024
 PORTS_TRIED = 100
-
-_PREPARING = threading.Lock()
-_DECODERS: dict[Any, Any] = {}
 
 
 class ApiError(Exception):
@@ -47,15 +43,11 @@ def new_app(name: str, *, max_body: int) -> Flask:
     return app
 
 
-def body_as(kind: type[T]) -> T:
+def body_by(decoder: msgspec.json.Decoder[T]) -> T:
     """The request's body, JSON whatever its header says (`curl -d` sends none). Raises ApiError 400.
 
-    One thread at a time has a decoder made. msgspec prepares a type when it is first needed, in Python code in which
-    another thread may come to run; one that then decodes the same type reads what is half prepared, and the process
-    dies of a null pointer (msgspec 0.22). Two peers' first messages at one moment were enough to kill a node.
+    The decoder has to have been made before there were threads: `node.wire` says why.
     """
-    with _PREPARING:
-        decoder: msgspec.json.Decoder[T] = _DECODERS.get(kind) or _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
     try:
         return decoder.decode(request.get_data())
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

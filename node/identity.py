@@ -27,7 +27,6 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 _DECODER = msgspec.json.Decoder(Identity)
-"""Made here, before any thread is: see `node.http.body_as`."""
 
 
 class UnidentifiedError(Exception):

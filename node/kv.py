@@ -54,7 +54,7 @@ class Command(msgspec.Struct, frozen=True):
 
     @classmethod
     def decode(cls, data: bytes) -> Command:
-        return msgspec.json.decode(data, type=cls)
+        return _DECODER.decode(data)
 
     @property
     def kind(self) -> str:
@@ -62,6 +62,9 @@ class Command(msgspec.Struct, frozen=True):
         if isinstance(self.operation, Batch):
             return f"batch_{_kind(self.operation.operations[0])}"
         return _kind(self.operation)
+
+
+_DECODER = msgspec.json.Decoder(Command)
 
 
 def _kind(operation: Put | Delete) -> str:

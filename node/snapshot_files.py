@@ -34,6 +34,9 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
     checksum: str
 
 
+_DECODER = msgspec.json.Decoder(Head)
+
+
 class SnapshotFiles:
     """The snapshots of one node. Raises OSError where the disk fails; its caller must then stop.
 
@@ -109,7 +112,7 @@ def _read(path: Path) -> Snapshot:
     with path.open("rb") as file:
         line = file.readline(1024 * 1024)
         try:
-            head = msgspec.json.decode(line, type=Head)
+            head = _DECODER.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ValueError(f"its first line is no head of a snapshot: {error}") from error
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -36,6 +36,11 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
     sessions: int
 
 
+_HEAD = msgspec.json.Decoder(Head)
+_VALUES = msgspec.json.Decoder(list[tuple[str, Value]])
+_SESSIONS = msgspec.json.Decoder(list[tuple[str, Session]])
+
+
 @dataclass(frozen=True)
 class Frozen:
     """The state at one instant."""
@@ -78,13 +83,13 @@ class StateMachine:
         """Become what `Frozen.encode` was called on. Raises ValueError for what cannot be one, and changes nothing."""
         try:
             lines = iter(io.BytesIO(data))
-            head = msgspec.json.decode(next(lines, b""), type=Head)
+            head = _HEAD.decode(next(lines, b""))
             if head.format != FORMAT:
                 raise ValueError(f"it has format {head.format}, not {FORMAT}")
             digest = bytes.fromhex(head.digest)
             store = KeyValueStore(
-                _rows(lines, head.values, list[tuple[str, Value]]),
-                _rows(lines, head.sessions, list[tuple[str, Session]]),
+                _rows(lines, head.values, _VALUES),
+                _rows(lines, head.sessions, _SESSIONS),
             )
         except (msgspec.MsgspecError, ValueError) as error:
             raise ValueError(f"no snapshot of a key-value store: {error}") from error
@@ -100,9 +105,11 @@ def _lines(rows: Iterable[tuple[str, T]]) -> Iterator[bytes]:
         yield msgspec.json.encode(batch)
 
 
-def _rows(lines: Iterator[bytes], count: int, kind: type[list[tuple[str, T]]]) -> Iterator[tuple[str, T]]:
+def _rows(
+    lines: Iterator[bytes], count: int, decoder: msgspec.json.Decoder[list[tuple[str, T]]]
+) -> Iterator[tuple[str, T]]:
     for line in islice(lines, -(-count // ROWS_PER_LINE)):
-        yield from msgspec.json.decode(line, type=kind)
+        yield from decoder.decode(line)
 
 
 def _chain(digest: bytes, entry: Entry) -> bytes:
