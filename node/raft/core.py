@@ -200,10 +200,16 @@ class Raft(Following, Leading):
         return target
 
     def nudge(self, peer: str, now: float) -> None:
-        """As leader, say something to `peer` at once: its connection broke or came back, which is a hint, no proof."""
+        """The connection to `peer` broke or came back, which is a hint, no proof: say something to it at once.
+
+        A leader sends a heartbeat, a follower repeats what it last answered its leader. Both are needed: of a partition
+        that heals link by link the first heartbeat gets through before the way back is open.
+        """
         self._advance_clock(now)
         if peer in self._progress:
             self._progress[peer].heartbeat_due = True
+        elif peer == self._leader and self._last_answer is not None:
+            self._send(self._last_answer)
 
     def describe_snapshot(self) -> SnapshotMeta:
         """What a snapshot of everything that was handed out to be applied stands for."""

@@ -40,6 +40,7 @@ class Elections(Rules):
             # A leader that was stopped may hear of its successor before it looks at its lease.
             at_s = min(self._now, self.lease_until_s)
         self._leader = leader
+        self._last_answer = None
         self._votes = {}
         self._progress = {}
         self._confirmed_cache = None

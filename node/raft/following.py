@@ -52,18 +52,17 @@ class Following(Elections):
             self._store_entry(entry)
 
     def _answer_append(self, request: AppendEntries, *, success: bool) -> None:
-        self._send(
-            AppendEntriesResponse(
-                sender=self.id,
-                recipient=request.sender,
-                term=self._term,
-                success=success,
-                prev_log_index=request.prev_log_index,
-                match_index=self._proven_match(request) if success else 0,
-                conflict_index=0 if success else self._conflict_index(request.prev_log_index),
-                sent_at_s=request.sent_at_s,
-            )
+        self._last_answer = AppendEntriesResponse(
+            sender=self.id,
+            recipient=request.sender,
+            term=self._term,
+            success=success,
+            prev_log_index=request.prev_log_index,
+            match_index=self._proven_match(request) if success else 0,
+            conflict_index=0 if success else self._conflict_index(request.prev_log_index),
+            sent_at_s=request.sent_at_s,
         )
+        self._send(self._last_answer)
 
     def _conflict_index(self, prev_log_index: int) -> int:
         """Where the leader should try next: past our end, or before the whole conflicting term (§5.3)."""

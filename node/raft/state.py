@@ -12,6 +12,7 @@ from node.raft.log import Log
 from node.raft.membership import Configuration, Memberships
 from node.raft.messages import (
     AnyMessage,
+    AppendEntriesResponse,
     Entry,
     EntryKind,
     HardState,
@@ -82,6 +83,7 @@ class State:
         self._transfer: Transfer | None = None
         self._elected_by_transfer = False
         self._incoming: Incoming | None = None
+        self._last_answer: AppendEntriesResponse | None = None
         self._pending = Pending()
         self._election_due_s = self._draw(timing.heartbeat_timeout_s)
 

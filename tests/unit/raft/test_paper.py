@@ -711,6 +711,26 @@ def test_a_leader_whose_lease_is_over_serves_no_read() -> None:
         leader.lease_read(network.now)
 
 
+# Hints
+
+
+def test_a_follower_repeats_its_answer_when_the_way_back_to_its_leader_opens() -> None:
+    """Found by measuring: a partition that heals link by link swallowed the answer to the first heartbeat, and the
+    follower stayed behind until the next."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.isolate("n3")
+    propose(network, 3)
+    network.cut.discard(("n1", "n3"))
+    leader.nudge("n3", network.now)
+    network.settle()
+    assert leader.match_indexes["n3"] < leader.log.last_index, "the answer was lost"
+    network.heal()
+    network.nodes["n3"].nudge("n1", network.now)
+    network.settle()
+    assert leader.match_indexes["n3"] == leader.log.last_index
+
+
 META = SnapshotMeta(9, 2, Configuration.first(MEMBERS), 1)
 
 

@@ -48,7 +48,7 @@ def test_a_promise_broken_between_two_lines_of_the_story_is_seen_at_once(tmp_pat
         cluster.client(leader).put("x", "1")
         cluster.world.observer.applied(leader, Entry(1, 1, EntryKind.COMMAND, b""), b"another", 0.0)
 
-    scenario = Scenario("s", "s", 3, 3, (), play, "")  # type: ignore[arg-type]
+    scenario = Scenario("s", "s", 3, 3, (), play, "")
     finished = run(scenario, runs=tmp_path, world=SimulatedWorld(1))
     assert finished.verdict is Verdict.INVALID
     assert "state_machines_agree" in finished.explain()
