@@ -326,8 +326,7 @@ class Process:
     # What clients ask
 
     def _on_request(self, request: Request, now: float) -> None:
-        if request.settled:
-            return
+        # Also one whose client has given up: it waited in a socket, and nobody knows here. It may take effect yet.
         self._engine.after(SERVER_TIMEOUT_S, self._on_late, request)
         try:
             ASKED[request.invocation.kind](self, request, now)

@@ -12,6 +12,7 @@ from bench.simulated.observer import Observer
 from bench.simulated.world import Settings, World, address
 from bench.workload import Invocation
 from faults import cuts
+from faults.network import Mode
 from node.raft import Entry, HardState, Role, Snapshot
 from node.raft.transitions import RoleChanged, SnapshotInstalled
 from tests.unit.bench.simulated.worlds import asked, followers_of, founded, leader_of, pass_time, put
@@ -226,3 +227,13 @@ def test_a_client_link_that_is_cut_swallows_the_answer_of_a_write_that_happened(
     (written,) = world.history
     assert (written.outcome, written.reason) == (Outcome.UNKNOWN, "ReadTimeout")
     assert [last_synced(world, name) for name in world.nodes] == [3, 3, 3]
+
+
+def test_a_write_that_its_client_gave_up_may_take_effect_yet() -> None:
+    world = founded()
+    leader = leader_of(world)
+    with world.network.cutting(cuts.between("client", leader), Mode.HOLD):
+        written = put(world, leader)
+    assert written.outcome is Outcome.UNKNOWN
+    pass_time(world, 1.0)
+    assert asked(world, leader, Invocation("get", "x", consistent=True)).result == "1"
