@@ -72,9 +72,12 @@ class Setup:
 
 
 def of_one_mind(statuses: Mapping[str, NodeStatus | None]) -> bool:
-    """Whether one of these running nodes leads, and all the members among them follow it and have applied its log."""
+    """Whether one of these running nodes leads, and all the members among them follow it and have applied its log.
+
+    All of it: a new leader and its followers may all have an acknowledged write and not yet know that it is committed.
+    """
     leader = next((status for status in statuses.values() if status is not None and status.role == "Leader"), None)
-    if leader is None:
+    if leader is None or leader.applied_index < leader.last_index:
         return False
     members = [status for name, status in statuses.items() if name in leader.members]
     told = {(s.leader, s.last_index, s.commit_index, s.applied_index, s.log_digest) if s else None for s in members}

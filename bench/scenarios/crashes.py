@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable
 from functools import partial
 
 from bench.checkers import acknowledged_writes_survive
-from bench.cluster import Cluster, Load
+from bench.cluster import Cluster, VirtualCluster
+from bench.history import Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import read_back
+from bench.scenarios.steps import read_back, write, write_more
+from faults.links import peer_links
 
-WRITES = 30
-"""Enough to have several under way whenever something happens."""
+WITHOUT_LIMITS = {} if hasattr(resource, "prlimit") else {"live": "this system cannot limit another process's files"}
 
 
 @scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
@@ -19,10 +22,10 @@ def kill_leader(cluster: Cluster) -> None:
     """kill -9 of the leader under writes: another takes over, nothing acknowledged is lost, the old one catches up."""
     old = cluster.wait_for_leader()
     with cluster.writing() as load:
-        _write_more(cluster, load)
+        write_more(cluster, load)
         cluster.kill(old)
         cluster.wait_for_leader(other_than=old)
-        _write_more(cluster, load)
+        write_more(cluster, load)
         cluster.restart(old)
         cluster.wait_until(lambda: cluster.status(old) is not None, f"{old} answers again")
     cluster.wait_until_agreed()
@@ -35,7 +38,7 @@ def rolling_restart(cluster: Cluster) -> None:
     cluster.wait_for_leader()
     with cluster.writing() as load:
         for node in cluster.nodes:
-            _write_more(cluster, load)
+            write_more(cluster, load)
             cluster.restart(node)
             cluster.wait_for_leader()
             cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
@@ -43,6 +46,115 @@ def rolling_restart(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-def _write_more(cluster: Cluster, load: Load) -> None:
-    goal = load.acknowledged() + WRITES
-    cluster.wait_until(lambda: load.acknowledged() >= goal, f"{WRITES} more writes")
+def everybody(cluster: Cluster) -> list[str]:
+    return list(cluster.nodes)
+
+
+def all_followers(cluster: Cluster) -> list[str]:
+    leader = cluster.wait_for_leader()
+    return [node for node in cluster.nodes if node != leader]
+
+
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], each={"victims_of": [everybody, all_followers]})
+def restart_at_once(cluster: Cluster, victims_of: Callable[[Cluster], list[str]]) -> None:
+    """All nodes, or all followers, are down at once: nobody acknowledges anything, and nothing acknowledged is lost."""
+    with cluster.writing() as load:
+        write_more(cluster, load)
+        victims = victims_of(cluster)
+        for node in victims:
+            cluster.kill(node)
+        cluster.wait_until(lambda: not any(map(cluster.leads, cluster.nodes)), "nobody leads without a majority")
+        refused = [cluster.client(node).put(f"alone-{node}", "lost") for node in cluster.nodes if node not in victims]
+        assert not [put for put in refused if put.outcome is Outcome.OK], "a minority acknowledged a write"
+        for node in victims:
+            cluster.restart(node)
+        write_more(cluster, load)
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(nodes=5, checks=[*SAFETY, acknowledged_writes_survive])
+def cascading_failures(cluster: Cluster) -> None:
+    """One leader after the other is killed: the rest goes on while it is a majority, and then waits to be one again."""
+    fallen: list[str] = []
+    with cluster.writing() as load:
+        while 2 * (len(fallen) + 1) < len(cluster.nodes):
+            write_more(cluster, load)
+            fallen.append(cluster.kill(cluster.wait_for_leader()))
+        write_more(cluster, load)
+        last = cluster.kill(cluster.wait_for_leader())
+        rest = [node for node in cluster.nodes if node not in (*fallen, last)]
+        refused = [cluster.client(node).put(f"alone-{node}", "lost") for node in rest]
+        assert not [put for put in refused if put.outcome is Outcome.OK], "a minority acknowledged a write"
+        cluster.restart(last)
+        write_more(cluster, load)
+        for node in fallen:
+            cluster.restart(node)
+            cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(nodes=5, checks=[*SAFETY, acknowledged_writes_survive])
+def several_faults_at_once(cluster: Cluster) -> None:
+    """One node dead, one stopped, one that hears late and is heard late: the majority that is left loses nothing."""
+    leader = write(cluster, "before")
+    dead, stopped, late, _ = (node for node in cluster.nodes if node != leader)
+    slow = {link for link in peer_links(cluster.nodes) if late in (link.source, link.target)}
+    with cluster.writing() as load, cluster.network.delayed(slow, latency_ms=40, jitter_ms=20):
+        cluster.pause(stopped)
+        cluster.kill(dead)
+        write_more(cluster, load)
+        cluster.restart(dead)
+        cluster.kill(leader)
+        cluster.resume(stopped)
+        cluster.wait_for_leader(other_than=leader)
+        write_more(cluster, load)
+        cluster.restart(leader)
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+def leader_of(cluster: Cluster) -> str:
+    return cluster.wait_for_leader()
+
+
+def follower_of(cluster: Cluster) -> str:
+    return all_followers(cluster)[0]
+
+
+@scenario(
+    nodes=3,
+    checks=[*SAFETY, acknowledged_writes_survive],
+    each={"victim_of": [leader_of, follower_of]},
+    impossible=WITHOUT_LIMITS,
+)
+def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
+    """A node whose disk is full stops instead of acknowledging what it cannot keep; the others go on without it."""
+    with cluster.writing() as load:
+        write_more(cluster, load)
+        victim = cluster.fill_disk(victim_of(cluster))
+        cluster.wait_for_leader(other_than=victim)
+        write_more(cluster, load)
+        cluster.restart(victim)
+        cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(
+    nodes=3,
+    checks=[*SAFETY, acknowledged_writes_survive],
+    each={"victim_of": [leader_of, follower_of]},
+    impossible={"live": "no way is known to slow down the real disk of one process alone"},
+)
+def slow_disk(cluster: VirtualCluster, victim_of: Callable[[Cluster], str]) -> None:
+    """A disk that takes long to save delays what is acknowledged, and loses none of it."""
+    with cluster.writing() as load:
+        write_more(cluster, load)
+        victim = cluster.slow_disk(victim_of(cluster), latency_ms=150)
+        write_more(cluster, load)
+        cluster.slow_disk(victim, latency_ms=0)
+        cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
+    cluster.wait_until_agreed()
+    read_back(cluster)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from functools import partial
 
 from bench.checkers import acknowledged_writes_survive
 from bench.cluster import Cluster
 from bench.history import Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import read_back, write
+from bench.scenarios.steps import WRITES, followers, read_back, write, write_more
 from faults import cuts
-from faults.links import Link
+from faults.links import Link, peer_links
 from faults.network import Mode
 
 Side = Collection[str]
@@ -76,3 +78,63 @@ def split_brain(
 
 def _without_majority(cluster: Cluster, near: Side, far: Side) -> list[str]:
     return [node for side in (near, far) for node in side if len(side) * 2 <= len(cluster.nodes)]
+
+
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+def flapping_network(cluster: Cluster) -> None:
+    """Each node in turn is cut off and back again and again, the leader too: writes go on, and none is lost."""
+    with cluster.writing() as load:
+        for node in [*cluster.nodes, *cluster.nodes]:
+            with cluster.network.isolated(node):
+                write_more(cluster, load, 10)
+            write_more(cluster, load, 10)
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+def late(cluster: Cluster, links: Collection[Link]) -> AbstractContextManager[None]:
+    return cluster.network.delayed(links, latency_ms=100, jitter_ms=50)
+
+
+def held_back(cluster: Cluster, links: Collection[Link]) -> AbstractContextManager[None]:
+    return cluster.network.cutting(links, Mode.HOLD)
+
+
+def lost(cluster: Cluster, links: Collection[Link]) -> AbstractContextManager[None]:
+    return cluster.network.cutting(links, Mode.BLACKHOLE)
+
+
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], each={"how": [late, held_back, lost]})
+def lagging_follower(
+    cluster: Cluster, how: Callable[[Cluster, Collection[Link]], AbstractContextManager[None]]
+) -> None:
+    """A follower that hears late, or nothing for long, holds nobody up and catches up when it hears again."""
+    leader = write(cluster, "before")
+    follower = followers(cluster, leader)[0]
+    links = [link for link in peer_links(cluster.nodes) if follower in (link.source, link.target)]
+    with cluster.writing() as load:
+        with how(cluster, links):
+            write_more(cluster, load, 5 * WRITES)
+        cluster.wait_until(partial(cluster.caught_up, follower), f"{follower} has caught up")
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+def conflicting_tails(cluster: Cluster) -> None:
+    """What a leader that was cut off still wrote to its own log gives way to what the majority wrote (Raft §5.3)."""
+    old = write(cluster, "before")
+    others = followers(cluster, old)
+    with cluster.network.partitioned([old], others):
+        with cluster.writing(clients=8, nodes=[old]):
+            cluster.wait_until(lambda: _has_a_tail(cluster, old), f"{old} writes what cannot commit")
+            cluster.wait_until(lambda: not cluster.leads(old), f"{old} notices that it has lost its majority")
+        with cluster.writing(nodes=others) as load:
+            write_more(cluster, load, 3 * WRITES)
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+def _has_a_tail(cluster: Cluster, node: str) -> bool:
+    status = cluster.status(node)
+    return status is not None and status.last_index > status.commit_index

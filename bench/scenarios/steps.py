@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from bench.cluster import Cluster
-from bench.history import Outcome
+from bench.cluster import Client, Cluster, Load
+from bench.history import Operation, Outcome
+
+WRITES = 30
+"""Enough to have several under way whenever something happens."""
+AT_ONCE = 500
+"""How many keys are read in one request."""
 
 
 def write(cluster: Cluster, key: str, among: Sequence[str] | None = None) -> str:
@@ -25,10 +30,73 @@ def write(cluster: Cluster, key: str, among: Sequence[str] | None = None) -> str
 
 
 def read_back(cluster: Cluster) -> None:
-    """Read every acknowledged key from every node; to be called when all agree. The checker judges what came back."""
+    """Read every acknowledged key from every member; to be called when all agree. The checker judges what came back."""
     keys = [put.key for put in cluster.history if put.kind == "put" and put.outcome is Outcome.OK]
-    for node in cluster.nodes:
+    for node in members(cluster):
         client = cluster.client(node)
-        for key in keys:
-            read = client.get(key)
-            assert read.outcome is Outcome.OK, f"{node} did not answer a read of {key}: {read.reason}"
+        for start in range(0, len(keys), AT_ONCE):
+            read = client.get_all(keys[start : start + AT_ONCE])
+            assert read.outcome is Outcome.OK, f"{node} did not answer a read: {read.reason}"
+
+
+def write_more(cluster: Cluster, load: Load, count: int = WRITES) -> None:
+    goal = load.acknowledged() + count
+    cluster.wait_until(lambda: load.acknowledged() >= goal, f"{count} more writes")
+
+
+def undisturbed(cluster: Cluster, story: Callable[[Client, str], Sequence[Operation]]) -> list[Operation]:
+    """What a leader answers to all of a story, told of a key of its own, when it was leader until the end."""
+    keys = (f"story-{number}" for number in itertools.count())
+
+    def told() -> list[Operation]:
+        operations = list(story(cluster.client(cluster.wait_for_leader()), next(keys)))
+        return operations if all(map(_is_decided, operations)) else []
+
+    return cluster.wait_until(told, "a leader that answers all")
+
+
+def _is_decided(operation: Operation) -> bool:
+    return operation.outcome is Outcome.OK or operation.reason in ("cas mismatch", "key not found")
+
+
+# Members
+
+
+def members(cluster: Cluster) -> tuple[str, ...]:
+    """As the leader has them."""
+    status = cluster.wait_until(lambda: cluster.status(cluster.wait_for_leader()), "a leader that answers")
+    return status.members if status else ()
+
+
+def followers(cluster: Cluster, leader: str) -> list[str]:
+    return [node for node in members(cluster) if node != leader]
+
+
+def bring_in(cluster: Cluster, node: str) -> None:
+    """Join the node, asking again where a leader could not see to it; who votes already is told that all is well."""
+
+    def votes() -> bool:
+        return cluster.client(cluster.wait_for_leader()).join(node).outcome is Outcome.OK
+
+    cluster.wait_until(votes, f"{node} has joined")
+
+
+def let_go(cluster: Cluster, node: str) -> None:
+    """Have the node leave, asking again until it is no member any more."""
+
+    def gone() -> bool:
+        left = cluster.client(cluster.wait_for_leader()).leave(node)
+        return left.outcome is Outcome.OK or node not in members(cluster)
+
+    cluster.wait_until(gone, f"{node} has left")
+
+
+def hand_over(cluster: Cluster, to: str) -> None:
+    """Have this node lead."""
+
+    def leads() -> bool:
+        leader = cluster.wait_for_leader()
+        return leader == to or cluster.client(leader).transfer(to).outcome is Outcome.OK
+
+    cluster.wait_until(leads, f"leadership goes to {to}")
+    cluster.wait_for_leader(among=[to])

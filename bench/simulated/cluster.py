@@ -172,6 +172,8 @@ class SimulatedCluster:
     def slow_disk(self, node: str, latency_ms: float) -> str:
         node = self.resolve(node)
         self._node(node).disk.extra_s = latency_ms / 1000
+        self.world.observer.excuse(node, latency_ms > 0)
+        self.world.topology_changed()
         self._note("slow_disk", {"node": node, "latency_ms": latency_ms})
         return node
 

@@ -34,6 +34,9 @@ class Observer:
     def wiped(self, name: str) -> None:
         """The node, which is down, lost its disk, and with it whatever it had promised."""
 
+    def excuse(self, name: str, excused: bool) -> None:
+        """The node is slowed down from now on, or no more: nobody may wait for it."""
+
     def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
         """A round of the node is over: its effects were taken, and nothing of them is saved or sent yet."""
 
