@@ -5,7 +5,7 @@ The idea
 The algorithm is a value (`node.raft`), the key-value store is a value (`node.kv`), and one thread (`node.driver`) owns
 both. Everything with a socket or a file stands around that thread and talks to it through an inbox:
 
-    peers --> peer_api --\                         /--> storage   (sqlite3, one fsync a round)
+    peers --> peer_api --\                         /--> storage   (sqlite3, one fsync a round; snapshots)
                           >--> driver: raft + kv --+---> transport --> peers
     people -> client_api -/        |                \--> trace     (one JSON line a change)
                                    \--> Status, a frozen value that the HTTP threads read
@@ -19,6 +19,9 @@ The driver's round is the whole discipline:
 4. apply what is committed, publish the new `Status`, and only then answer who waited;
 5. sleep until the inbox or the core's own deadline.
 
+One thing goes on beside the rounds: a snapshot is encoded, written and synced by a thread of its own, from a copy of
+the state that costs a round a few milliseconds.
+
 The rules
 ---------
 * A failed save ends the process. After a failed fsync the kernel may have dropped the pages and call the next one a
@@ -28,11 +31,16 @@ The rules
 * Raft messages and client requests have ports and threads of their own: a hundred writes waiting for a majority must
   not stand in the way of the votes that would give them one.
 * What a client is told is one of three things: done, definitely not done, or not known. See `node.client_api`.
-* Nothing starts over damage. A data folder that is truncated, foreign or in use is refused by name.
+* Nothing starts over damage. A data folder that is truncated, foreign or in use is refused by name. Only a damaged
+  snapshot is got over: the one before stands in for it, and the log keeps every entry since that one.
+* Every type that is decoded is learnt before there are threads (`node.wire` says why).
 
 The way through
 ---------------
-`__main__` wires what `config` read; `driver` is the loop; `client_api` and `peer_api` are the two surfaces; `wire` is
-what travels between nodes and `transport` how. This package imports neither `bench` nor `faults`: the bench knows it as
-a command line, like any other system.
+`__main__` wires what `config` read. `driver` is the loop: `pending` is who waits for what in it, `changes` what takes
+several rounds of it, `snapshots` what goes on beside. `state_machine` is what the log does to a server, over `kv`;
+`storage` and `snapshot_files` are the disk. `client_api` (with `bodies`, `errors`, `metrics` and `meters`) and
+`peer_api` are the two surfaces, on `serving` and `http`; `wire` is what travels between nodes, `transport` how, and
+`identity` asks who is at an address. This package imports neither `bench` nor `faults`: the bench knows it as a command
+line, like any other system.
 """
