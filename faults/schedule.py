@@ -313,6 +313,17 @@ def _freeze(tell: _Teller, at_s: float) -> list[AnyFault]:
     return [Pause(**tell.span(at_s, 0.1, 3), node=tell.victim())]
 
 
+def _usurper(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """The leader takes in much that nobody else gets, and comes back when its successor has just fallen."""
+    span = tell.span(at_s, 1.3, 3)
+    back_s = span["at_s"] + span["for_s"] - tell.rng.uniform(0, 0.1)
+    return [
+        Load(**tell.span(at_s - 0.2, 0.5, 1), clients=8),
+        Cut(**span, sources=("leader",), mode=tell.mode()),
+        Crash(**tell.span(back_s, 1, 3), node="leader"),
+    ]
+
+
 def _sleeper(tell: _Teller, at_s: float) -> list[AnyFault]:
     """The leader is stopped, and wakes to what it was sent before, having missed all that happened since."""
     span = tell.span(at_s, 1.2, 3.5)
@@ -387,6 +398,7 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_amnesia, 2),
     (_freeze, 2),
     (_sleeper, 2),
+    (_usurper, 3),
     (_long_deafness, 2),
     (_noise, 3),
     (_delay, 3),

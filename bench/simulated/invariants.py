@@ -364,6 +364,9 @@ def members_change_one_at_a_time(ledger: Ledger, step: Step) -> None:
             role = change.role
         elif isinstance(change, MembershipChanged):
             if role is Role.LEADER and change.index > index > 0:
+                if ledger.committed[-1] != change.term:
+                    words = f"{step.name} changes members at {change.index} with nothing of its term {change.term}"
+                    _violated(members_change_one_at_a_time, f"{words} committed")
                 if index > ledger.commit_index:
                     words = f"{step.name} changes members at {change.index} before entry {index} has committed"
                     _violated(members_change_one_at_a_time, words)
@@ -423,6 +426,11 @@ def connected_majority_has_a_leader(ledger: Ledger, core: Collection[str], leade
 def all_agree_in_the_end(states: Mapping[str, str]) -> None:
     """Convergence: with every fault over, all members come to hold and to have applied the same log."""
     _violated(all_agree_in_the_end, "; ".join(f"{name}: {state}" for name, state in states.items()))
+
+
+def clients_are_served_in_the_end(kind: str, reason: str) -> None:
+    """Liveness as clients feel it: with every fault over, the leader takes writes and answers reads."""
+    _violated(clients_are_served_in_the_end, f"no {kind} has been answered since the last fault was over: {reason}")
 
 
 ALWAYS, MESSAGES, CHANGES, ENTRIES = 0, 1, 2, 4

@@ -39,6 +39,12 @@ RETRY_S = 0.2
 """Between two requests for the same change."""
 LOOK_S = 0.05
 """Between two looks whether everybody agrees."""
+LAST_WISHES = (
+    Invocation("put", "end", "1"),
+    Invocation("get", "end", consistent=True),
+    Invocation("lease_get", "end"),
+)
+"""What clients are owed when every fault is over."""
 OPERATOR = 1000
 """The number of the client that changes members; those with lower numbers write and read."""
 
@@ -56,9 +62,11 @@ class Player:
         self._on_links: list[tuple[frozenset[Link], Cut | Delay]] = []
         self._noises: list[Noise] = []
         self._changes = 0
+        self._deadline_s = 0.0
+        """For what is owed after the last fault."""
 
     def play(self) -> None:
-        """Found the cluster, let every fault begin and end, and wait until all have the same."""
+        """Found the cluster, let every fault begin and end, and wait until all have the same and clients are served."""
         world, schedule = self.world, self.schedule
         founder, *others = schedule.members
         world.nodes[founder].start(world.found(schedule.members))
@@ -67,7 +75,10 @@ class Player:
         for fault in schedule.faults:
             world.engine.at(fault.at_s, self._begin, fault)
         world.engine.run(schedule.length_s)
+        self._deadline_s = world.engine.now + 2 * PATIENCE * world.settings.timing.election_timeout_s
         self._wait_until_agreed()
+        for invocation in LAST_WISHES:
+            self._wait_until_served(invocation)
 
     def _begin(self, fault: Fault) -> None:
         self.world.say("fault", str(fault))
@@ -82,11 +93,21 @@ class Player:
 
     def _wait_until_agreed(self) -> None:
         engine = self.world.engine
-        deadline_s = engine.now + 2 * PATIENCE * self.world.settings.timing.election_timeout_s
         while not self._agreed():
-            if engine.now >= deadline_s:
+            if engine.now >= self._deadline_s:
                 invariants.all_agree_in_the_end(self._states())
             engine.run(engine.now + LOOK_S)
+
+    def _wait_until_served(self, invocation: Invocation) -> None:
+        """Ask whoever leads, again and again, as a client does."""
+        engine = self.world.engine
+        told: list[Operation] = []
+        while not any(operation.outcome is Outcome.OK for operation in told):
+            if engine.now >= self._deadline_s:
+                reason = told[-1].reason if told else "no answer"
+                invariants.clients_are_served_in_the_end(invocation.kind, reason)
+            self.world.ask(OPERATOR, self.resolve("leader"), invocation, told.append)
+            engine.run(engine.now + RETRY_S)
 
     def _agreed(self) -> bool:
         """Whether every member has applied all that the leader has, and all of that is committed."""

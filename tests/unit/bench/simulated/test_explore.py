@@ -92,6 +92,21 @@ def test_the_core_keeps_its_promises_under_a_few_schedules() -> None:
     assert walk(range(3), 3).violation is None
 
 
+@pytest.mark.parametrize(
+    ("flaw", "invariant"),
+    [
+        ("forget_vote", "what_is_believed_is_durable"),
+        ("commit_old_term", "only_the_leaders_term_is_counted"),
+        ("stuck_terms", "all_agree_in_the_end"),
+        ("unconfirmed_reads", "clients_are_served_in_the_end"),
+    ],
+)
+def test_a_flaw_is_caught_by_the_promise_it_breaks(flaw: str, invariant: str) -> None:
+    violation = walk(range(8), 5, flaw).violation
+    assert violation is not None
+    assert violation.invariant == invariant
+
+
 def test_a_seed_gives_the_same_violation_again_and_every_word_of_it() -> None:
     assert play(3, 5, load("commit_past_prev")).violation == play(3, 5, load("commit_past_prev")).violation
 

@@ -344,6 +344,14 @@ def test_a_change_before_the_last_one_has_committed_is_seen() -> None:
     assert_violated(invariants.members_change_one_at_a_time, ledger, early, words="at 3 before entry 2 has committed")
 
 
+def test_a_change_before_anything_of_the_leaders_term_has_committed_is_seen() -> None:
+    leader, ledger = server(role=Role.LEADER, configuration_index=1), Ledger(committed=[0, 1])
+    change = msgspec.structs.replace(membership(3, "abcd"), term=2)
+    early = step(before=leader, term=2, transitions=[change])
+    words = "at 3 with nothing of its term 2 committed"
+    assert_violated(invariants.members_change_one_at_a_time, ledger, early, words=words)
+
+
 def test_a_change_to_what_the_committed_voters_are_no_more_is_seen() -> None:
     """The bug of 2015: a leader that never committed in its own term builds on a configuration that is outdated."""
     leader = server(role=Role.LEADER, configuration_index=1, voters=("a", "b", "c", "d"))
