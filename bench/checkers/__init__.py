@@ -4,20 +4,21 @@ A checker looks at its own assumptions first and answers UNKNOWN where the evide
 leader ever seen, a write that nobody read back. VALID is said only of what was looked at. INVALID names the lines that
 contradict each other.
 
-* `elections`: one leader a term, and no two leaders at any instant.
+* `elections`: one leader a term, no two leaders at any instant, and who handed over was followed at once.
 * `logs`: nodes that applied up to one index applied the same entries.
 * `durability`: what was acknowledged is there.
 * `faults`: every fault on links met traffic; asked of each run, whatever its scenario.
 """
 
 from bench.checkers.durability import acknowledged_writes_survive
-from bench.checkers.elections import one_leader_at_a_time, one_leader_per_term
+from bench.checkers.elections import leadership_is_handed_over, one_leader_at_a_time, one_leader_per_term
 from bench.checkers.faults import faults_touched_traffic
 from bench.checkers.logs import logs_agree
 
 __all__ = [
     "acknowledged_writes_survive",
     "faults_touched_traffic",
+    "leadership_is_handed_over",
     "logs_agree",
     "one_leader_at_a_time",
     "one_leader_per_term",

@@ -48,6 +48,32 @@ def one_leader_at_a_time(evidence: Evidence) -> Finding:
     return _seen("one_leader_at_a_time", len(found), f"{len(found)} reigns, none overlapping another")
 
 
+def leadership_is_handed_over(evidence: Evidence) -> Finding:
+    """Whoever a leader handed over to led next, in the very next term, and nobody asked for a pre-vote first: no
+    time-out was waited for (thesis 3.10)."""
+    found = sorted(reigns(evidence))
+    handed = [(node, record) for node, trace in evidence.traces.items() for record in trace if _hands_over(record)]
+    for node, record in handed:
+        next_up = next((reign for reign in found if reign.term > record["term"]), None)
+        what = f"{node} handed over to {record['to']} at {record['at_s']:.6f}, "
+        if next_up is None or (next_up.node, next_up.term) != (record["to"], record["term"] + 1):
+            return Finding("leadership_is_handed_over", Verdict.INVALID, f"{what}and next led {next_up or 'nobody'}")
+        if _asked_for_pre_votes(evidence.traces[next_up.node], record["at_s"], next_up.since_s):
+            return Finding("leadership_is_handed_over", Verdict.INVALID, f"{what}who stood only after a time-out")
+    if not handed:
+        return Finding("leadership_is_handed_over", Verdict.UNKNOWN, "no leader handed over, so nothing was checked")
+    return Finding("leadership_is_handed_over", Verdict.VALID, f"{len(handed)} times, and the successor led at once")
+
+
+def _hands_over(record: Record) -> bool:
+    return bool(record["event"] == "transfer")
+
+
+def _asked_for_pre_votes(trace: Iterable[Record], since_s: float, until_s: float) -> bool:
+    roles = [record for record in trace if record["event"] == "role" and since_s <= record["at_s"] <= until_s]
+    return any(record["role"] == "PreCandidate" for record in roles)
+
+
 def reigns(evidence: Evidence) -> Iterator[Reign]:
     """Every reign of every node. One that its own trace does not end was ended by what the bench did to the process."""
     for node, trace in evidence.traces.items():

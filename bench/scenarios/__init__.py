@@ -9,7 +9,7 @@ A family (`split_brain`) is one function with every combination of its parameter
 ``split_brain[leader_alone-both_ways-hold]``, and the family's own name means all of them.
 """
 
-from bench.scenarios import crashes, elections, partitions
+from bench.scenarios import crashes, elections, membership, partitions
 from bench.scenarios.registry import SCENARIOS, Scenario, UnknownScenarioError, find, scenario
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "crashes",
     "elections",
     "find",
+    "membership",
     "partitions",
     "scenario",
 ]

@@ -351,6 +351,8 @@ class Process:
         self._reads_waiting.append((self.raft.lease_read(now), "leader", request))
 
     def _on_change(self, request: Request, now: float) -> None:
+        if self.raft.role is not Role.LEADER or now >= self.raft.lease_until_s:
+            raise NotLeaderError(self.raft.leader)
         self._changes.append(_Change(request, now + CHANGE_TIMEOUT_S))
 
     def _on_transfer(self, request: Request, now: float) -> None:
