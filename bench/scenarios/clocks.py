@@ -1,0 +1,38 @@
+"""Clocks that disagree about how long a second is."""
+
+from __future__ import annotations
+
+from bench.checkers import acknowledged_writes_survive
+from bench.cluster import VirtualCluster
+from bench.scenarios.elections import SAFETY
+from bench.scenarios.registry import scenario
+from bench.scenarios.steps import followers, read_back, write, write_more
+
+FAST, SLOW = 1.2, 0.8
+"""A lease of half the time-out by a slow clock ends before the time-out by a fast one, up to twice as fast."""
+
+
+@scenario(
+    nodes=3,
+    checks=[*SAFETY, acknowledged_writes_survive],
+    each={"leader_rate": [FAST, SLOW]},
+    impossible={"live": "all nodes of one machine read its one monotonic clock"},
+)
+def clock_skew(cluster: VirtualCluster, leader_rate: float) -> None:
+    """Clocks that run fast and slow make no two leaders, neither when the leader is cut off nor when it is stopped."""
+    old = write(cluster, "before")
+    others = followers(cluster, old)
+    cluster.set_clock_rate(old, leader_rate)
+    for node in others:
+        cluster.set_clock_rate(node, FAST + SLOW - leader_rate)
+    with cluster.writing() as load:
+        write_more(cluster, load)
+        with cluster.network.partitioned([old], others):
+            new = cluster.wait_for_leader(among=others)
+            write_more(cluster, load)
+        cluster.pause(new)
+        cluster.wait_for_leader(other_than=new)
+        write_more(cluster, load)
+        cluster.resume(new)
+    cluster.wait_until_agreed()
+    read_back(cluster)
