@@ -249,7 +249,9 @@ class Driver:
         if effects.snapshot is not None:
             # First, because one that cannot be restored would, once stored, never let the node start again.
             self._machine.restore(effects.snapshot.data)
-            self._storage.install(effects.hard_state, effects.snapshot, effects.entries)
+            stored = self._storage.install(effects.hard_state, effects.snapshot, effects.entries)
+            # The same snapshot, but no longer in memory.
+            self._raft.compact(stored, first_kept=0)
             self.meters.restores.inc()
             log.info("installed the leader's snapshot at %d", effects.snapshot.meta.index)
             self._note_applied(effects.snapshot.meta.index)

@@ -110,13 +110,15 @@ class Storage:
                 self._connection.execute("DELETE FROM entries WHERE idx >= ?", (entries[0].index,))
                 self._insert(entries)
 
-    def install(self, hard_state: HardState | None, snapshot: Snapshot, entries: Sequence[Entry]) -> None:
-        """Make a snapshot from the leader durable, with `entries` as the whole log behind it."""
+    def install(self, hard_state: HardState | None, snapshot: Snapshot, entries: Sequence[Entry]) -> Snapshot:
+        """Make a snapshot from the leader durable, with `entries` as the whole log behind it; returns it with its data
+        in the file."""
         if hard_state is not None:
             self.save(hard_state, ())
-        self._snapshots.write(snapshot)
+        stored = self._snapshots.write(snapshot)
         self._replace_log(snapshot, entries)
         self._snapshots.keep(snapshot.meta)
+        return stored
 
     def write_snapshot(self, snapshot: Snapshot) -> Snapshot:
         """Make a snapshot of our own durable, from any thread; returns it with its data in the file.

@@ -220,14 +220,18 @@ class Raft(Following, Leading):
     def compact(self, snapshot: Snapshot, *, first_kept: int) -> None:
         """The owner has made `snapshot` durable: forget the entries before `first_kept`, as far as it stands for them.
 
-        One older than the snapshot held is ignored.
+        One older than the snapshot held is ignored; one of the same index takes its place, since it may be the same
+        bytes in a file that were in memory.
         """
-        if self._snapshot is not None and snapshot.meta.index <= self._snapshot.meta.index:
+        held = self._snapshot.meta.index if self._snapshot else 0
+        if snapshot.meta.index < held:
             return
         assert snapshot.meta.index <= self._last_applied, "a snapshot of what was never applied"
         self._snapshot = snapshot
         self.log.compact_to(min(first_kept - 1, snapshot.meta.index))
         self._memberships.compact_to(snapshot.meta.index)
+        if snapshot.meta.index == held:
+            return
         self._pending.transitions.append(SnapshotTaken(at_s=self._now, term=self._term, index=snapshot.meta.index))
 
     def abandon_join(self, server_id: str, now: float) -> None:

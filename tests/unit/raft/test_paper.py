@@ -477,6 +477,18 @@ def test_a_snapshot_of_what_is_committed_already_changes_nothing() -> None:
     assert answer.offset == len(b"old"), "nothing more of it need be sent"
 
 
+def test_an_installed_snapshot_may_be_moved_to_a_file() -> None:
+    """The owner has stored it: it is held once, and nothing else changes."""
+    node = follower(1, 1, term=2)
+    node.receive(chunk(index=2, term=2, data=b"state"), 100.0)
+    node.take_effects()
+    assert node.snapshot is not None
+    moved = Snapshot(node.snapshot.meta, memoryview(b"state"))
+    node.compact(moved, first_kept=0)
+    assert node.snapshot is moved
+    assert node.take_effects().transitions == ()
+
+
 def test_a_restart_goes_on_from_the_snapshot() -> None:
     """§7: the state machine is restored, and what follows is committed again by the leader."""
     network = Network(3)
