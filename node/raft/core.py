@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +17,12 @@ from node.raft.errors import (
 )
 from node.raft.following import Following
 from node.raft.leading import Leading
-from node.raft.log import Log
 from node.raft.membership import Configuration, Server, Suffrage
 from node.raft.messages import (
     AnyMessage,
     AppendEntries,
     AppendEntriesResponse,
     EntryKind,
-    HardState,
     InstallSnapshot,
     InstallSnapshotResponse,
     PreVote,
@@ -34,7 +31,6 @@ from node.raft.messages import (
     RequestVoteResponse,
     TimeoutNow,
 )
-from node.raft.settings import FlowLimits, Timing
 from node.raft.snapshot import Snapshot, SnapshotMeta
 from node.raft.state import NEVER, PendingRead, Transfer
 from node.raft.transitions import (
@@ -52,40 +48,6 @@ class Raft(Following, Leading):
     A server whose `hard_state` is not the first one has lived before, and may have promised a leader or a candidate not
     to vote; it keeps that promise by counting its start as contact.
     """
-
-    def __init__(
-        self,
-        node_id: str,
-        *,
-        log: Log,
-        hard_state: HardState,
-        snapshot: Snapshot | None = None,
-        timing: Timing,
-        limits: FlowLimits,
-        rng: random.Random,
-        now: float,
-    ) -> None:
-        super().__init__(
-            node_id,
-            log=log,
-            hard_state=hard_state,
-            snapshot=snapshot,
-            timing=timing,
-            limits=limits,
-            rng=rng,
-            now=now,
-        )
-        self._handlers: dict[type[Any], Callable[[Any], None]] = {
-            PreVote: self._on_pre_vote,
-            PreVoteResponse: self._on_pre_vote_response,
-            RequestVote: self._on_request_vote,
-            RequestVoteResponse: self._on_request_vote_response,
-            AppendEntries: self._on_append_entries,
-            AppendEntriesResponse: self._on_append_entries_response,
-            InstallSnapshot: self._on_install_snapshot,
-            InstallSnapshotResponse: self._on_install_snapshot_response,
-            TimeoutNow: self._on_timeout_now,
-        }
 
     @property
     def deadline(self) -> float:
@@ -109,7 +71,7 @@ class Raft(Following, Leading):
         self._check_protocol(message)
         if message.term > self._term and self._settles_term(message):
             self._become_follower(message.term)
-        self._handlers[type(message)](message)
+        HANDLERS[type(message)](self, message)
 
     def tick(self, now: float) -> None:
         """Time has come to `now`; does whatever `deadline` announced."""
@@ -317,3 +279,16 @@ class Raft(Following, Leading):
         self._advance_clock(now)
         if self._role is not Role.LEADER or not self._lease_holds():
             raise NotLeaderError(self._leader if self._role is not Role.LEADER else None)
+
+
+HANDLERS: dict[type, Callable[[Raft, Any], None]] = {
+    PreVote: Raft._on_pre_vote,
+    PreVoteResponse: Raft._on_pre_vote_response,
+    RequestVote: Raft._on_request_vote,
+    RequestVoteResponse: Raft._on_request_vote_response,
+    AppendEntries: Raft._on_append_entries,
+    AppendEntriesResponse: Raft._on_append_entries_response,
+    InstallSnapshot: Raft._on_install_snapshot,
+    InstallSnapshotResponse: Raft._on_install_snapshot_response,
+    TimeoutNow: Raft._on_timeout_now,
+}
