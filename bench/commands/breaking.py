@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import click
 
 from bench.commands.options import Milliseconds, mode_option, name_option
 from bench.live import registry
 from bench.live.remote import ask
+from bench.live.waiting import wait_until
 
 DOWN_DEADLINE_S = 30
 
@@ -100,16 +98,12 @@ def down_command(name: str) -> None:
     """End the cluster; returns when nothing of it is left."""
     entry = registry.look_up(name)
     ask(name, "down")
-    _wait(lambda: entry is None or not registry.is_alive(entry))
+    wait_until(
+        lambda: entry is None or not registry.is_alive(entry),
+        f"{name} has ended; kill -9 of its process is safe too",
+        DOWN_DEADLINE_S,
+    )
     click.echo(f"{name} is down")
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DOWN_DEADLINE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise click.ClickException(f"the bench has not ended within {DOWN_DEADLINE_S} s; kill -9 it, that is safe")
-        time.sleep(0.01)
 
 
 def _tell_cut(answer: dict[str, list[str]], mode: str) -> None:

@@ -21,6 +21,7 @@ from bench.live.early import preload
 from bench.live.launch import NodeProcess, new_stream
 from bench.live.ports import Ports
 from bench.live.traffic import Traffic
+from bench.live.waiting import wait_until
 from bench.live.workers import Workers
 from bench.systems import konsul
 from bench.systems.konsul import KonsulClient, NodePlan
@@ -35,7 +36,6 @@ T = TypeVar("T")
 CLIENT_BASE, RAFT_BASE, HTTP_BASE, LINK_BASE, API_BASE = 8500, 7001, 18500, 17000, 28474
 UP_DEADLINE_S = 15.0
 COUNT_TRIES = 5
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
 
 
 class LiveCluster:
@@ -253,16 +253,7 @@ class LiveCluster:
     # Waiting
 
     def wait_until(self, condition: Callable[[], T], what: str, timeout_s: float = 20.0) -> T:
-        deadline = time.monotonic() + timeout_s
-        pause_s = FIRST_PAUSE_S
-        while True:
-            found = condition()
-            if found:
-                return found
-            if time.monotonic() > deadline:
-                raise WaitTimeoutError(f"not within {timeout_s:g} s: {what}. Seen last: {self._seen()}")
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return wait_until(condition, what, timeout_s, seen=self._seen)
 
     def _seen(self) -> str:
         """What every node says of itself. One that should and does not leaves its threads' stacks in its stdout.log."""

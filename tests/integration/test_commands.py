@@ -8,14 +8,15 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import requests
+
+from bench.live.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30.0
@@ -69,13 +70,6 @@ def up(terminal: Terminal) -> Terminal:
     started = terminal.run("up", "3", "--detach", "--profile", "low-latency")
     assert started.returncode == 0, started.stderr
     return terminal
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.01)
 
 
 def family(process: psutil.Process) -> list[psutil.Process]:

@@ -7,7 +7,8 @@ import socket
 
 import requests
 
-from tests.integration.shell import Shell, leader_of, wait_until
+from bench.live.waiting import wait_until
+from tests.integration.shell import Shell, leader_of
 
 
 def test_a_cluster_grows_from_one_to_three_and_outlives_its_leader(shell: Shell) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.integration.shell import Cluster, Shell, wait_until
+from bench.live.waiting import wait_until
+from tests.integration.shell import Cluster, Shell
 
 OFTEN = {"KONSUL_RAFT_SNAPSHOT_THRESHOLD": "60", "KONSUL_RAFT_TRAILING_LOGS": "20"}
 
