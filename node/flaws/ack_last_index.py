@@ -1,4 +1,4 @@
-"""BUGS.md 20, CCF: a success vouches for the whole log, own tail included."""
+"""CCF: a success vouches for the whole log, own tail included."""
 
 from __future__ import annotations
 

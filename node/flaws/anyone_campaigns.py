@@ -1,4 +1,4 @@
-"""BUGS.md 41, hashicorp#524: who is no voter, any more or yet, stands for election all the same."""
+"""hashicorp#524: who is no voter, any more or yet, stands for election all the same."""
 
 from __future__ import annotations
 

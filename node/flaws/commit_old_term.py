@@ -1,4 +1,4 @@
-"""BUGS.md 13, logcabin#44, PySyncObj#110: copies of an older term's entry are counted (Raft, Figure 8)."""
+"""logcabin#44, PySyncObj#110: copies of an older term's entry are counted (Raft, Figure 8)."""
 
 from __future__ import annotations
 

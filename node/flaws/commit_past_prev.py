@@ -1,4 +1,4 @@
-"""BUGS.md 18, copycat#265, WRaft PR#118: as far as the leader has committed, our own tail is held for committed."""
+"""copycat#265, WRaft PR#118: as far as the leader has committed, our own tail is held for committed."""
 
 from __future__ import annotations
 

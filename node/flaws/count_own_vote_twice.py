@@ -1,4 +1,4 @@
-"""BUGS.md 9, akka-raft#45, xraft#27: votes are counted, not voters, and one's own comes twice."""
+"""akka-raft#45, xraft#27: votes are counted, not voters, and one's own comes twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BUGS.md 34, cockroach#92089: a leader that nobody answers leads on, and answers reads (30) on a lease long over."""
+"""cockroach#92089: a leader that nobody answers leads on, and answers reads on a lease long over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BUGS.md 21, raftos#26: whatever an AppendEntries brings replaces what is there with all that follows, so that one
+"""raftos#26: whatever an AppendEntries brings replaces what is there with all that follows, so that one
 that comes late erases what has been acknowledged since.
 """
 

@@ -1,4 +1,4 @@
-"""BUGS.md 32: a voter elects another while its leader may live, so that two lead at one instant (thesis 4.2.3)."""
+"""Thesis 4.2.3 violated: a voter elects another while its leader may live, so that two lead at one instant."""
 
 from __future__ import annotations
 

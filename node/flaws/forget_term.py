@@ -1,4 +1,4 @@
-"""BUGS.md 2, PySyncObj#201: the term is not made durable, and begins anew at every start."""
+"""PySyncObj#201: the term is not made durable, and begins anew at every start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BUGS.md 1, PySyncObj#84: the vote is not made durable. A voter that restarts votes twice in one term."""
+"""PySyncObj#84: the vote is not made durable. A voter that restarts votes twice in one term."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BUGS.md 30, hashicorp/raft: the lease runs from an answer's receipt. A leader that slept finds old answers."""
+"""hashicorp/raft: the lease runs from an answer's receipt. A leader that slept finds old answers."""
 
 from __future__ import annotations
 

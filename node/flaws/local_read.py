@@ -1,4 +1,4 @@
-"""BUGS.md 27, etcd#741, consul#54: a leader answers a read without asking whether it still leads."""
+"""etcd#741, consul#54: a leader answers a read without asking whether it still leads."""
 
 from __future__ import annotations
 

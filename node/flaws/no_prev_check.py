@@ -1,4 +1,4 @@
-"""BUGS.md 23, akka-raft#32: entries are taken behind whatever stands there, only not behind a hole."""
+"""akka-raft#32: entries are taken behind whatever stands there, only not behind a hole."""
 
 from __future__ import annotations
 

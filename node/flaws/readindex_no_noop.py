@@ -1,4 +1,4 @@
-"""BUGS.md 28, etcd#7331, tikv PR#6340: a new leader answers reads from a commit index it inherited too low."""
+"""etcd#7331, tikv PR#6340: a new leader answers reads from a commit index it inherited too low."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BUGS.md 39, raft-dev 2015, copycat#23: a leader changes members before it has committed in its own term."""
+"""raft-dev 2015, copycat#23: a leader changes members before it has committed in its own term."""
 
 from __future__ import annotations
 

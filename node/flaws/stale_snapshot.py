@@ -1,4 +1,4 @@
-"""BUGS.md 43 and 44, openraft PR#543, zeebe#6092: a snapshot that comes late is installed over what is newer."""
+"""openraft PR#543, zeebe#6092: a snapshot that comes late is installed over what is newer."""
 
 from __future__ import annotations
 

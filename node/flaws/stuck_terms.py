@@ -1,4 +1,4 @@
-"""BUGS.md 35, etcd#8243: a candidate's higher term is adopted by nobody, so that it waits for votes it cannot get."""
+"""etcd#8243: a candidate's higher term is adopted by nobody, so that it waits for votes it cannot get."""
 
 from __future__ import annotations
 

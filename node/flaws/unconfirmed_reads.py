@@ -1,4 +1,4 @@
-"""BUGS.md 29, etcd#20418: no answer counts as the confirmation of a read, which waits for ever."""
+"""etcd#20418: no answer counts as the confirmation of a read, which waits for ever."""
 
 from __future__ import annotations
 

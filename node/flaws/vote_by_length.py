@@ -1,4 +1,4 @@
-"""BUGS.md 11, MongoDB's protocol 0: the longer log wins, whatever the terms in it (against §5.4.1)."""
+"""MongoDB's protocol 0: the longer log wins, whatever the terms in it (against §5.4.1)."""
 
 from __future__ import annotations
 

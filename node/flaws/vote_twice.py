@@ -1,4 +1,4 @@
-"""BUGS.md 10, zeebe#5356, akka-raft#56: a second candidate of one term gets a vote as well."""
+"""zeebe#5356, akka-raft#56: a second candidate of one term gets a vote as well."""
 
 from __future__ import annotations
 
