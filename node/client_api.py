@@ -130,7 +130,7 @@ def _batch(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
     @batch.post("/get")
     def get() -> Response:
         keys = body_by(bodies.BATCH_GET).keys
-        values = _read(backend, lambda: {key: store.get(key) for key in keys})
+        values = _read(backend, lambda: store.get_all(keys))
         found = {key: _shown(value) for key, value in values.items() if value is not None}
         return json_response({"found": found, "not_found": [key for key, value in values.items() if value is None]})
 

@@ -111,12 +111,23 @@ class KeyValueStore:
     ) -> None:
         self._values = dict(values)
         self._sessions = OrderedDict(sessions)
+        self._changes = 0
+        """Odd while several keys are being changed together."""
 
     def __len__(self) -> int:
         return len(self._values)
 
     def get(self, key: str) -> Value | None:
         return self._values.get(key)
+
+    def get_all(self, keys: Iterable[str]) -> dict[str, Value | None]:
+        """What all of them were at one instant, whichever thread asks: never a batch half done."""
+        keys = tuple(keys)
+        while True:
+            changes, values = self._changes, self._values
+            found = {key: values.get(key) for key in keys}
+            if changes == self._changes and not changes % 2:
+                return found
 
     def copy(self) -> KeyValueStore:
         """The store as it is now, for as long as it is wanted; cheap, because values are never changed in place."""
@@ -163,8 +174,10 @@ class KeyValueStore:
         conflicts = {each.key: self._modify_index(each.key) for each in operations if not self._cas_holds(each)}
         if conflicts:
             return Result(Status.CONFLICT, 0, conflicts)
+        self._changes += 1
         for operation in operations:
             self._change(index, operation)
+        self._changes += 1
         return Result(Status.DONE, index)
 
     def _modify_index(self, key: str) -> int:

@@ -486,7 +486,7 @@ def _read_one(store: KeyValueStore, asked: Invocation) -> str | None:
 
 
 def _read_all(store: KeyValueStore, asked: Invocation) -> str:
-    found = {item.key: store.get(item.key) for item in asked.items}
+    found = store.get_all(item.key for item in asked.items)
     return json.dumps({key: value.value for key, value in found.items() if value})
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import threading
+
 from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Status, Value
 
 
@@ -65,3 +68,25 @@ def test_a_batch_takes_effect_at_one_index() -> None:
 def test_a_batch_comes_back_from_the_log_as_it_went_in() -> None:
     command = Command(Batch((Put("k", "v"), Delete("l", cas=2))), client_id="c", sequence=4)
     assert Command.decode(command.encode()) == command
+
+
+def test_a_batch_is_read_whole_while_another_thread_makes_it() -> None:
+    """Read one by one, a fourth of these reads had keys of two batches."""
+    store, keys = KeyValueStore(), [f"k{number}" for number in range(5)]
+    done = threading.Event()
+
+    def set_again_and_again() -> None:
+        for index in itertools.count(1):
+            store.apply(index, Command(Batch(tuple(Put(key, str(index)) for key in keys))))
+            if done.is_set():
+                return
+
+    writer = threading.Thread(target=set_again_and_again)
+    writer.start()
+    try:
+        for _ in range(20_000):
+            found = {value and value.value for value in store.get_all(keys).values()}
+            assert len(found) == 1, found
+    finally:
+        done.set()
+        writer.join()
