@@ -9,14 +9,16 @@ A family (`split_brain`) is one function with every combination of its parameter
 ``split_brain[leader_alone-both_ways-hold]``, and the family's own name means all of them.
 """
 
-from bench.scenarios import clocks, crashes, elections, membership, partitions, snapshots
+from bench.scenarios import batches, clocks, consistency, crashes, elections, membership, partitions, snapshots
 from bench.scenarios.registry import SCENARIOS, Scenario, UnknownScenarioError, find, scenario
 
 __all__ = [
     "SCENARIOS",
     "Scenario",
     "UnknownScenarioError",
+    "batches",
     "clocks",
+    "consistency",
     "crashes",
     "elections",
     "find",

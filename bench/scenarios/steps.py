@@ -29,6 +29,28 @@ def write(cluster: Cluster, key: str, among: Sequence[str] | None = None) -> str
     return cluster.wait_until(acknowledged, f"a leader acknowledges the write of {key}") or ""
 
 
+def put(cluster: Cluster, key: str, value: str, among: Sequence[str] | None = None) -> str:
+    """As `write`, for a key that is written again and again; returns who acknowledged this value of it."""
+
+    def acknowledged() -> str | None:
+        leader = cluster.wait_for_leader(among=among)
+        return leader if cluster.client(leader).put(key, value).outcome is Outcome.OK else None
+
+    return cluster.wait_until(acknowledged, f"a leader acknowledges {key} = {value}") or ""
+
+
+def read_newest(cluster: Cluster, key: str, among: Sequence[str] | None = None) -> str | None:
+    """What a linearizable read of it has, once a leader answers one."""
+    reads: list[Operation] = []
+
+    def answered() -> bool:
+        reads.append(cluster.client(cluster.wait_for_leader(among=among)).get(key, consistent=True))
+        return reads[-1].outcome is Outcome.OK
+
+    cluster.wait_until(answered, f"a leader reads {key}")
+    return reads[-1].result
+
+
 def read_back(cluster: Cluster) -> None:
     """Read every acknowledged key from every member; to be called when all agree. The checker judges what came back."""
     keys = [put.key for put in cluster.history if put.kind == "put" and put.outcome is Outcome.OK]

@@ -1,0 +1,130 @@
+"""What reads may see, and what becomes of writes that depend on what was there."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from bench.cluster import Client, Cluster, Load
+from bench.history import Operation, Outcome
+from bench.scenarios.elections import SAFETY
+from bench.scenarios.registry import scenario
+from bench.scenarios.steps import followers, put, read_newest, undisturbed, write_more
+from bench.workload import Invocation, Script
+
+LOOKS = 10
+
+
+@scenario(nodes=3, checks=SAFETY)
+def stale_and_linearizable_reads(cluster: Cluster) -> None:
+    """A leader that was cut off reads what is old when asked for any value, and nothing when asked for the newest."""
+    old = put(cluster, "x", "old")
+    others = followers(cluster, old)
+    with cluster.network.partitioned([old], others):
+        put(cluster, "x", "new", among=others)
+        assert cluster.client(old).get("x").result == "old", "it cannot know better"
+        assert cluster.client(old).get("x", consistent=True).outcome is not Outcome.OK, "it answered a stale read"
+        assert read_newest(cluster, "x", among=others) == "new"
+    cluster.wait_until_agreed()
+    assert {cluster.client(node).get("x").result for node in cluster.nodes} == {"new"}
+
+
+@scenario(nodes=3, checks=SAFETY)
+def reads_of_a_leader_that_wakes(cluster: Cluster) -> None:
+    """A leader that was stopped while another took over reads nothing old as if it were the newest (thesis 6.4)."""
+    old = put(cluster, "x", "old")
+    others = followers(cluster, old)
+    cluster.pause(old)
+    put(cluster, "x", "new", among=others)
+    cluster.resume(old)
+    read = cluster.client(old).get("x", consistent=True)
+    assert read.outcome is not Outcome.OK or read.result == "new", "it answered a stale read"
+    cluster.wait_until_agreed()
+    assert read_newest(cluster, "x") == "new"
+
+
+@scenario(nodes=3, checks=SAFETY)
+def reads_never_go_back(cluster: Cluster) -> None:
+    """While a number grows, no node reads a smaller one than it did before, and the leader none but the newest.
+
+    So every node applies the writes in the order of the log, whoever led and whoever was cut off meanwhile.
+    """
+    cluster.wait_until_agreed()
+    seen = dict.fromkeys(cluster.nodes, 0)
+    with cluster.working([_growing("x")]) as load:
+        write_more(cluster, load)
+        _look(cluster, load, seen)
+        leader = cluster.wait_for_leader()
+        others = followers(cluster, leader)
+        with cluster.network.partitioned([others[0]], [leader, *others[1:]]):
+            write_more(cluster, load)
+            _look(cluster, load, seen)
+        with cluster.network.partitioned([leader], others):
+            write_more(cluster, load)
+            _look(cluster, load, seen)
+        _look(cluster, load, seen)
+    cluster.wait_until_agreed()
+    _look(cluster, load, seen)
+
+
+def _growing(key: str) -> Script:
+    for count in itertools.count(1):
+        yield Invocation("put", key, str(count))
+
+
+def _look(cluster: Cluster, load: Load, seen: dict[str, int]) -> None:
+    """Read a number that grows; `seen` is what each node read last."""
+    clients = {node: cluster.client(node) for node in cluster.nodes}
+    for _ in range(LOOKS):
+        for node, client in clients.items():
+            read = client.get("x")
+            assert int(read.result or 0) >= seen[node], f"{node} read {read.result} after {seen[node]}"
+            seen[node] = int(read.result or 0)
+        # The number is at least how many of its writes were acknowledged.
+        acknowledged = load.acknowledged()
+        newest = int(read_newest(cluster, "x") or 0)
+        assert newest >= acknowledged, f"the newest is {newest}, but {acknowledged} writes had been acknowledged"
+
+
+@scenario(nodes=3, checks=SAFETY)
+def compare_and_set(cluster: Cluster) -> None:
+    """A write that says what it replaces is made if that stands there, and changes nothing if not."""
+
+    def story(client: Client, key: str) -> Sequence[Operation]:
+        made = client.cas(key, "a", 0)
+        again = client.cas(key, "b", 0)
+        replaced = client.cas(key, "c", made.modify_index or 0)
+        late = client.cas(key, "d", made.modify_index or 0)
+        read = client.get(key, consistent=True)
+        return made, again, replaced, late, read, client.delete(key), client.cas(key, "e", 0)
+
+    made, again, replaced, late, read, deleted, anew = undisturbed(cluster, story)
+    assert {tried.outcome for tried in (made, replaced, deleted, anew)} == {Outcome.OK}
+    assert {tried.reason for tried in (again, late)} == {"cas mismatch"}
+    assert read.result == "c"
+
+
+@scenario(nodes=3, checks=SAFETY)
+def cas_race(cluster: Cluster) -> None:
+    """Of several who replace the same value one succeeds, also while one leader follows another."""
+    with cluster.working([_chain("x") for _ in range(3)]) as load:
+        write_more(cluster, load)
+        old = cluster.kill(cluster.wait_for_leader())
+        cluster.wait_for_leader(other_than=old)
+        write_more(cluster, load)
+        cluster.restart(old)
+    cluster.wait_until_agreed()
+    tried = [operation for operation in cluster.history if operation.kind == "cas"]
+    assert any(operation.reason == "cas mismatch" for operation in tried), "nobody raced"
+    won = sorted((one.modify_index or 0, int(one.value or 0)) for one in tried if one.outcome is Outcome.OK)
+    for (former, _), (later, replaced) in itertools.pairwise(won):
+        assert replaced >= former, f"the write at {later} replaced that at {replaced}, after the one at {former}"
+
+
+def _chain(key: str) -> Script:
+    """Each write replaces the one seen last, and has its index for value."""
+    seen = 0
+    while True:
+        tried = yield Invocation("cas", key, str(seen), modify_index=seen)
+        if tried.modify_index is not None:
+            seen = tried.modify_index
