@@ -16,16 +16,20 @@ run on real processes (`bench.live`) and in virtual time. The rules of the vocab
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from bench.history import History, Operation
-from bench.workload import Invocation, Item, Script, batch
+from bench.workload import Invocation, Item, Script, batch, distinct_writes
 from faults.network import NetworkFaults
 
 T = TypeVar("T")
+
+ROLES = {"leader": "Leader", "follower": "Follower"}
+"""What stands for whoever holds the role, and what a status calls it."""
 
 
 class WaitTimeoutError(Exception):
@@ -143,116 +147,156 @@ class Load(Protocol):
         ...
 
 
-class Cluster(Protocol):
+class Cluster(abc.ABC):
+    """What each world has of its own is abstract; what follows from that is here, once for all worlds."""
+
+    network: NetworkFaults
+    history: History
+
+    def __init__(self) -> None:
+        self._series = itertools.count()
+
+    # What each world has of its own
+
     @property
+    @abc.abstractmethod
     def nodes(self) -> tuple[str, ...]:
         """All nodes there are, members or not."""
-        ...
 
-    @property
-    def network(self) -> NetworkFaults: ...
-    @property
-    def history(self) -> History: ...
-
-    def resolve(self, name: str) -> str:
-        """The node a name or role means now. Raises `NoSuchNodeError`."""
-        ...
-
+    @abc.abstractmethod
     def status(self, node: str) -> NodeStatus | None:
         """What the node says of itself, None when it does not answer."""
-        ...
 
-    def leads(self, node: str) -> bool:
-        """Whether the node reports itself leader at this instant."""
-        ...
-
-    def role(self, node: str) -> str | None:
-        """``Follower``, ``Candidate`` or ``Leader``; None when it does not answer."""
-        ...
-
-    def term(self, node: str) -> int | None: ...
-
-    def caught_up(self, node: str) -> bool:
-        """Whether the node has applied everything that the leader had committed when this was asked."""
-        ...
-
+    @abc.abstractmethod
     def is_running(self, node: str) -> bool:
         """Neither killed nor paused."""
-        ...
 
+    @abc.abstractmethod
     def kill(self, node: str) -> str:
         """kill -9; returns the node's name once it is dead and reaped."""
-        ...
 
+    @abc.abstractmethod
     def restart(self, node: str, *, wipe: bool = False) -> str:
         """Start it again on the same data (with `wipe`, on none); kills it first if it runs."""
-        ...
 
+    @abc.abstractmethod
     def shut_down(self, node: str) -> str:
         """Have it stop by itself, as an operator does: a leader hands over first. Returns once it has ended."""
-        ...
 
+    @abc.abstractmethod
     def fill_disk(self, node: str) -> str:
         """From now on it can write nothing more, until it is started again. Returns once it has stopped because of it,
         which takes something to be written."""
-        ...
 
+    @abc.abstractmethod
     def pause(self, node: str) -> str: ...
+
+    @abc.abstractmethod
     def resume(self, node: str) -> str: ...
 
+    @abc.abstractmethod
     def client(self, node: str) -> Client:
         """A client that talks to this node alone, through its client link."""
-        ...
 
-    def writing(self, clients: int = 3, nodes: Collection[str] | None = None) -> AbstractContextManager[Load]:
-        """Clients that each write distinct keys, one after the other, following the leader, until the block ends."""
-        ...
-
+    @abc.abstractmethod
     def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> AbstractContextManager[Load]:
         """One client for each script, asking what that says, one after the other, until the block ends.
 
         Whoever is not served goes to the next of `nodes`.
         """
-        ...
 
-    def wait_until(self, condition: Callable[[], T], what: str, timeout_s: float = 20.0) -> T:
+    @abc.abstractmethod
+    def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = 20.0) -> T:
         """The condition's first true value. Raises `WaitTimeoutError` naming `what` and the statuses seen last."""
-        ...
+
+    # What follows from it
+
+    def resolve(self, name: str) -> str:
+        """The node a name or role means now. Raises `NoSuchNodeError`."""
+        if name in self.nodes:
+            return name
+        if name not in ROLES:
+            raise NoSuchNodeError(f"there is no node {name}; there are {', '.join(self.nodes)}, leader and follower")
+        for node in self.nodes:
+            if self.role(node) == ROLES[name]:
+                return node
+        raise NoSuchNodeError(f"nobody is {name} right now; try again, or name one of {', '.join(self.nodes)}")
+
+    def statuses(self) -> dict[str, NodeStatus | None]:
+        return {node: self.status(node) for node in self.nodes}
+
+    def leads(self, node: str) -> bool:
+        """Whether the node reports itself leader at this instant."""
+        return self.role(node) == "Leader"
+
+    def role(self, node: str) -> str | None:
+        """``Follower``, ``Candidate`` or ``Leader``; None when it does not answer."""
+        status = self.status(node)
+        return status.role if status else None
+
+    def term(self, node: str) -> int | None:
+        status = self.status(node)
+        return status.term if status else None
+
+    def caught_up(self, node: str) -> bool:
+        """Whether the node has applied everything that the leader had committed when this was asked."""
+        leader = next((status for status in self.statuses().values() if status and status.role == "Leader"), None)
+        status = self.status(node)
+        return bool(leader and status and status.applied_index >= leader.commit_index)
+
+    def writing(self, clients: int = 3, nodes: Collection[str] | None = None) -> AbstractContextManager[Load]:
+        """Clients that each write distinct keys, one after the other, following the leader, until the block ends."""
+        series = next(self._series)
+        return self.working([distinct_writes(series, turn) for turn in range(clients)], nodes)
 
     def wait_for_leader(
-        self,
-        *,
-        other_than: str | None = None,
-        among: Sequence[str] | None = None,
-        timeout_s: float = 20.0,
+        self, *, other_than: str | None = None, among: Sequence[str] | None = None, timeout_s: float = 20.0
     ) -> str:
-        """The node that reports itself leader and that a majority of the running members follow."""
-        ...
+        """The node that reports itself leader and that a majority of the members follow, and know of."""
+
+        def elected() -> str | None:
+            statuses = {node: status for node, status in self.statuses().items() if status}
+            for node, status in statuses.items():
+                if status.role != "Leader" or node == other_than or node not in (among or self.nodes):
+                    continue
+                # A follower without a log knows no members. Were the founder killed before a majority does, nobody
+                # left could tell what a majority is, and nobody would ever stand for election.
+                followers = [s for s in statuses.values() if s.leader == node and s.term == status.term and s.members]
+                if len(followers) * 2 > len(status.members):
+                    return node
+            return None
+
+        return self.wait_until(elected, "a leader whom a majority follows", timeout_s)
 
     def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
         """Until every running member has applied the same log to the same index, and all name one leader."""
-        ...
+
+        def agreed() -> bool:
+            running = [node for node in self.nodes if self.is_running(node)]
+            return of_one_mind({node: self.status(node) for node in running})
+
+        self.wait_until(agreed, "all running members have applied one log and follow one leader", timeout_s)
 
 
-class VirtualCluster(Cluster, Protocol):
+class VirtualCluster(Cluster):
     """What else can be done where clocks and disks are made up."""
 
+    @abc.abstractmethod
     def set_clock_rate(self, node: str, rate: float) -> str:
         """From now on its clock runs so many seconds in a second."""
-        ...
 
+    @abc.abstractmethod
     def slow_disk(self, node: str, latency_ms: float) -> str:
         """From now on each of its saves takes so much longer."""
-        ...
 
 
-class FiledCluster(Cluster, Protocol):
+class FiledCluster(Cluster):
     """What else can be done where a node's data are files."""
 
+    @abc.abstractmethod
     def snapshots(self, node: str) -> int:
         """How many its data folder holds that are not known to be damaged."""
-        ...
 
+    @abc.abstractmethod
     def damage_snapshot(self, node: str) -> str:
         """Turn over a bit in the newest snapshot of a node that is down."""
-        ...

@@ -15,7 +15,7 @@ from typing import TypeVar
 import psutil
 import requests
 
-from bench.cluster import NodeStatus, NoSuchNodeError, Setup, WaitTimeoutError, of_one_mind
+from bench.cluster import FiledCluster, NodeStatus, NoSuchNodeError, Setup, WaitTimeoutError
 from bench.history import History
 from bench.live.early import preload
 from bench.live.launch import NodeProcess, new_stream
@@ -25,7 +25,7 @@ from bench.live.waiting import wait_until
 from bench.live.workers import Workers
 from bench.systems import konsul
 from bench.systems.konsul import KonsulClient, NodePlan
-from bench.workload import Script, distinct_writes
+from bench.workload import Script
 from faults import processes
 from faults.links import CLIENT, Address, Link, Route, peer_links
 from faults.network import FaultEvent, ToxiproxyNetwork
@@ -38,7 +38,7 @@ UP_DEADLINE_S = 15.0
 COUNT_TRIES = 5
 
 
-class LiveCluster:
+class LiveCluster(FiledCluster):
     """A `Cluster` of `nodes` processes, all of whose files are in `folder`.
 
     Entering it starts everything and returns when every node has been told of the others: one that is cut off before
@@ -55,6 +55,7 @@ class LiveCluster:
         server: Path,
         on_log: Callable[[str], None] | None = None,
     ) -> None:
+        super().__init__()
         self.folder = folder
         self.profile = profile
         self.history = History()
@@ -68,7 +69,6 @@ class LiveCluster:
         self._running: dict[str, NodeProcess] = {}
         self._session = threading.local()
         self._client_numbers = itertools.count()
-        self._series = itertools.count()
         self._traffic = Traffic(self._messages_sent)
 
     def __enter__(self) -> LiveCluster:
@@ -131,36 +131,6 @@ class LiveCluster:
         if not self.is_running(node):
             return None
         return konsul.read_status(self._requests(), self._plans[node])
-
-    def statuses(self) -> dict[str, NodeStatus | None]:
-        return {node: self.status(node) for node in self._names}
-
-    def leads(self, node: str) -> bool:
-        return self.role(node) == "Leader"
-
-    def role(self, node: str) -> str | None:
-        status = self.status(node)
-        return status.role if status else None
-
-    def term(self, node: str) -> int | None:
-        status = self.status(node)
-        return status.term if status else None
-
-    def caught_up(self, node: str) -> bool:
-        leader = next((status for status in self.statuses().values() if status and status.role == "Leader"), None)
-        status = self.status(node)
-        return bool(leader and status and status.applied_index >= leader.commit_index)
-
-    def resolve(self, name: str) -> str:
-        if name in self._names:
-            return name
-        roles = {"leader": ("Leader",), "follower": ("Follower",)}
-        if name not in roles:
-            raise NoSuchNodeError(f"there is no node {name}; there are {', '.join(self._names)}, leader and follower")
-        for node in self._names:
-            if self.role(node) in roles[name]:
-                return node
-        raise NoSuchNodeError(f"nobody is {name} right now; try again, or name one of {', '.join(self._names)}")
 
     # What can be done
 
@@ -235,12 +205,6 @@ class LiveCluster:
         addresses = {name: plan.raft for name, plan in self._plans.items()}
         return KonsulClient(next(self._client_numbers), self._plans[self.resolve(node)], self.history, addresses)
 
-    def writing(
-        self, clients: int = 3, nodes: Collection[str] | None = None
-    ) -> contextlib.AbstractContextManager[Workers]:
-        series = next(self._series)
-        return self.working([distinct_writes(series, turn) for turn in range(clients)], nodes)
-
     @contextlib.contextmanager
     def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> Iterator[Workers]:
         workers = Workers(scripts, list(nodes or self._names), self.client)
@@ -252,7 +216,7 @@ class LiveCluster:
 
     # Waiting
 
-    def wait_until(self, condition: Callable[[], T], what: str, timeout_s: float = 20.0) -> T:
+    def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = 20.0) -> T:
         return wait_until(condition, what, timeout_s, seen=self._seen)
 
     def _seen(self) -> str:
@@ -263,30 +227,6 @@ class LiveCluster:
                 self._running[node].tell_stacks()
             seen.append(f"{node}: {status or self.state(node) + ', and silent'}")
         return "; ".join(seen)
-
-    def wait_for_leader(
-        self, *, other_than: str | None = None, among: Sequence[str] | None = None, timeout_s: float = 20.0
-    ) -> str:
-        def elected() -> str | None:
-            statuses = {node: status for node, status in self.statuses().items() if status}
-            for node, status in statuses.items():
-                if status.role != "Leader" or node == other_than or node not in (among or self._names):
-                    continue
-                # A follower without a log knows no members. Were the founder killed before a majority does, nobody
-                # left could tell what a majority is, and nobody would ever stand for election.
-                followers = [s for s in statuses.values() if s.leader == node and s.term == status.term and s.members]
-                if len(followers) * 2 > len(status.members):
-                    return node
-            return None
-
-        return self.wait_until(elected, "a leader whom a majority follows", timeout_s) or ""
-
-    def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
-        def agreed() -> bool:
-            running = [node for node in self._names if self.is_running(node)]
-            return of_one_mind({node: self.status(node) for node in running})
-
-        self.wait_until(agreed, "all running members have applied one log and follow one leader", timeout_s)
 
     # Starting and stopping
 

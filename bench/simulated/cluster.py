@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 import durationpy
 import msgspec
 
-from bench.cluster import NodeStatus, NoSuchNodeError, Setup, WaitTimeoutError, of_one_mind
+from bench.cluster import NodeStatus, NoSuchNodeError, Setup, VirtualCluster, WaitTimeoutError
 from bench.evidence import Evidence, Record
-from bench.history import History, Operation
+from bench.history import Operation
 from bench.simulated.clients import SimulatedClient, Workers
 from bench.simulated.network import SimulatedNetwork
 from bench.simulated.node import SimulatedNode
 from bench.simulated.observer import Observer
 from bench.simulated.world import Settings, World
 from bench.systems.konsul import PROFILES
-from bench.workload import Invocation, Script, distinct_writes
+from bench.workload import Invocation, Script
 from node.raft import Role, Timing
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def timing_of(profile: str) -> Timing:
     return Timing(heartbeat_s, election_s, lease_s)
 
 
-class SimulatedCluster:
+class SimulatedCluster(VirtualCluster):
     """A `Cluster` of `nodes` in a world of its own; entering it starts them all, as with real ones."""
 
     def __init__(
@@ -51,6 +51,7 @@ class SimulatedCluster:
         setup: Setup | None = None,
         observer: Observer | None = None,
     ) -> None:
+        super().__init__()
         setup = setup or Setup()
         names = tuple(f"n{number}" for number in range(1, nodes + setup.spare + 1))
         self._founders = names[:nodes]
@@ -61,12 +62,13 @@ class SimulatedCluster:
             trailing_entries=setup.trailing_logs,
         )
         self.world = World(seed, names, settings=settings, observer=observer, on_event=self._note)
+        self.network: SimulatedNetwork = self.world.network
+        self.history = self.world.history
         self._boot_random = self.world.engine.random("boots")
         self._booting: dict[str, int] = {}
         """Nodes on their way up, and the number of the start that counts."""
         self._boots = itertools.count()
         self._client_numbers = itertools.count()
-        self._series = itertools.count()
 
     def __enter__(self) -> SimulatedCluster:
         for name in self.nodes:
@@ -85,14 +87,6 @@ class SimulatedCluster:
     def nodes(self) -> tuple[str, ...]:
         return tuple(self.world.nodes)
 
-    @property
-    def network(self) -> SimulatedNetwork:
-        return self.world.network
-
-    @property
-    def history(self) -> History:
-        return self.world.history
-
     def is_running(self, node: str) -> bool:
         found = self._node(node)
         return node in self._booting or found.running
@@ -100,36 +94,6 @@ class SimulatedCluster:
     def status(self, node: str) -> NodeStatus | None:
         found = self._node(node)
         return _status_of(found, self.world.engine.now) if found.running else None
-
-    def statuses(self) -> dict[str, NodeStatus | None]:
-        return {node: self.status(node) for node in self.nodes}
-
-    def leads(self, node: str) -> bool:
-        return self.role(node) == "Leader"
-
-    def role(self, node: str) -> str | None:
-        status = self.status(node)
-        return status.role if status else None
-
-    def term(self, node: str) -> int | None:
-        status = self.status(node)
-        return status.term if status else None
-
-    def caught_up(self, node: str) -> bool:
-        leader = next((status for status in self.statuses().values() if status and status.role == "Leader"), None)
-        status = self.status(node)
-        return bool(leader and status and status.applied_index >= leader.commit_index)
-
-    def resolve(self, name: str) -> str:
-        if name in self.nodes:
-            return name
-        roles = {"leader": "Leader", "follower": "Follower"}
-        if name not in roles:
-            raise NoSuchNodeError(f"there is no node {name}; there are {', '.join(self.nodes)}, leader and follower")
-        for node in self.nodes:
-            if self.role(node) == roles[name]:
-                return node
-        raise NoSuchNodeError(f"nobody is {name} right now; try again, or name one of {', '.join(self.nodes)}")
 
     # What can be done
 
@@ -193,12 +157,6 @@ class SimulatedCluster:
     def client(self, node: str) -> SimulatedClient:
         return SimulatedClient(next(self._client_numbers), self.resolve(node), self.perform)
 
-    def writing(
-        self, clients: int = 3, nodes: Collection[str] | None = None
-    ) -> contextlib.AbstractContextManager[Workers]:
-        series = next(self._series)
-        return self.working([distinct_writes(series, turn) for turn in range(clients)], nodes)
-
     @contextlib.contextmanager
     def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> Iterator[Workers]:
         numbered = [(next(self._client_numbers), script) for script in scripts]
@@ -218,7 +176,7 @@ class SimulatedCluster:
 
     # Waiting
 
-    def wait_until(self, condition: Callable[[], T], what: str, timeout_s: float = 20.0) -> T:
+    def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = 20.0) -> T:
         world, engine = self.world, self.world.engine
         deadline_s = engine.now + timeout_s
         while True:
@@ -232,28 +190,6 @@ class SimulatedCluster:
             look_again_s = min(deadline_s, engine.now + LOOK_AGAIN_S)
             while not world.changed and engine.step(look_again_s):
                 pass
-
-    def wait_for_leader(
-        self, *, other_than: str | None = None, among: Sequence[str] | None = None, timeout_s: float = 20.0
-    ) -> str:
-        def elected() -> str | None:
-            statuses = {node: status for node, status in self.statuses().items() if status}
-            for node, status in statuses.items():
-                if status.role != "Leader" or node == other_than or node not in (among or self.nodes):
-                    continue
-                followers = [s for s in statuses.values() if s.leader == node and s.term == status.term]
-                if len(followers) * 2 > len(status.members):
-                    return node
-            return None
-
-        return self.wait_until(elected, "a leader whom a majority follows", timeout_s) or ""
-
-    def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
-        def agreed() -> bool:
-            running = [node for node in self.nodes if self.is_running(node)]
-            return of_one_mind({node: self.status(node) for node in running})
-
-        self.wait_until(agreed, "all running members have applied one log and follow one leader", timeout_s)
 
     # What is left behind
 
