@@ -94,7 +94,7 @@ def _reign(node: str, since: Record, until_s: float) -> Reign:
 
 
 def _halted(evidence: Evidence, node: str, since: Record, until: Record | None) -> float:
-    """When the process was killed, or stopped for good, after `since`: from then on it reported nothing.
+    """When the process was killed, failed, or was stopped for good, after `since`: from then on it reported nothing.
 
     A pause that ended does not count: the node wrote the end of its reign itself when it woke.
     """
@@ -103,7 +103,7 @@ def _halted(evidence: Evidence, node: str, since: Record, until: Record | None) 
         return math.inf
     paused: float | None = None
     for record in mine:
-        if record["event"] == "kill":
+        if record["event"] in ("kill", "fail"):
             return paused if paused is not None else record["at_s"]
         if record["event"] == "pause":
             paused = record["at_s"]

@@ -169,6 +169,9 @@ class LiveCluster(FiledCluster):
         # It looks like a full disk to this one process: whatever it appends to a file fails.
         psutil.Process(found.process.pid).rlimit(psutil.RLIMIT_FSIZE, (0, 0))
         self._note("fill_disk", node=node)
+        # Its trace cannot say any more when it ceased to lead, and it takes its time to end.
+        self.wait_until(lambda: not self.leads(node), f"{node} leads no more because its disk is full")
+        self._note("fail", node=node)
         self.wait_until(lambda: not found.process.alive, f"{node} stops because its disk is full")
         return self.kill(node)
 

@@ -7,6 +7,7 @@ import pytest
 from bench.checkers import (
     acknowledged_writes_survive,
     faults_touched_traffic,
+    leadership_is_handed_over,
     logs_agree,
     one_leader_at_a_time,
     one_leader_per_term,
@@ -73,8 +74,9 @@ def test_a_long_reign_overlaps_one_that_begins_and_ends_within_it() -> None:
     assert one_leader_at_a_time(found).verdict is Verdict.INVALID
 
 
-def test_a_killed_leader_reigned_until_it_was_killed() -> None:
-    killed = bench(2, "kill", "n1")
+@pytest.mark.parametrize("event", ["kill", "fail"])
+def test_a_leader_that_was_killed_or_failed_reigned_until_then(event: str) -> None:
+    killed = bench(2, event, "n1")
     start = {"event": "start", "at_s": 8.0, "term": 2}
     assert (
         one_leader_at_a_time(evidence(killed, n1=[role(1, "Leader", 2)], n2=[role(3, "Leader", 3)])).verdict == "VALID"
@@ -94,7 +96,43 @@ def test_a_leader_killed_while_paused_reigned_until_the_pause() -> None:
     assert one_leader_at_a_time(found).verdict is Verdict.VALID
 
 
-@pytest.mark.parametrize("check", [one_leader_per_term, one_leader_at_a_time, logs_agree, acknowledged_writes_survive])
+def handed_over(*successor: Record, n3: tuple[Record, ...] = ()) -> Finding:
+    """n1 hands over to n2 at 2, in term 2."""
+    transfer = {"event": "transfer", "at_s": 2.0, "term": 2, "to": "n2"}
+    old = [role(1, "Leader", 2), role(2, "Follower", 2), transfer]
+    return leadership_is_handed_over(evidence(n1=old, n2=list(successor), n3=list(n3)))
+
+
+def test_who_was_handed_leadership_and_led_next_did_not_wait_for_it() -> None:
+    candidate, leader = role(2.1, "Candidate", 3), role(2.2, "Leader", 3)
+    assert handed_over(candidate, leader).verdict is Verdict.VALID
+    assert handed_over(role(0.1, "PreCandidate", 1), candidate, leader).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize(
+    ("successor", "other"),
+    [
+        ((), ()),
+        ((role(4, "PreCandidate", 2), role(4.1, "Candidate", 3), role(4.2, "Leader", 3)), ()),
+        ((role(2.1, "Candidate", 3), role(4.2, "Leader", 4)), ()),
+        ((role(5, "Leader", 4),), (role(4, "Leader", 3), role(4.9, "Follower", 3))),
+    ],
+    ids=["nobody led", "after a time-out", "in a later term", "after another"],
+)
+def test_a_handing_over_that_was_waited_for_is_found(successor: tuple[Record, ...], other: tuple[Record, ...]) -> None:
+    assert handed_over(*successor, n3=other).verdict is Verdict.INVALID
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        one_leader_per_term,
+        one_leader_at_a_time,
+        leadership_is_handed_over,
+        logs_agree,
+        acknowledged_writes_survive,
+    ],
+)
 def test_where_nothing_was_seen_nothing_is_known(check: Any) -> None:
     assert check(evidence(n1=[])).verdict is Verdict.UNKNOWN
 
