@@ -172,7 +172,7 @@ class SimulatedCluster(VirtualCluster):
         """Let a client ask this, and time pass until it has an answer or gives up."""
         came: list[Operation] = []
         self.world.ask(client, node, invocation, came.append)
-        return self.wait_until(lambda: came and came[0], f"an answer to {invocation}") or came[0]
+        return self.wait_until(lambda: came[0] if came else None, f"an answer to {invocation}")
 
     # Waiting
 
