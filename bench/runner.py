@@ -128,5 +128,5 @@ def _in_words(record: Record) -> str:
 
 
 def _store_history(folder: Path, cluster: Cluster) -> None:
-    lines = (json.dumps(asdict(operation)) for operation in cluster.history)
+    lines = (json.dumps(vars(operation)) for operation in cluster.history)
     (folder / "history.jsonl").write_text("".join(f"{line}\n" for line in lines))
