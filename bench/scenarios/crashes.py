@@ -99,7 +99,7 @@ def cascading_failures(cluster: Cluster) -> None:
 def several_faults_at_once(cluster: Cluster) -> None:
     """One node dead, one stopped, one that hears late and is heard late: the majority that is left loses nothing."""
     leader = write(cluster, "before")
-    dead, stopped, late, _ = (node for node in cluster.nodes if node != leader)
+    dead, stopped, late, *_ = (node for node in cluster.nodes if node != leader)
     slow = {link for link in peer_links(cluster.nodes) if late in (link.source, link.target)}
     with cluster.writing() as load, cluster.network.delayed(slow, latency_ms=40, jitter_ms=20):
         cluster.pause(stopped)
