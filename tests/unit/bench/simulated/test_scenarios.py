@@ -14,11 +14,13 @@ from bench.verdict import Verdict
 from bench.worlds import SimulatedWorld
 from node.raft import Entry, EntryKind
 
+SEED = 7
+"""One each, so that the suite stays quick; `bench run --world simulated --seeds 0-99` walks more."""
 
-@pytest.mark.parametrize("seed", range(3))
+
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
-def test_the_promise_is_kept(scenario: Scenario, seed: int, tmp_path: Path) -> None:
-    finished = run(scenario, runs=tmp_path, world=SimulatedWorld(seed))
+def test_the_promise_is_kept(scenario: Scenario, tmp_path: Path) -> None:
+    finished = run(scenario, runs=tmp_path, world=SimulatedWorld(SEED))
     assert finished.verdict in (Verdict.VALID, Verdict.SKIPPED), finished.explain()
 
 
