@@ -5,7 +5,10 @@ writes request after request on one connection, as fast as batches form, and a s
 know how much is unanswered. That makes a link with 200 ms of latency behave as one: with a request at a time, each
 message would wait for the answer to the one before, and a delay of 200 ms would be felt as one of 200 to 400.
 
-What is unanswered is bounded (`MAX_UNANSWERED_BYTES`): beyond it batches are dropped, as a network would. A connection
+What is unanswered is bounded (`MAX_UNANSWERED_BYTES`): beyond it the sender waits, its queue fills, and what finds it
+full is dropped, as by a network. One request may always be under way, however large, or an entry larger than the bound
+could never leave. A batch is bounded too (`BATCH_BYTES`), so that what gathered meanwhile does not become one request
+that is larger than everything. When a connection breaks, what waits is out of date and dropped with it. A connection
 that has not answered for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one
 at once. There is no back-off: a peer that is not there is tried again every `RETRY_S` while there is something to say.
 
@@ -29,10 +32,14 @@ from typing import BinaryIO
 
 from node import wire
 from node.config import Address
-from node.raft.messages import AnyMessage
+from node.raft.messages import AnyMessage, AppendEntries, InstallSnapshot
 
 QUEUE_LENGTH = 1024
 MAX_UNANSWERED_BYTES = 1024 * 1024
+BATCH_BYTES = 256 * 1024
+"""A batch takes no further message once it weighs so much."""
+MESSAGE_BYTES = 256
+"""What a message weighs beside its data."""
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 5.0
 RETRY_S = 0.015
@@ -136,10 +143,14 @@ class PeerSender:
                 self._post(wire.encode(self._envelope(batch)))
 
     def _next_batch(self) -> list[AnyMessage]:
-        batch = [self._queue.get()]
-        while not self._queue.empty():
+        batch, weight = [self._queue.get()], 0
+        while (weight := weight + _weight(batch[-1])) < BATCH_BYTES and not self._queue.empty():
             batch.append(self._queue.get_nowait())
         return [message for message in batch if message is not None]
+
+    def _drop_waiting(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
 
     def _post(self, body: bytes) -> None:
         try:
@@ -150,6 +161,7 @@ class PeerSender:
             self._await_peer()
         except OSError as error:
             log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
+            self._drop_waiting()
 
     def _connect(self) -> _Connection:
         return _Connection(self._peer, self._target, ended=self._hint, settled_s=self._settled_s)
@@ -165,10 +177,18 @@ class PeerSender:
             except OSError as error:
                 log.debug("cannot connect to %s at %s: %s", self._peer, self._target, error)
                 return
-            while not self._queue.empty():
-                self._queue.get_nowait()
+            self._drop_waiting()
             self._hint()
             return
+
+
+def _weight(message: AnyMessage | None) -> int:
+    match message:
+        case AppendEntries():
+            return MESSAGE_BYTES + sum(len(entry.data) for entry in message.entries)
+        case InstallSnapshot():
+            return MESSAGE_BYTES + len(message.data)
+    return MESSAGE_BYTES
 
 
 class _Connection:
@@ -181,6 +201,8 @@ class _Connection:
         self._settled_s = settled_s
         self._head = f"POST {wire.PATH} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n"
         self._unanswered: deque[tuple[float, int]] = deque()
+        self._changed = threading.Condition()
+        """Something was answered, or the connection is closed."""
         self.closed = False
         self._socket = socket.create_connection(target, timeout=CONNECT_TIMEOUT_S)
         self._socket.settimeout(None)
@@ -189,10 +211,11 @@ class _Connection:
         threading.Thread(target=self._read_answers, name=f"answers-{peer}", daemon=True).start()
 
     def post(self, body: bytes) -> None:
-        """Write one request, or drop it when too much is unanswered."""
-        if sum(size for _, size in tuple(self._unanswered)) + len(body) > MAX_UNANSWERED_BYTES:
-            log.debug("%s owes too many answers: dropped %d bytes", self._peer, len(body))
-            return
+        """Write one request, once there is room for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed or self._has_room(len(body)))
+        if self.closed:
+            raise ConnectionAbortedError(f"the connection to {self._peer} was closed")
         self._unanswered.append((time.monotonic(), len(body)))
         try:
             self._socket.sendall(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -200,27 +223,39 @@ class _Connection:
             self.close()
             raise
 
+    def _has_room(self, size: int) -> bool:
+        unanswered = tuple(self._unanswered)
+        return not unanswered or size + sum(other for _, other in unanswered) <= MAX_UNANSWERED_BYTES
+
     def is_stuck(self) -> bool:
         oldest = next(iter(tuple(self._unanswered)), None)
         return oldest is not None and time.monotonic() - oldest[0] > ANSWER_TIMEOUT_S
 
     def close(self) -> None:
         """Close from any thread; a thread blocked in a send or a read of it wakes with an error."""
-        self.closed = True
+        self._note_closed()
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError as error:
             log.debug("connection to %s was already down: %s", self._peer, error)
 
+    def _note_closed(self) -> None:
+        with self._changed:
+            self.closed = True
+            self._changed.notify()
+
     def _read_answers(self) -> None:
         try:
             with self._socket, self._socket.makefile("rb") as stream:
                 while self._read_answer(stream):
-                    self._unanswered.popleft()
+                    with self._changed:
+                        self._unanswered.popleft()
+                        self._changed.notify()
         except (OSError, ValueError) as error:
             log.debug("connection to %s broke: %s", self._peer, error)
         finally:
-            ours, self.closed = self.closed, True
+            ours = self.closed
+            self._note_closed()
             if not ours and time.monotonic() - self._opened_s >= self._settled_s:
                 self._ended()
 

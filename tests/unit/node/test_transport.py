@@ -8,15 +8,16 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import BinaryIO
 
 import pytest
 
 from bench.live.ports import Ports
 from node import wire
 from node.config import Address
-from node.raft import PreVote
+from node.raft import AppendEntries, Entry, EntryKind, PreVote
 from node.raft.messages import AnyMessage
-from node.transport import Transport
+from node.transport import BATCH_BYTES, MAX_UNANSWERED_BYTES, Transport
 
 WAIT_S = 20.0
 ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
@@ -152,6 +153,57 @@ def test_closing_ends_every_thread(address: Address) -> None:
     for thread in started:
         thread.join(WAIT_S)
         assert not thread.is_alive()
+
+
+def entry_of(size: int) -> AppendEntries:
+    return AppendEntries(
+        sender="n1",
+        recipient="n2",
+        term=1,
+        prev_log_index=0,
+        prev_log_term=0,
+        entries=(Entry(1, 1, EntryKind.COMMAND, bytes(size)),),
+        leader_commit=0,
+        sent_at_s=0.0,
+    )
+
+
+def read_body(connection: socket.socket, stream: BinaryIO) -> bytes:
+    """The body of a whole request, which is then answered."""
+    length = 0
+    while (line := stream.readline().strip()) != b"":
+        name, _, value = line.partition(b": ")
+        length = int(value) if name == b"Content-Length" else length
+    body = stream.read(length)
+    connection.sendall(ANSWER)
+    return body
+
+
+def test_an_entry_larger_than_the_bound_of_what_is_unanswered_leaves_all_the_same(address: Address) -> None:
+    """Dropped, it would never be anywhere but in its leader's log, and keep every heartbeat that carries it at home."""
+    peer = Peer(address, settled_s=0.0)
+    with listening(address) as listener:
+        peer.transport.send(entry_of(2 * MAX_UNANSWERED_BYTES), peer.address)
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            assert len(wire.decode(read_body(connection, stream)).messages) == 1
+    peer.transport.close()
+
+
+def test_what_gathered_meanwhile_leaves_in_requests_of_bounded_size(address: Address) -> None:
+    """As one request it would be larger than what may be unanswered."""
+    peer = Peer(address, settled_s=0.0)
+    arrived: list[int] = []
+    with listening(address) as listener:
+        for _ in range(40):
+            peer.transport.send(entry_of(BATCH_BYTES // 2), peer.address)
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            while sum(arrived) < 40:
+                body = read_body(connection, stream)
+                assert len(body) <= MAX_UNANSWERED_BYTES
+                arrived.append(len(wire.decode(body).messages))
+    peer.transport.close()
 
 
 def test_an_attempt_counts_though_the_peer_refuses_it() -> None:
