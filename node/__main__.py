@@ -115,14 +115,15 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
     if config.metrics_port is not None:
         listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")
         servers.append(Server(metrics_app(driver), listener, connections=METRICS_CONNECTIONS))
-    for server in servers:
-        server.start()
+    # Before the servers start: a peer that was quicker may speak at once, and who has heard of a term founds nothing.
     if raft.bootstrap and fresh:
         driver.bootstrap(Configuration.first(raft.peers or [(raft.node_id, str(raft.advertise))]))
     elif raft.bootstrap:
         log.info("KONSUL_RAFT_BOOTSTRAP is set, but this node has a history; it goes on with that")
     elif raft.peers:
         log.warning("KONSUL_RAFT_PEERS means nothing without KONSUL_RAFT_BOOTSTRAP=true")
+    for server in servers:
+        server.start()
     driver.start()
     _announce(raft, servers)
     signal.sigwait(ends)

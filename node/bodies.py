@@ -8,17 +8,32 @@ import msgspec
 
 from node.kv import Batch, Delete, Index, Put
 from node.raft.messages import Name
+from node.wire import HostPort, check_address
 
 MAX_KEYS = 1000
+MAX_CLIENT_ID = 128
 
 Key = Annotated[str, msgspec.Meta(min_length=1)]
 Keys = Annotated[list[Key], msgspec.Meta(min_length=1, max_length=MAX_KEYS)]
 Items = Annotated[dict[Key, str], msgspec.Meta(min_length=1, max_length=MAX_KEYS)]
 
 
+def check_session(client_id: str, sequence: int) -> None:
+    """Raises ValueError for what would make two clients one, so that the second is told the first's answer."""
+    if len(client_id) > MAX_CLIENT_ID:
+        raise ValueError(f"client_id is longer than {MAX_CLIENT_ID} characters")
+    if sequence and not client_id:
+        raise ValueError("a sequence counts the writes of a client, so it needs a client_id")
+
+
 class WriteBody(msgspec.Struct, kw_only=True):
-    client_id: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    """`sequence` counts the writes of `client_id`, which makes each of them take effect once."""
+
+    client_id: Annotated[str, msgspec.Meta(max_length=MAX_CLIENT_ID)] = ""
     sequence: Index = 0
+
+    def __post_init__(self) -> None:
+        check_session(self.client_id, self.sequence)
 
 
 class BatchBody(WriteBody, kw_only=True):
@@ -51,6 +66,7 @@ class BatchSetBody(BatchBody, kw_only=True):
     flags: dict[Key, Index] = {}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_covered("flags", self.flags, self.items)
 
     def batch(self) -> Batch:
@@ -78,6 +94,7 @@ class BatchDeleteBody(BatchBody, kw_only=True):
     keys: Keys
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(set(self.keys)) != len(self.keys):
             raise ValueError("a key stands in the batch twice")
 
@@ -100,10 +117,15 @@ class BatchDeleteCasBody(BatchDeleteBody, kw_only=True):
 
 class JoinBody(msgspec.Struct):
     node_id: Name
-    address: Annotated[str, msgspec.Meta(pattern=r"^[^\s:@,=]+:[0-9]{1,5}$")]
+    address: HostPort
+
+    def __post_init__(self) -> None:
+        check_address(self.address)
 
 
-class TransferBody(msgspec.Struct):
+class TransferBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Nothing else: a name under another field's would be overlooked, and leadership go to somebody else."""
+
     to: Name | None = None
 
 

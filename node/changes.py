@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from node.errors import LeadershipLostError, NotInTimeError
 from node.pending import Pending
-from node.raft import Raft, Role, Transition
+from node.raft import NotLeaderError, Raft, Role, Transition
 from node.raft.transitions import LeadershipTransferred
 
 CHANGE_TIMEOUT_S = 10.0
@@ -32,10 +32,21 @@ class Join:
         self.future = future
         self._server_id = server_id
         self._address = address
+        self._begun = False
         self._deadline_s = now + CHANGE_TIMEOUT_S
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
-        if raft.join(self._server_id, self._address, now):
+        try:
+            joined = raft.join(self._server_id, self._address, now)
+        except NotLeaderError as error:
+            if self._begun:
+                # It may be staged by now, and the next leader may see it through.
+                raise LeadershipLostError(
+                    f"leadership was lost while {self._server_id} was being brought in"
+                ) from error
+            raise
+        self._begun = True
+        if joined:
             pending.answer(self.future, None)
             return True
         if now >= self._deadline_s:

@@ -45,7 +45,6 @@ from node.status import Status as NodeStatus
 T = TypeVar("T")
 
 MAX_BODY = 1024 * 1024
-MAX_CLIENT_ID = 128
 MAX_DIGITS = 19
 WRITE_TIMEOUT_S = 5.0
 SNAPSHOT_TIMEOUT_S = 60.0
@@ -114,9 +113,12 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
 
     @kv.delete("/<path:key>")
     def delete(key: str) -> Response:
-        command = Command(
-            Delete(key, _number("cas")), request.args.get("client_id", "")[:MAX_CLIENT_ID], _number("sequence") or 0
-        )
+        client_id, sequence = request.args.get("client_id", ""), _number("sequence") or 0
+        try:
+            bodies.check_session(client_id, sequence)
+        except ValueError as error:
+            raise ApiError(400, "bad request", str(error)) from error
+        command = Command(Delete(key, _number("cas")), client_id, sequence)
         result = _decided(_await(backend, backend.write(command)), key)
         return json_response({"message": "key deleted", "key": key, "modify_index": result.modify_index})
 
@@ -320,7 +322,11 @@ def _raft_address(status: NodeStatus, node: str) -> str:
 
 
 def _flag(name: str) -> bool:
-    return request.args.get(name, "false").lower() in ("true", "1", "")
+    """Whether a flag of the query is set. Raises ApiError 400 for what is neither yes nor no."""
+    value = request.args.get(name, "false").lower()
+    if value not in ("true", "1", "", "false", "0"):
+        raise ApiError(400, "bad request", f"{name} is {value!r}; it must be true or false")
+    return value in ("true", "1", "")
 
 
 def _number(name: str) -> int | None:

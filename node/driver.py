@@ -111,6 +111,7 @@ class Driver:
         )
         self._changes: list[Change] = []
         self._leader_changes = 0
+        self._led = False
         self._heard_cluster_id = ""
         self._raft_addresses: dict[str, str] = {}
         self._http_addresses: dict[str, str] = {}
@@ -238,6 +239,9 @@ class Driver:
         """
         self._save(effects)
         self._trace.write(effects.transitions)
+        if self._led and self._raft.role is not Role.LEADER:
+            # Before anybody is told to stand for election: from then on nobody may be told that we lead.
+            self.status = self._describe()
         for message in effects.messages:
             self._send(message)
         self._apply(effects.committed)
@@ -288,9 +292,10 @@ class Driver:
                 log.info("%s in term %d", transition.role.value, transition.term)
                 if transition.role is Role.LEADER:
                     self._leader_changes += 1
-        if self.status.role is Role.LEADER and self._raft.role is not Role.LEADER:
+        if self._led and self._raft.role is not Role.LEADER:
             self._leader_changes += 1
             self._pending.lose_leadership()
+        self._led = self._raft.role is Role.LEADER
 
     def _describe(self) -> Status:
         raft = self._raft

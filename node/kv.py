@@ -112,7 +112,7 @@ class KeyValueStore:
         self._values = dict(values)
         self._sessions = OrderedDict(sessions)
         self._changes = 0
-        """Odd while several keys are being changed together."""
+        """Odd while an operation is under way, whose keys change one after the other."""
 
     def __len__(self) -> int:
         return len(self._values)
@@ -121,7 +121,8 @@ class KeyValueStore:
         return self._values.get(key)
 
     def get_all(self, keys: Iterable[str]) -> dict[str, Value | None]:
-        """What all of them were at one instant, whichever thread asks: never a batch half done."""
+        """What all of them were at one instant, whichever thread asks: never a batch half done, and never a later write
+        without an earlier one."""
         keys = tuple(keys)
         while True:
             changes, values = self._changes, self._values
@@ -167,17 +168,14 @@ class KeyValueStore:
             return Result(Status.CONFLICT, found)
         if isinstance(operation, Delete) and not found:
             return Result(Status.MISSING, 0)
-        self._change(index, operation)
+        self._change(index, (operation,))
         return Result(Status.DONE, index)
 
     def _perform_all(self, index: int, operations: tuple[Put | Delete, ...]) -> Result:
         conflicts = {each.key: self._modify_index(each.key) for each in operations if not self._cas_holds(each)}
         if conflicts:
             return Result(Status.CONFLICT, 0, conflicts)
-        self._changes += 1
-        for operation in operations:
-            self._change(index, operation)
-        self._changes += 1
+        self._change(index, operations)
         return Result(Status.DONE, index)
 
     def _modify_index(self, key: str) -> int:
@@ -188,7 +186,13 @@ class KeyValueStore:
     def _cas_holds(self, operation: Put | Delete) -> bool:
         return operation.cas is None or operation.cas == self._modify_index(operation.key)
 
-    def _change(self, index: int, operation: Put | Delete) -> None:
+    def _change(self, index: int, operations: tuple[Put | Delete, ...]) -> None:
+        self._changes += 1
+        for operation in operations:
+            self._change_one(index, operation)
+        self._changes += 1
+
+    def _change_one(self, index: int, operation: Put | Delete) -> None:
         if isinstance(operation, Delete):
             self._values.pop(operation.key, None)
             return

@@ -108,14 +108,15 @@ class Snapshots:
         began_s = time.monotonic()
         try:
             snapshot = self._storage.write_snapshot(Snapshot(meta, frozen.encode()))
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # A file that is not what was written to it is a disk that fails, like one that cannot be written.
             reason = error
             self._hand_back(lambda now: self._fail(reason))
         else:
             self._meters.snapshot_s.observe(time.monotonic() - began_s)
             self._hand_back(lambda now: self._keep(snapshot))
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         raise error
 
     def _keep(self, snapshot: Snapshot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
@@ -13,6 +14,18 @@ PATH = "/raft/messages"
 IDENTITY_PATH = "/raft/identity"
 MAX_BYTES = 8 * 1024 * 1024
 """Room for one message's entries (`FlowLimits.bytes_per_message`, or one largest value) several times over."""
+
+
+PORTS = 65536
+
+HostPort = Annotated[str, msgspec.Meta(pattern=r"^[^\s:@,=/]+:[0-9]{1,5}$")]
+
+
+def check_address(address: str) -> str:
+    """Raises ValueError for a port that there is not; the rest is in the pattern of `HostPort`."""
+    if not 0 < int(address.rpartition(":")[2]) < PORTS:
+        raise ValueError(f"{address} has no port between 1 and {PORTS - 1}")
+    return address
 
 
 def target_of(address: str, dial: Mapping[str, Address]) -> Address:
@@ -27,11 +40,13 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     sender: Name
     cluster_id: str
     """The cluster the sender belongs to; empty as long as it knows none."""
-    raft_address: str
-    http_address: str
+    raft_address: HostPort
+    http_address: HostPort
     messages: tuple[AnyMessage, ...]
 
     def __post_init__(self) -> None:
+        check_address(self.raft_address)
+        check_address(self.http_address)
         for message in self.messages:
             if message.sender != self.sender:
                 raise ValueError(f"an envelope from {self.sender} holds a message from {message.sender}")

@@ -99,7 +99,9 @@ class Elections(Rules):
             self._voted_for = candidate
             self._pending.hard_state = True
             self._pending.transitions.append(Voted(at_s=self._now, term=self._term, candidate=candidate))
-        assert self._voted_for == candidate
+        assert self._voted_for == candidate, (
+            f"a second vote in term {self._term}, for {candidate} after {self._voted_for}"
+        )
         self._last_contact_s = self._now
 
     # Elections (§5.2, thesis 9.6)

@@ -185,6 +185,7 @@ def test_a_follower_sends_a_write_to_where_the_leader_serves_clients(lost: Drive
         *("", "{", "[]", "{}", '{"value": 1}', '{"value": "1", "cas": "x"}', '{"value": "1", "cas": -1}', "\xff"),
         '{"value": "1", "flags": 99999999999999999999999}',
         '{"value": "\\ud800"}',
+        '{"value": "1", "sequence": 1}',
     ],
 )
 def test_a_write_that_makes_no_sense_changes_nothing(driver: Driver, body: str) -> None:
@@ -193,6 +194,20 @@ def test_a_write_that_makes_no_sense_changes_nothing(driver: Driver, body: str) 
     assert answer.status_code == 400
     assert set(answer.get_json()) == {"error", "message"}
     assert driver.status.last_index == before
+
+
+def test_a_client_whose_name_is_too_long_is_not_taken_for_another(driver: Driver) -> None:
+    """Cut short, two names could become one session, and a delete be answered with another one's answer."""
+    client = client_of(driver)
+    client.put("/kv/a", json={"value": "1"})
+    answer = client.delete(f"/kv/a?client_id={'x' * 129}&sequence=1")
+    assert answer.status_code == 400
+    assert client.get("/kv/a").status_code == 200
+
+
+def test_what_is_neither_yes_nor_no_is_refused(driver: Driver) -> None:
+    """Taken for no, it would be a stale read where somebody asked for another."""
+    assert client_of(driver).get("/kv/a?consistent=yes").status_code == 400
 
 
 def test_a_body_over_a_mebibyte_is_refused_in_json(driver: Driver) -> None:
@@ -253,6 +268,8 @@ def test_every_other_metric_of_konsul_is_there_too(driver: Driver) -> None:
         ({"messages": "x"}, 400),
         ({"sender": 7}, 400),
         ({"sender": "n3"}, 400),
+        ({"raft_address": "nowhere"}, 400),
+        ({"raft_address": "127.0.0.1:99999"}, 400),
         ({"cluster_id": "another"}, 403),
     ],
 )

@@ -135,6 +135,14 @@ def test_a_snapshot_that_could_not_be_synced_fails_the_node(start: Callable[...,
     assert isinstance(node.driver.snapshot().exception(WAIT_S), StoppingError)
 
 
+def test_a_snapshot_that_is_not_read_as_it_was_written_fails_the_node(start: Callable[..., Node]) -> None:
+    """It is a disk that fails, like one that cannot be written; otherwise no snapshot would ever be taken again."""
+    node = start()
+    node.storage.failing = ValueError
+    node.driver.snapshot()
+    assert node.failed.wait(WAIT_S)
+
+
 def test_a_snapshot_is_taken_as_soon_as_the_threshold_is_reached(start: Callable[..., Node]) -> None:
     node = start(SnapshotPolicy(threshold=20, trailing_logs=1))
     for number in range(100):
