@@ -139,6 +139,8 @@ class Ledger:
     """By index and term: the term of the entry before, and the entry."""
     committed: list[int] = field(default_factory=lambda: [0])
     """The term of the committed entry at each index."""
+    committed_in: dict[int, int] = field(default_factory=dict)
+    """By the term of the leader that committed first: the last index it did."""
     configurations: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     """The committed ones, as index and voters."""
     digests: dict[int, bytes] = field(default_factory=dict)
@@ -241,7 +243,10 @@ def leader_has_what_is_committed(ledger: Ledger, step: Step) -> None:
 
 
 def _must_hold_all_committed(ledger: Ledger, leader: Step) -> None:
-    index, term = ledger.commit_index, ledger.committed[-1]
+    """All that was committed in earlier terms. A candidate whose votes come late may win a term that is over, without
+    what a later one has committed meanwhile; its lease is over then, and it commits nothing."""
+    index = max((index for term, index in ledger.committed_in.items() if term < leader.term), default=0)
+    term = ledger.committed[index]
     if not leader.log.has(index, term):
         words = f"{leader.name} leads term {leader.term} without the committed entry {index} of term {term}"
         _violated(leader_has_what_is_committed, words)
@@ -343,6 +348,7 @@ def committed_stays(ledger: Ledger, step: Step) -> None:
 def _commit(ledger: Ledger, step: Step, index: int) -> None:
     entry = step.log[index]
     ledger.committed.append(entry.term)
+    ledger.committed_in[step.term] = index
     if entry.kind is EntryKind.CONFIGURATION:
         ledger.configurations.append((index, Configuration.from_entry(entry).voters))
     for leader in ledger.reigning.values():

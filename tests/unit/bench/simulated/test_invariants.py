@@ -202,13 +202,21 @@ def test_a_server_that_may_not_know_that_it_is_gone_may_lead_and_one_that_knows_
 def test_a_leader_without_a_committed_entry_is_seen() -> None:
     whole = step(role=Role.LEADER, term=2, log=entries(1, 1))
     short = step(role=Role.LEADER, term=2, log=entries(1))
-    invariants.leader_has_what_is_committed(Ledger(committed=[0, 1, 1]), whole)
+    invariants.leader_has_what_is_committed(Ledger(committed=[0, 1, 1], committed_in={1: 2}), whole)
     assert_violated(
         invariants.leader_has_what_is_committed,
-        Ledger(committed=[0, 1, 1]),
+        Ledger(committed=[0, 1, 1], committed_in={1: 2}),
         short,
         words="without the committed entry 2",
     )
+
+
+def test_who_wins_a_term_that_is_over_need_not_have_what_a_later_one_committed() -> None:
+    """Seed 29371: the votes of term 5 were held back until term 6 had a leader. Completeness speaks of later terms."""
+    ledger = Ledger(committed=[0, 1, 3], committed_in={1: 1, 3: 2})
+    invariants.leader_has_what_is_committed(ledger, step(role=Role.LEADER, term=2, log=entries(1)))
+    with pytest.raises(InvariantViolationError, match="without the committed entry 2"):
+        invariants.leader_has_what_is_committed(ledger, step("b", role=Role.LEADER, term=4, log=entries(1)))
 
 
 def test_an_entry_committed_by_a_deposed_leader_must_be_with_its_successor_already() -> None:
