@@ -96,7 +96,7 @@ class SnapshotFiles:
         kept = [other for other in self._kept if other.index != meta.index]
         self._kept = sorted([*kept, meta], key=lambda found: found.index)
         while len(self._kept) > self._retention:
-            self._path(self._kept.pop(0)).unlink()
+            self._path(self._kept.pop(0)).unlink(missing_ok=True)
 
     def _path(self, meta: SnapshotMeta) -> Path:
         return self.folder / f"{meta.term}-{meta.index}.snap"

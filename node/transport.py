@@ -141,6 +141,9 @@ class PeerSender:
             batch = self._next_batch()
             if batch:
                 self._post(wire.encode(self._envelope(batch)))
+        if self._connection is not None:
+            # It may have been opened while `close` was called.
+            self._connection.close()
 
     def _next_batch(self) -> list[AnyMessage]:
         batch, weight = [self._queue.get()], 0

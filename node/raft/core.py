@@ -253,7 +253,11 @@ class Raft(Following, Leading):
         """Refuse what would break our own invariants before it touches anything."""
         if message.recipient != self.id or message.sender == self.id:
             raise ProtocolViolationError(f"{message.sender} sent {self.id} a message for {message.recipient}")
-        if message.term < self._term or not isinstance(message, AppendEntries | InstallSnapshot):
+        if message.term < self._term:
+            return
+        if isinstance(message, AppendEntriesResponse):
+            self._check_answer(message)
+        if not isinstance(message, AppendEntries | InstallSnapshot):
             return
         if message.term == self._term and self._leader not in (None, message.sender):
             raise ProtocolViolationError(f"{message.sender} and {self._leader} both lead term {self._term}")
@@ -265,6 +269,12 @@ class Raft(Following, Leading):
                 raise ProtocolViolationError(f"{message.sender} would replace committed entry {entry.index}")
             if entry.kind is EntryKind.CONFIGURATION:
                 self._check_configuration(entry.data, entry.index)
+
+    def _check_answer(self, response: AppendEntriesResponse) -> None:
+        """It speaks of our own log, of which we have taken nothing back since we lead."""
+        beyond = self._role is Role.LEADER and response.match_index > self.log.last_index
+        if response.term == self._term and (beyond or not (response.success or response.conflict_index)):
+            raise ProtocolViolationError(f"{response.sender} answers of what it was never sent")
 
     def _check_configuration(self, data: bytes, index: int) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -377,6 +378,18 @@ def test_membership_changes_one_server_at_a_time() -> None:
     leader.join("n8", "h:8", network.now)
     leader.join("n9", "h:9", network.now)
     assert leader.configuration.others == ("n8",)
+
+
+@pytest.mark.parametrize("wrong", [{"success": True, "match_index": 99}, {"success": False, "conflict_index": 0}])
+def test_an_answer_that_no_correct_peer_gives_changes_nothing(wrong: dict[str, Any]) -> None:
+    network = Network(3)
+    leader = network.bootstrap()
+    before = leader.match_indexes
+    fields = {"prev_log_index": 9, "match_index": 0, "conflict_index": 1, "sent_at_s": network.now, **wrong}
+    answer = AppendEntriesResponse(sender="n2", recipient="n1", term=leader.current_term, **fields)
+    with pytest.raises(ProtocolViolationError):
+        leader.receive(answer, network.now)
+    assert leader.match_indexes == before
 
 
 def test_a_message_that_no_correct_peer_sends_changes_nothing() -> None:
