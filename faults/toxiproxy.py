@@ -55,11 +55,20 @@ toxiproxy.api.requests = _Session()
 class ToxiproxyServer:
     """A server process on `api` with a proxy for each route. Raises ToxiproxyError when it cannot be had."""
 
-    def __init__(self, binary: Path, api: Address, routes: Collection[Route], log: Path) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        api: Address,
+        routes: Collection[Route],
+        log: Path,
+        *,
+        start_deadline_s: float = START_DEADLINE_S,
+    ) -> None:
         self._binary = binary
         self._api = api
         self._routes = tuple(routes)
         self._log = log
+        self._start_deadline_s = start_deadline_s
         self._process: ManagedProcess | None = None
 
     @property
@@ -103,7 +112,7 @@ class ToxiproxyServer:
 
     def _wait_until_ours_answers(self, process: ManagedProcess) -> None:
         """A server whose API port is taken only logs it and lives on, so an answer may come from somebody else."""
-        deadline = time.monotonic() + START_DEADLINE_S
+        deadline = time.monotonic() + self._start_deadline_s
         while process.alive and time.monotonic() < deadline:
             if self._listens(process):
                 return

@@ -239,6 +239,7 @@ def test_two_servers_in_one_process_do_not_mix(bench: Bench, toxiproxy: Path, tm
 
 def test_a_server_whose_port_is_taken_is_not_mistaken_for_the_one_that_has_it(toxiproxy: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        server = ToxiproxyServer(toxiproxy, Address("127.0.0.1", taken.getsockname()[1]), [], tmp_path / "log")
+        api = Address("127.0.0.1", taken.getsockname()[1])
+        server = ToxiproxyServer(toxiproxy, api, [], tmp_path / "log", start_deadline_s=1.0)
         with pytest.raises(ToxiproxyError, match="did not start"):
             server.start()
