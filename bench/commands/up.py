@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -37,11 +36,7 @@ DETACH_DEADLINE_S = 600
 @name_option
 def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
     """Start a cluster of NODES (1 to 9) and show it until Ctrl-C."""
-    registry.check_name(name)
-    if registry.look_up(name) is not None:
-        raise registry.RegistryError(
-            f"a cluster named {name} is running; choose another --name, or: bench down --name {name}"
-        )
+    registry.check_free(name)
     if detach:
         _detach(nodes, profile, name)
         return
@@ -88,13 +83,18 @@ def _first_write(cluster: LiveCluster) -> str | None:
 
 def _explain(cluster: LiveCluster, name: str, leader: str, seconds: float, out: Any) -> None:
     url = cluster.http_url(leader)
-    option = "" if name == "default" else f" --name {name}"
     out.print(f"[bold]{len(cluster.nodes)} nodes, first write acknowledged after {seconds:.2f} s[/]")
     out.print(f'  curl -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'', soft_wrap=True)
     out.print(f"  curl {url}/kv/greeting", soft_wrap=True)
     out.print(f"  curl {url}/cluster/leader", soft_wrap=True)
-    out.print(f"from another terminal: python -m bench kill leader{option}, isolate, split, cut, delay, heal, down")
+    out.print(f"from another terminal: python -m bench kill leader{_option(name)}", end="")
+    out.print(", isolate, split, cut, delay, heal, down")
     out.print(f"logs and data: {cluster.folder}", soft_wrap=True)
+
+
+def _option(name: str) -> str:
+    """What later commands need, to mean this cluster."""
+    return "" if name == "default" else f" --name {name}"
 
 
 def _show(control: Control, ended: Ended, out: Any) -> None:
@@ -126,7 +126,8 @@ def _status(control: Control) -> dict[str, Any]:
 def _detach(nodes: int, profile: str, name: str) -> None:
     """The same command in a session of its own; returns when it is registered, which is after its first write."""
     runs_folder().mkdir(parents=True, exist_ok=True)
-    output = runs_folder() / f"up-{name}.out"
+    # With our pid in its name: of two that start under one name at once, neither may cut short what the other says.
+    output = runs_folder() / f"up-{name}-{os.getpid()}.out"
     argv = [sys.executable, "-m", "bench", "up", str(nodes), "--profile", profile, "--name", name]
     with output.open("wb") as stream:
         child = subprocess.Popen(
@@ -134,14 +135,22 @@ def _detach(nodes: int, profile: str, name: str) -> None:
         )
     deadline = time.monotonic() + DETACH_DEADLINE_S
     with console().status("starting"):
-        while child.poll() is None and registry.look_up(name) is None and time.monotonic() < deadline:
+        while child.poll() is None and not _is_registered(name, child.pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-    if registry.look_up(name) is None:
+    if not _is_registered(name, child.pid):
         child.terminate()
-        click.echo(Path(output).read_text().strip(), err=True)
+        click.echo(output.read_text().strip(), err=True)
+        output.unlink()
         sys.exit(2)
     from bench.live.remote import ask
 
     out = console()
     out.print(cluster_table(ask(name, "status")), soft_wrap=True)
-    out.print(f"running in the background (pid {child.pid}), output in {output}; end it with: python -m bench down")
+    end = f"python -m bench down{_option(name)}"
+    out.print(f"running in the background (pid {child.pid}), output in {output}; end it with: {end}", soft_wrap=True)
+
+
+def _is_registered(name: str, pid: int) -> bool:
+    """Another cluster may have got the name meanwhile."""
+    entry = registry.look_up(name)
+    return entry is not None and entry.pid == pid

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import filelock
 import platformdirs
 import psutil
 
@@ -36,13 +37,20 @@ def state_folder() -> Path:
 def register(name: str, entry: Entry) -> None:
     """Raises RegistryError when a cluster of this name runs."""
     file = _file(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Or of two that both saw the name free, the second would take the first one's file for a dead bench's.
+    with filelock.FileLock(file.with_suffix(".lock")):
+        check_free(name)
+        file.unlink(missing_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(asdict(entry), stream)
+
+
+def check_free(name: str) -> None:
+    """Raises RegistryError when a cluster of this name runs, or none can be called so."""
     if look_up(name) is not None:
         raise RegistryError(f"a cluster named {name} is running; choose another --name, or: bench down --name {name}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(asdict(entry), stream)
 
 
 def forget(name: str) -> None:

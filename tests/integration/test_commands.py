@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,16 @@ def test_two_clusters_run_at_once_and_a_name_is_taken_once(up: Terminal) -> None
     again = up.run("up", "1")
     assert (again.returncode, "is running" in again.stderr) == (2, True)
     assert up.run("down", "--name", "other").returncode == 0
+
+
+def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so(terminal: Terminal) -> None:
+    arguments = ("up", "1", "--detach", "--profile", "low-latency", "--name", "twice")
+    with ThreadPoolExecutor() as threads:
+        first, second = sorted(threads.map(lambda _: terminal.run(*arguments), range(2)), key=lambda a: a.returncode)
+    assert (first.returncode, second.returncode) == (0, 2)
+    assert "end it with: python -m bench down --name twice" in first.stdout
+    assert "a cluster named twice is running" in second.stderr
+    assert terminal.run("down", "--name", "twice").returncode == 0
 
 
 @pytest.mark.parametrize(
