@@ -23,6 +23,10 @@ PR_SET_PDEATHSIG = 1
 VARIABLE = "BENCH_LIFELINE"
 
 
+class NoSuchLifelineError(Exception):
+    """BENCH_LIFELINE names none."""
+
+
 class Lifeline(Protocol):
     """Handed to a child, which calls `hold` before anything else."""
 
@@ -71,8 +75,8 @@ def reap_at_end(reader: Connection) -> None:
 
 
 def wanted() -> str:
-    """``pdeathsig`` or ``pipe``: what BENCH_LIFELINE says, else what this system can do."""
+    """``pdeathsig`` or ``pipe``: what BENCH_LIFELINE says, else what this system can do. Raises NoSuchLifelineError."""
     kind = os.environ.get(VARIABLE) or ("pdeathsig" if sys.platform == "linux" else "pipe")
     if kind not in ("pdeathsig", "pipe"):
-        raise ValueError(f"{VARIABLE} is {kind!r}; it must be pdeathsig or pipe")
+        raise NoSuchLifelineError(f"{VARIABLE} is {kind!r}; it must be pdeathsig or pipe")
     return kind

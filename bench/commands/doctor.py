@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib import metadata
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
-from bench.commands.options import runs_folder
+from bench.commands.options import runs_folder, state_folder
 from bench.commands.showing import console
-from bench.live import registry
+from bench.live.folders import UnusableFolderError
 from faults import lifeline
 from faults.acquire import describe_sources
 
@@ -41,12 +42,11 @@ def doctor_command() -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "", "detail"):
         table.add_column(heading)
-    rows = [*_python(), *_packages(), *_folders()]
+    rows = [*_python(), *_packages(), *_surroundings()]
     sources = [(f"toxiproxy-server: {name}", found, detail) for name, found, detail in describe_sources()]
     for what, well, detail in [*rows, *sources]:
-        missing = "[dim]no[/]" if what.startswith("toxiproxy") else "[red]missing[/]"
-        table.add_row(what, "[green]ok[/]" if well else missing, detail)
-    table.add_row("lifeline", "[green]ok[/]", lifeline.wanted())
+        colour = "green" if well else "dim" if what.startswith("toxiproxy") else "red"
+        table.add_row(what, f"[{colour}]{'ok' if well else 'no'}[/]", escape(detail))
     out = console()
     out.print(table, soft_wrap=True)
     if not any(found for _, found, _ in sources):
@@ -68,9 +68,17 @@ def _packages() -> list[tuple[str, bool, str]]:
     return rows
 
 
-def _folders() -> list[tuple[str, bool, str]]:
+def _surroundings() -> list[tuple[str, bool, str]]:
+    """What `up` and `run` try first, tried as they do."""
+    tried: dict[str, Callable[[], object]] = {
+        "runs folder": lambda: runs_folder().absolute(),
+        "state folder": state_folder,
+        "lifeline": lifeline.wanted,
+    }
     rows = []
-    for what, folder in (("runs", runs_folder().absolute()), ("state", registry.state_folder())):
-        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        rows.append((f"{what} folder", os.access(existing, os.W_OK), str(folder)))
+    for what, attempt in tried.items():
+        try:
+            rows.append((what, True, str(attempt())))
+        except (UnusableFolderError, lifeline.NoSuchLifelineError) as error:
+            rows.append((what, False, str(error)))
     return rows

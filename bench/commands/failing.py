@@ -27,6 +27,7 @@ def in_one_line() -> Iterator[None]:
 
 def _mendable() -> tuple[type[Exception], ...]:
     from bench.cluster import NoSuchNodeError, WaitTimeoutError
+    from bench.live.folders import UnusableFolderError
     from bench.live.ports import NoFreePortError
     from bench.live.registry import RegistryError
     from bench.live.remote import RemoteError
@@ -34,17 +35,20 @@ def _mendable() -> tuple[type[Exception], ...]:
     from bench.measure.result import MeasurementError
     from bench.scenarios import UnknownScenarioError
     from faults.acquire import ToxiproxyUnavailableError
+    from faults.lifeline import NoSuchLifelineError
     from faults.toxiproxy import ToxiproxyError
 
     return (
         NoSuchNodeError,
         WaitTimeoutError,
+        UnusableFolderError,
         NoFreePortError,
         RegistryError,
         RemoteError,
         UnknownScenarioError,
         UnknownMeasurementError,
         MeasurementError,
+        NoSuchLifelineError,
         ToxiproxyUnavailableError,
         ToxiproxyError,
         PermissionError,

@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 import click
 import durationpy
 
+from bench.live import registry
+from bench.live.folders import usable
 from faults.network import Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+RUNS = "BENCH_RUNS"
 PROFILES = ("default", "low-latency", "high-latency", "tight")
 
 name_option = click.option("--name", default="default", show_default=True, help="Which cluster, when several run.")
@@ -70,5 +73,10 @@ class Seeds(click.ParamType[range]):
 
 
 def runs_folder() -> Path:
-    """Where runs are kept: BENCH_RUNS, or ./runs."""
-    return Path(os.environ.get("BENCH_RUNS", "runs"))
+    """Where runs are kept: BENCH_RUNS, or ./runs. Raises UnusableFolderError."""
+    return usable(Path(os.environ.get(RUNS) or "runs"), RUNS)
+
+
+def state_folder() -> Path:
+    """Where it is kept which clusters run: BENCH_STATE_DIR, or the user's own. Raises UnusableFolderError."""
+    return usable(registry.state_folder(), registry.STATE)

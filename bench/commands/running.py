@@ -18,6 +18,7 @@ from bench.runner import Run, run
 from bench.scenarios import SCENARIOS, Scenario, find
 from bench.verdict import Verdict, combined
 from bench.worlds import LiveWorld, SimulatedWorld
+from faults import lifeline
 from faults.acquire import find_server
 
 COLOURS = {Verdict.VALID: "green", Verdict.INVALID: "bold red", Verdict.UNKNOWN: "yellow", Verdict.SKIPPED: "dim"}
@@ -59,7 +60,8 @@ def run_command(
         raise click.UsageError("real processes have no seed; add --world simulated")
     if world == "simulated" and keep:
         raise click.UsageError("--keep is for real processes; a simulated run is repeated by its seed")
-    play = partial(run, runs=runs_folder(), nodes=nodes, profile=profile)
+    folder = runs_folder().absolute()
+    play = partial(run, runs=folder, nodes=nodes, profile=profile)
     out = console()
     finished: list[Run] = []
     with out.status("starting") as progress:
@@ -72,12 +74,13 @@ def run_command(
     verdicts = [done.verdict for done in finished]
     skipped = f", {verdicts.count(Verdict.SKIPPED)} SKIPPED" if Verdict.SKIPPED in verdicts else ""
     kept = f"{verdicts.count(Verdict.VALID)} of {len(verdicts)} VALID{skipped}"
-    out.print(f"{kept}; evidence in {runs_folder().absolute()}")
+    out.print(f"{kept}; evidence in {folder}")
     worst = Verdict.INVALID if Verdict.INVALID in verdicts else max(verdicts, key=lambda v: v.exit_status)
     sys.exit(worst.exit_status)
 
 
 def _live(play: partial[Run], report: Callable[[str], None], keep: bool) -> list[Callable[[Scenario], Run]]:
+    lifeline.wanted()
     return [partial(play, world=LiveWorld(find_server(report)), on_failure=_look if keep else None)]
 
 

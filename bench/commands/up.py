@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 import psutil
 from rich.live import Live
 
-from bench.commands.options import name_option, profile_option, runs_folder
+from bench.commands.options import name_option, profile_option, runs_folder, state_folder
 from bench.commands.showing import cluster_table, console
 from bench.live import registry
 from bench.live.cluster import LiveCluster
 from bench.live.control import Control
 from bench.live.folders import new_folder
+from faults import lifeline
 from faults.acquire import find_server
 
 Ended = queue.SimpleQueue[None]
@@ -37,8 +39,11 @@ DETACH_DEADLINE_S = 600
 def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
     """Start a cluster of NODES (1 to 9) and show it until Ctrl-C."""
     registry.check_free(name)
+    runs = runs_folder()
+    state_folder()
+    lifeline.wanted()
     if detach:
-        _detach(nodes, profile, name)
+        _detach(nodes, profile, name, runs)
         return
     # Not an Event: its set() in a signal's handler can wait for ever for the wait() it interrupted. And never waited
     # for without a time-out: a signal just before the main thread sleeps in a lock does not wake it.
@@ -50,7 +55,7 @@ def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: ended.put(None))
         progress.update(f"starting {nodes} nodes and Toxiproxy")
-        cluster = LiveCluster(new_folder(runs_folder(), f"up-{name}"), nodes=nodes, profile=profile, server=server)
+        cluster = LiveCluster(new_folder(runs, f"up-{name}"), nodes=nodes, profile=profile, server=server)
         cluster.__enter__()
     try:
         _serve(cluster, name, ended, out)
@@ -123,11 +128,10 @@ def _status(control: Control) -> dict[str, Any]:
     return control.commands.status()
 
 
-def _detach(nodes: int, profile: str, name: str) -> None:
+def _detach(nodes: int, profile: str, name: str, runs: Path) -> None:
     """The same command in a session of its own; returns when it is registered, which is after its first write."""
-    runs_folder().mkdir(parents=True, exist_ok=True)
     # With our pid in its name: of two that start under one name at once, neither may cut short what the other says.
-    output = runs_folder() / f"up-{name}-{os.getpid()}.out"
+    output = runs / f"up-{name}-{os.getpid()}.out"
     argv = [sys.executable, "-m", "bench", "up", str(nodes), "--profile", profile, "--name", name]
     with output.open("wb") as stream:
         child = subprocess.Popen(

@@ -1,9 +1,30 @@
-"""Folders for runs: ``runs/<name>/<UTC time>/``, never one that existed before."""
+"""Folders the bench writes to; those of runs, ``runs/<name>/<UTC time>/``, are never ones that existed before."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
+
+
+class UnusableFolderError(Exception):
+    """Nothing can be written there; the text names the variable that says where else."""
+
+
+def usable(folder: Path, variable: str) -> Path:
+    """Make the folder if it is not there, and write to it. Raises UnusableFolderError.
+
+    Asking for permissions is not enough: a read-only disk, or /proc, allows what it then refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"?")
+    except OSError as error:
+        raise UnusableFolderError(
+            f"cannot write to {folder.absolute()} ({error.strerror}); set {variable} to a folder that can be written"
+        ) from error
+    return folder
 
 
 def new_folder(runs: Path, name: str) -> Path:

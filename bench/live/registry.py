@@ -12,6 +12,7 @@ import filelock
 import platformdirs
 import psutil
 
+STATE = "BENCH_STATE_DIR"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
@@ -31,7 +32,7 @@ class Entry:
 
 def state_folder() -> Path:
     """BENCH_STATE_DIR, or the user's own."""
-    return Path(os.environ.get("BENCH_STATE_DIR") or platformdirs.user_state_path("raft-bench"))
+    return Path(os.environ.get(STATE) or platformdirs.user_state_path("raft-bench"))
 
 
 def register(name: str, entry: Entry) -> None:
@@ -61,7 +62,7 @@ def look_up(name: str) -> Entry | None:
     """The running cluster of this name; what a dead bench left behind does not count."""
     try:
         entry = Entry(**json.loads(_file(name).read_text()))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
         return None
     return entry if is_alive(entry) else None
 

@@ -222,6 +222,28 @@ def test_bad_input_ends_with_2_and_one_clear_sentence(terminal: Terminal, argume
     assert len(answer.stderr.splitlines()) == 1, answer.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "variable", "value"),
+    [
+        ("up 1 --detach", "BENCH_RUNS", "/proc/x"),
+        ("up 1 --detach", "BENCH_STATE_DIR", "/proc/x"),
+        ("up 1 --detach", "BENCH_LIFELINE", "none"),
+        ("run three_nodes", "BENCH_RUNS", "/etc/hostname"),
+        ("run three_nodes", "BENCH_LIFELINE", "none"),
+    ],
+)
+def test_a_variable_that_cannot_be_followed_is_named_before_anything_starts(
+    terminal: Terminal, command: str, variable: str, value: str
+) -> None:
+    terminal.environment[variable] = value
+    answer = terminal.run(*command.split())
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1), answer.stderr
+    assert variable in answer.stderr
+    assert not list(terminal.folder.glob("runs/*"))
+    doctor = terminal.run("doctor")
+    assert (doctor.returncode, variable in doctor.stdout) == (2, True), doctor.stdout
+
+
 @pytest.mark.parametrize("command", ["", "up", "status", "cut", "delay", "run", "list", "doctor", "logs"])
 def test_help_has_an_example(terminal: Terminal, command: str) -> None:
     answer = terminal.run(*filter(None, [command]), "--help")
