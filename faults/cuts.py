@@ -12,8 +12,11 @@ from faults.links import CLIENT, Link
 
 
 def isolate(node: str, nodes: Iterable[str]) -> frozenset[Link]:
-    """`node` from every other, both ways. Its clients still reach it."""
-    return split([node], [other for other in nodes if other != node])
+    """`node` from every other, both ways. Its clients still reach it. Raises ValueError when there is no other."""
+    others = [other for other in nodes if other != node]
+    if not others:
+        raise ValueError(f"{node} is alone; there is nobody to isolate it from")
+    return split([node], others)
 
 
 def split(*groups: Collection[str]) -> frozenset[Link]:
@@ -30,7 +33,7 @@ def split(*groups: Collection[str]) -> frozenset[Link]:
 def between(a: str, b: str) -> frozenset[Link]:
     """Both directions between two nodes; a client's link has one."""
     if a == b:
-        raise ValueError(f"{a} cannot be cut off from itself")
+        raise ValueError(f"there is no link from {a} to itself")
     return frozenset({Link(a, b), Link(b, a)} if CLIENT not in (a, b) else {Link(CLIENT, b if a == CLIENT else a)})
 
 

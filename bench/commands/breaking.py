@@ -53,7 +53,11 @@ def split_command(groups: tuple[str, ...], mode: str, name: str) -> None:
     """Cut GROUPS of nodes (n1,n2 n3) off from one another."""
     if len(groups) < 2:
         raise click.UsageError("a split has at least two groups, such as: n1,n2 n3")
-    _tell_cut(ask(name, "split", groups=[group.split(",") for group in groups], mode=mode), mode)
+    named = [group.split(",") for group in groups]
+    for group, names in zip(groups, named, strict=True):
+        if not all(names):
+            raise click.UsageError(f"{group!r} has a comma without a node beside it; write a group as n1,n2")
+    _tell_cut(ask(name, "split", groups=named, mode=mode), mode)
 
 
 @click.command("cut", epilog="Example: python -m bench cut n1 n2 --one-way --mode refuse")
@@ -76,12 +80,14 @@ def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
 @click.argument("a")
 @click.argument("b")
 @click.argument("latency", type=Milliseconds())
-@click.option("--jitter", type=Milliseconds(), default=0, help="Up to so much more or less.")
+@click.option("--jitter", type=Milliseconds(), default=0, help="Up to so much more or less, and at most the latency.")
 @name_option
 def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
     """Delay what A and B send each other."""
+    if jitter > latency:
+        raise click.UsageError(f"a jitter of {jitter} ms is more than the latency of {latency} ms")
     links = ask(name, "delay", a=a, b=b, latency_ms=latency, jitter_ms=jitter)["links"]
-    click.echo(f"delayed by {latency} ms: {', '.join(links)}")
+    click.echo(f"delayed by {latency} ms{f' ± {jitter} ms' if jitter else ''}: {', '.join(links)}")
 
 
 @click.command("heal", epilog="Example: python -m bench heal")

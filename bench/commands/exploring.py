@@ -10,13 +10,14 @@ import time
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench.commands.options import NodeCount
 from bench.commands.showing import console
 from bench.simulated.explore import Violation, Walk, explore, flaw_names, plus
 
 
 @click.command("explore", epilog="Example: python -m bench explore --world simulated --nodes 5 --seeds 1000")
 @click.option("--world", type=click.Choice(["simulated"]), default="simulated", show_default=True)
-@click.option("--nodes", type=click.IntRange(2, 9), default=5, show_default=True)
+@click.option("--nodes", type=NodeCount(2, 9), default=5, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
 @click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first of them.")
 @click.option("--flaw", type=click.Choice(flaw_names()), metavar="NAME", help="Break one rule of the core on purpose.")

@@ -39,6 +39,16 @@ def profile_option(default: str) -> Callable[[F], F]:
     )
 
 
+class NodeCount(click.IntRange):
+    """How many nodes a cluster has; refused in words of its own."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is no size of cluster; write a number from {self.min} to {self.max}", param, ctx)
+
+
 class Milliseconds(click.ParamType[int]):
     """A Go duration, as whole milliseconds."""
 

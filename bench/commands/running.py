@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.commands.options import Seeds, profile_option, runs_folder
+from bench.commands.options import NodeCount, Seeds, profile_option, runs_folder
 from bench.commands.showing import console
 from bench.live.cluster import LiveCluster
 from bench.runner import Run, run
@@ -45,7 +45,7 @@ def list_command(every: bool) -> None:
 @click.option("--world", type=click.Choice(["live", "simulated"]), default="live", show_default=True)
 @click.option("--seed", "seeds", type=Seeds(), help="The seed of a simulated world; 0 if not given.")
 @click.option("--seeds", "seeds", type=Seeds(), help="Several, the last one too: 0-99.")
-@click.option("--nodes", type=click.IntRange(1, 9), help="Another size of cluster than the scenario's own.")
+@click.option("--nodes", type=NodeCount(1, 9), help="Another size of cluster than the scenario's own.")
 @profile_option("low-latency")
 @click.option("--keep", is_flag=True, help="On failure, leave the real cluster up for a look until Ctrl-C.")
 def run_command(

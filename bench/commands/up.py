@@ -15,7 +15,7 @@ import click
 import psutil
 from rich.live import Live
 
-from bench.commands.options import name_option, profile_option, runs_folder, state_folder
+from bench.commands.options import NodeCount, name_option, profile_option, runs_folder, state_folder
 from bench.commands.showing import cluster_table, console
 from bench.live import registry
 from bench.live.cluster import LiveCluster
@@ -32,7 +32,7 @@ DETACH_DEADLINE_S = 600
 
 
 @click.command("up", epilog="Example: python -m bench up 3 --profile low-latency")
-@click.argument("nodes", type=click.IntRange(1, 9))
+@click.argument("nodes", type=NodeCount(1, 9))
 @profile_option("default")
 @click.option("--detach", is_flag=True, help="Return once the first write is acknowledged; end it with: bench down.")
 @name_option

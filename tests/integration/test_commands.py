@@ -181,7 +181,10 @@ def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["cut", "n1", "n1"], "n1 cannot be cut off from itself"),
+        (["cut", "n1", "n1"], "there is no link from n1 to itself"),
+        (["delay", "n1", "n1", "1ms"], "there is no link from n1 to itself"),
+        (["delay", "n1", "n2", "1ms", "--jitter", "2ms"], "more than the latency"),
+        (["split", "n1,,n2", "n3"], "a comma without a node"),
         (["cut", "n1", "n9"], "there is no node n9"),
         (["split", "n1,n2", "n2,n3"], "n2 cannot be on two sides"),
         (["split", "n1"], "at least two groups"),

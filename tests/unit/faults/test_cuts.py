@@ -21,6 +21,11 @@ def test_an_isolated_node_sees_nobody_and_the_others_see_one_another() -> None:
     assert seen_by("n2", cut) == set(FIVE) - {"n1"}
 
 
+def test_a_node_that_is_alone_cannot_be_isolated() -> None:
+    with pytest.raises(ValueError, match="n1 is alone"):
+        isolate("n1", ["n1"])
+
+
 def test_a_split_parts_the_groups_and_nothing_else() -> None:
     cut = split(["n1", "n2"], ["n3", "n4", "n5"])
     assert seen_by("n2", cut) == {"n1", "n2"}
