@@ -29,10 +29,15 @@ resume_command = _on_node("resume", "Let a paused NODE go on (SIGCONT).", "goes 
 
 @click.command("restart", epilog="Example: python -m bench restart n1 --wipe")
 @click.argument("node")
-@click.option("--wipe", is_flag=True, help="On an empty data folder.")
+@click.option("--wipe", is_flag=True, help="On an empty data folder, as after the loss of its disk.")
 @name_option
 def restart_command(node: str, wipe: bool, name: str) -> None:
-    """Start NODE again on the data it had; one that runs is killed first."""
+    """Start NODE again on the data it had; one that runs is killed first.
+
+    With --wipe a voter forgets whom it voted for and the entries it had acknowledged: it may help to elect a second
+    leader of its term, or one without an acknowledged write. The safe way back for a lost disk is to remove the node
+    (DELETE /cluster/leave/ID) and to join it under a new id.
+    """
     click.echo(f"{ask(name, 'restart', node=node, wipe=wipe)['node']} is started again")
 
 
