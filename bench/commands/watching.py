@@ -33,7 +33,7 @@ def status_command(as_json: bool, name: str) -> None:
 @name_option
 def leader_command(name: str) -> None:
     """Print the name of the node that leads now."""
-    click.echo(ask(name, "leader")["node"])
+    click.echo(ask(name, "resolve", node="leader")["node"])
 
 
 @click.command("logs", epilog="Example: python -m bench logs -f leader")
@@ -41,10 +41,9 @@ def leader_command(name: str) -> None:
 @click.argument("node", required=False)
 @name_option
 def logs_command(follow: bool, node: str | None, name: str) -> None:
-    """Print the nodes' logs, all in one stream, or one NODE's."""
-    status = ask(name, "status")
-    wanted = _node_named(status, name, node) if node else None
-    with (Path(status["folder"]) / "cluster.log").open() as stream:
+    """Print the nodes' logs, all in one stream, or one NODE's (a name, leader or follower)."""
+    wanted = ask(name, "resolve", node=node)["node"] if node else None
+    with (Path(ask(name, "status")["folder"]) / "cluster.log").open() as stream:
         while True:
             line = stream.readline()
             if line and (wanted is None or line.split(maxsplit=1)[:1] == [wanted]):
@@ -53,12 +52,3 @@ def logs_command(follow: bool, node: str | None, name: str) -> None:
                 if not follow or registry.look_up(name) is None:
                     return
                 time.sleep(FOLLOW_PAUSE_S)
-
-
-def _node_named(status: dict[str, list[dict[str, str]]], cluster: str, node: str) -> str:
-    if node == "leader":
-        return str(ask(cluster, "leader")["node"])
-    names = [row["node"] for row in status["nodes"]]
-    if node not in names:
-        raise click.UsageError(f"there is no node {node}; there are {', '.join(names)} and leader")
-    return node

@@ -23,6 +23,9 @@ from faults import cuts
 from faults.links import CLIENT, Link
 from faults.network import Mode
 
+POSSIBLE = {"kill": ("running", "paused"), "pause": ("running",), "resume": ("paused",)}
+"""In which states a node can be made another; whatever else was asked would change nothing, and is refused."""
+
 THREADS = 4
 MAX_BODY = 64 * 1024
 
@@ -113,11 +116,11 @@ class Commands:
         self._on_down = on_down
         self.table: dict[str, tuple[Any, Callable[[Any], object]]] = {
             "status": (NothingAsked, lambda _: self.status()),
-            "leader": (NothingAsked, lambda _: {"node": cluster.resolve("leader")}),
-            "kill": (NodeAsked, lambda asked: {"node": cluster.kill(asked.node)}),
+            "resolve": (NodeAsked, lambda asked: {"node": cluster.resolve(asked.node)}),
+            "kill": (NodeAsked, self._act("kill", cluster.kill)),
             "restart": (NodeAsked, lambda asked: {"node": cluster.restart(asked.node, wipe=asked.wipe)}),
-            "pause": (NodeAsked, lambda asked: {"node": cluster.pause(asked.node)}),
-            "resume": (NodeAsked, lambda asked: {"node": cluster.resume(asked.node)}),
+            "pause": (NodeAsked, self._act("pause", cluster.pause)),
+            "resume": (NodeAsked, self._act("resume", cluster.resume)),
             "isolate": (IsolateAsked, self._isolate),
             "split": (SplitAsked, self._split),
             "cut": (CutAsked, self._cut),
@@ -149,6 +152,17 @@ class Commands:
                 }
             )
         return {"nodes": rows, "links": links, "folder": str(cluster.folder)}
+
+    def _act(self, command: str, perform: Callable[[str], str]) -> Callable[[NodeAsked], object]:
+        def act(asked: NodeAsked) -> object:
+            node = self._cluster.resolve(asked.node)
+            state = self._cluster.state(node)
+            if state not in POSSIBLE[command]:
+                way_out = f"; start it with: restart {node}" if state == "down" else ""
+                raise ValueError(f"cannot {command} {node}: it is {state}{way_out}")
+            return {"node": perform(node)}
+
+        return act
 
     def _isolate(self, asked: IsolateAsked) -> object:
         node = self._cluster.resolve(asked.node)

@@ -20,7 +20,6 @@ import requests
 from bench.live.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 30.0
 
 
 class Terminal:
@@ -100,8 +99,11 @@ def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> N
     wait_until(lambda: up.run("leader").stdout.strip() not in ("", old), "another leader")
     assert up.run("heal").returncode == 0
     assert up.status()["links"] == {}
+    assert len({line.split()[0] for line in up.run("logs", "follower").stdout.splitlines()}) == 1
     killed = up.run("kill", "follower").stdout.split()[0]
     assert {row["node"]: row["state"] for row in up.status()["nodes"]}[killed] == "down"
+    again = up.run("kill", killed)
+    assert (again.returncode, f"cannot kill {killed}: it is down" in again.stderr) == (2, True)
     up.run("restart", killed)
     up.run("pause", killed)
     assert {row["node"]: row["state"] for row in up.status()["nodes"]}[killed] == "paused"
@@ -190,6 +192,8 @@ def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so
         (["split", "n1"], "at least two groups"),
         (["kill", "n7"], "there is no node n7"),
         (["delay", "n1", "n2", "fast"], "no duration"),
+        (["resume", "n1"], "cannot resume n1: it is running"),
+        (["logs", "n9"], "there is no node n9"),
         (["resume", "nobody"], "there is no node nobody"),
     ],
 )
