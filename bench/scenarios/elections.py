@@ -10,9 +10,9 @@ from bench.scenarios.steps import read_back, write
 SAFETY = [one_leader_per_term, one_leader_at_a_time, logs_agree]
 
 
-@scenario(nodes=3, minimum=1, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
 def three_nodes(cluster: Cluster) -> None:
-    """Three nodes elect exactly one leader and replicate what it acknowledges (SEED.md, manual test 1 to 3)."""
+    """Three nodes elect exactly one leader and replicate what it acknowledges."""
     write(cluster, "x")
     cluster.wait_until(lambda: sum(map(cluster.leads, cluster.nodes)) == 1, "exactly one node leads")
     cluster.wait_until_agreed()
