@@ -56,7 +56,7 @@ class _Lazy(click.Group):
 
 @click.group(
     cls=_Lazy,
-    epilog="Exit status: 0 done or VALID, 1 INVALID, 2 not possible as asked, or UNKNOWN. "
+    epilog="Exit status: 0 done, VALID or SKIPPED, 1 INVALID, 2 not possible as asked, or UNKNOWN. "
     "Example: python -m bench up 3, and in another terminal: python -m bench isolate leader",
 )
 def cli() -> None:

@@ -44,7 +44,7 @@ class Run:
             f"{self.scenario.name}: {self.verdict}": findings,
             "timeline": timeline(read_evidence(self.folder)),
             "end of the log": tail,
-            "everything": [str(self.folder)],
+            "evidence": [str(self.folder)],
         }
         return "\n".join(f"{title}\n" + "\n".join(lines) for title, lines in sections.items())
 

@@ -47,7 +47,10 @@ def _walk(seeds: range, nodes: int, flaw: str | None, jobs: int, *, quiet: bool)
     columns = (TextColumn("exploring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     total = Walk()
     began_s = time.monotonic()
-    with Progress(*columns, TimeRemainingColumn(), console=console(), disable=quiet, transient=True) as progress:
+    out = console()
+    # Elsewhere than on a terminal it would leave an empty line.
+    disable = quiet or not out.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=out, disable=disable, transient=True) as progress:
         task = progress.add_task("exploring", total=len(seeds), pace="")
         for walk in explore(seeds, nodes, flaw, jobs):
             total = plus(total, walk)

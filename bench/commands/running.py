@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -51,7 +52,11 @@ def list_command(every: bool) -> None:
 def run_command(
     scenarios: tuple[str, ...], world: str, seeds: range | None, nodes: int | None, profile: str, keep: bool
 ) -> None:
-    """Run SCENARIOS, or whole families of them, each on a cluster of its own, and judge them."""
+    """Run SCENARIOS, or whole families of them, each on a cluster of its own, and judge them.
+
+    Exit status: 0 all VALID, or SKIPPED because their world cannot play them; 1 one was INVALID; 2 one was UNKNOWN, or
+    it was not possible as asked.
+    """
     chosen = [scenario for name in scenarios for scenario in find(name)]
     for scenario in chosen:
         if nodes is not None and nodes < scenario.minimum:
@@ -71,12 +76,21 @@ def run_command(
             runs = [play_one(scenario) for play_one in plays]
             finished += runs
             _tell(out, scenario, runs)
+    _sum_up(out, finished, folder)
+    verdicts = {done.verdict for done in finished}
+    worst = Verdict.INVALID if Verdict.INVALID in verdicts else max(verdicts, key=lambda v: v.exit_status)
+    sys.exit(worst.exit_status)
+
+
+def _sum_up(out: Console, finished: list[Run], folder: Path) -> None:
+    """How many were VALID, and where to read on about each that was not."""
     verdicts = [done.verdict for done in finished]
     skipped = f", {verdicts.count(Verdict.SKIPPED)} SKIPPED" if Verdict.SKIPPED in verdicts else ""
     kept = f"{verdicts.count(Verdict.VALID)} of {len(verdicts)} VALID{skipped}"
-    out.print(f"{kept}; evidence in {folder}")
-    worst = Verdict.INVALID if Verdict.INVALID in verdicts else max(verdicts, key=lambda v: v.exit_status)
-    sys.exit(worst.exit_status)
+    out.print(f"{kept}; evidence in {folder}", soft_wrap=True)
+    for done in finished:
+        if done.verdict not in (Verdict.VALID, Verdict.SKIPPED):
+            out.print(f"  {done.verdict:8} {done.scenario.name}: {done.folder}", markup=False, soft_wrap=True)
 
 
 def _live(play: partial[Run], report: Callable[[str], None], keep: bool) -> list[Callable[[Scenario], Run]]:

@@ -141,7 +141,12 @@ def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--flaw", "os"], "'os'"), (["--nodes", "1"], "2<=x<=9"), (["--seeds", "0"], "x>=1"), (["--first", "x"], "'x'")],
+    [
+        (["--flaw", "os"], "'os'"),
+        (["--nodes", "1"], "from 2 to 9"),
+        (["--seeds", "0"], "x>=1"),
+        (["--first", "x"], "'x'"),
+    ],
 )
 def test_what_cannot_be_explored_is_refused_with_status_2(arguments: list[str], words: str) -> None:
     result = CliRunner().invoke(explore_command, arguments)
