@@ -8,6 +8,7 @@ at their real ports, behind the faults' back.
 * `ports`: the first free ones, held for the cluster's life.
 * `launch`: a node through the preloaded forkserver, and its log into the one stream.
 * `cluster`: `LiveCluster`, what scenarios and commands drive.
-* `writers`: clients in the background.
+* `workers`: clients in the background; `traffic`: how much the nodes tried to send.
+* `folders`, `waiting`, `early`: where files go, waiting with a deadline, the forkserver.
 * `control`, `remote`, `registry`: a running bench, spoken to from another terminal.
 """

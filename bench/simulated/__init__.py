@@ -4,8 +4,8 @@ The idea
 --------
 `node.raft` knows no clock, no thread and no socket, so a world can be built around it in which all three are numbers.
 A heap holds what is to happen (a message arrives, a save is synced, a timer rings, a client gives up); time is the
-time of the event that was taken from it last. Five nodes under load run some two to three hundred times faster than
-real ones, and a run that went wrong is had again, to the byte, from its seed.
+time of the event that was taken from it last. A second of it costs some milliseconds, and a run that went wrong is had
+again, to the byte, from its seed.
 
 The promise
 -----------
@@ -28,5 +28,6 @@ What is real, and what is a model
 The way through
 ---------------
 `engine` and `clock` -> `network` and `disk` -> `process` -> `node` -> `world` -> `cluster` (a `bench.cluster.Cluster`)
-and `clients`. `observer` is told of every step; `chronicle` remembers.
+and `clients`. `observer` is told of every step; `chronicle` remembers, and `invariants` says which promise was broken.
+`player` throws a schedule of faults at a world, and `explore` walks seeds: a world, a schedule and the invariants each.
 """
