@@ -11,7 +11,7 @@ The vocabulary
 * *Evidence* (`bench.evidence`) is what a run leaves behind: the history, every node's trace, the bench's own timeline,
   all on the machine's one monotonic clock.
 * A *checker* (`bench.checkers`) is a pure function from evidence to a finding; a *verdict* (`bench.verdict`) is VALID,
-  INVALID or UNKNOWN, and the exit status 0, 1 or 2.
+  INVALID or UNKNOWN, and the exit status 0, 1 or 2. What a world cannot play is SKIPPED, with 0.
 
 The map
 -------
