@@ -39,7 +39,9 @@ def measure_command(
     chosen = [find(name) for name in names or USUAL]
     found: dict[str, Result] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    aside = Console(stderr=True)
+    # Elsewhere than on a terminal it would leave an empty line.
+    with Progress(*columns, console=aside, disable=not aside.is_terminal, transient=True) as progress:
         task = progress.add_task("getting Toxiproxy", total=None)
         server = find_server(lambda message: progress.update(task, description=message))
         for measurement in chosen:
