@@ -13,6 +13,7 @@ after its restart has broken nothing.
 from __future__ import annotations
 
 import bisect
+import hashlib
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -35,7 +36,9 @@ from node.raft import (
     Snapshot,
 )
 from node.raft.quorum import has_majority, majority
+from node.raft.snapshot import Data
 from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged
+from node.state_machine import Frozen
 
 PATIENCE = 10
 """Election timeouts within which a connected majority must have a leader."""
@@ -145,6 +148,8 @@ class Ledger:
     """The committed ones, as index and voters."""
     digests: dict[int, bytes] = field(default_factory=dict)
     """What the state machines had come to at each index."""
+    contents: dict[int, bytes] = field(default_factory=dict)
+    """The checksum of what they held at an index, where anybody looked."""
     disks: dict[str, Disk] = field(default_factory=dict)
     leases: dict[str, tuple[float, observer.LocalClock]] = field(default_factory=dict)
     """Until when the servers that lead do so, each by its own clock."""
@@ -362,6 +367,14 @@ def state_machines_agree(ledger: Ledger, name: str, index: int, digest: bytes) -
         _violated(state_machines_agree, f"{name} applied something else up to index {index} than others did")
 
 
+def contents_agree(ledger: Ledger, name: str, index: int, content: Data) -> None:
+    """State Machine Safety, for what is kept and not only for what was applied: the chain of the entries travels in a
+    snapshot, so a server that restored it and lost every value still agrees on all of them."""
+    checksum = hashlib.blake2b(content, digest_size=16).digest()
+    if ledger.contents.setdefault(index, checksum) != checksum:
+        _violated(contents_agree, f"{name} holds something else after index {index} than others did")
+
+
 def members_change_one_at_a_time(ledger: Ledger, step: Step) -> None:
     """Thesis 4.1 with the correction of 2015: a leader adds or removes one voter, to what is committed."""
     role, index, voters = step.before.role, step.before.configuration_index, step.before.voters
@@ -537,6 +550,8 @@ class Invariants(observer.Observer):
         at_s: float,
     ) -> None:
         self.ledger.disks[name].save(hard_state, entries, snapshot)
+        if snapshot is not None:
+            contents_agree(self.ledger, name, snapshot.meta.index, snapshot.data)
         step = self._pending.get(name)
         if step is not None:
             del self._pending[name]
@@ -545,6 +560,12 @@ class Invariants(observer.Observer):
 
     def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
         state_machines_agree(self.ledger, name, entry.index, digest)
+
+    def compacted(self, name: str, snapshot: Snapshot, first_kept: int, at_s: float) -> None:
+        contents_agree(self.ledger, name, snapshot.meta.index, snapshot.data)
+
+    def held(self, name: str, index: int, content: Frozen, at_s: float) -> None:
+        contents_agree(self.ledger, name, index, content.encode())
 
     def acknowledged(self, name: str, index: int, term: int, required_index: int, at_s: float) -> None:
         acknowledged_is_committed(self.ledger, name, index, term, required_index)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from node.raft import Effects, Entry, HardState, Raft, Snapshot
+from node.state_machine import Frozen
 
 
 class LocalClock(Protocol):
@@ -53,6 +54,9 @@ class Observer:
 
     def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
         """The node's state machine took an entry; `digest` chains every entry up to it."""
+
+    def held(self, name: str, index: int, content: Frozen, at_s: float) -> None:
+        """What the node's state machine is after `index`: told when it was restored, and when all have agreed."""
 
     def acknowledged(self, name: str, index: int, term: int, required_index: int, at_s: float) -> None:
         """A client was told that its write stands at `index`.

@@ -97,6 +97,19 @@ class Player:
             if engine.now >= self._deadline_s:
                 invariants.all_agree_in_the_end(self._states())
             engine.run(engine.now + LOOK_S)
+        self._show_contents()
+
+    def _show_contents(self) -> None:
+        """Have what the members hold compared. Not of one that is still saving the round in which it learnt of the
+        last commit: its core has handed the entries out, its state machine has not taken them yet."""
+        leader = self.leader()
+        assert leader is not None
+        for name in leader.configuration.names:
+            process = self.world.nodes[name].process
+            assert process is not None
+            index, content = process.raft.last_applied, process.machine.freeze()
+            if content.digest == self.watcher.ledger.digests.get(index):
+                self.watcher.held(name, index, content, self.world.engine.now)
 
     def _wait_until_served(self, invocation: Invocation) -> None:
         """Ask whoever leads, again and again, as a client does."""

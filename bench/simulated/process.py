@@ -108,7 +108,7 @@ class Process:
         content = node.disk.load()
         self.machine = StateMachine()
         if content.snapshot is not None:
-            self.machine.restore(content.snapshot.data)
+            self._restore(node.name, content.snapshot)
         self.raft: Raft = world.settings.core(
             node.name,
             log=Log(content.entries, base_index=content.base_index, base_term=content.base_term),
@@ -241,7 +241,7 @@ class Process:
             if link is not None:
                 link.send(message)
         if effects.snapshot is not None:
-            self.machine.restore(effects.snapshot.data)
+            self._restore(raft.id, effects.snapshot)
         if effects.committed:
             self._apply(effects.committed)
         if transitions:
@@ -299,6 +299,10 @@ class Process:
         threshold = world.settings.snapshot_threshold
         if threshold and raft.last_applied - (raft.snapshot.meta.index if raft.snapshot else 0) >= threshold:
             self.take_snapshot()
+
+    def _restore(self, name: str, snapshot: Snapshot) -> None:
+        self.machine.restore(snapshot.data)
+        self._world.observer.held(name, snapshot.meta.index, self.machine.freeze(), self._engine.now)
 
     def take_snapshot(self) -> None:
         """Freeze what is applied, and have it written in the background; one at a time."""

@@ -16,7 +16,10 @@ from faults.links import Link
 from faults.network import Mode
 from faults.schedule import Crash, Cut, Delay, Fault, Leave, Load, Pause, Schedule, SlowDisk
 from node.flaws import load
+from node.kv import KeyValueStore
 from node.raft import Role
+from node.raft.snapshot import Data
+from node.state_machine import StateMachine
 
 NODES = ("n1", "n2", "n3")
 
@@ -105,6 +108,21 @@ def test_a_flaw_is_caught_by_the_promise_it_breaks(flaw: str, invariant: str) ->
     violation = walk(range(8), 5, flaw).violation
     assert violation is not None
     assert violation.invariant == invariant
+
+
+def test_a_state_machine_that_comes_back_empty_is_caught_although_its_chain_of_entries_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    restore = StateMachine.restore
+
+    def forget(machine: StateMachine, data: Data) -> None:
+        restore(machine, data)
+        machine.store.replace(KeyValueStore())
+
+    monkeypatch.setattr(StateMachine, "restore", forget)
+    violation = walk(range(8), 5).violation
+    assert violation is not None
+    assert violation.invariant == "contents_agree"
 
 
 def test_a_seed_gives_the_same_violation_again_and_every_word_of_it() -> None:

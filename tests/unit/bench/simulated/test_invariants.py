@@ -333,6 +333,14 @@ def test_state_machines_that_differ_at_an_index_are_seen() -> None:
     )
 
 
+def test_state_machines_that_hold_something_else_after_the_same_entries_are_seen() -> None:
+    ledger = Ledger()
+    invariants.contents_agree(ledger, "a", 7, b"x")
+    invariants.contents_agree(ledger, "b", 7, b"x")
+    invariants.contents_agree(ledger, "b", 8, b"y")
+    assert_violated(invariants.contents_agree, ledger, "c", 7, b"", words="c holds something else after index 7")
+
+
 def test_two_voters_added_at_once_are_seen() -> None:
     leader, ledger = (
         server(role=Role.LEADER, configuration_index=1),
