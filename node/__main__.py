@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -39,7 +39,20 @@ METRICS_CONNECTIONS = 16
 log = logging.getLogger("node")
 
 
-def main(environment: Mapping[str, str] = os.environ) -> int:
+USAGE = """usage: python -m node
+
+One Raft server that speaks Konsul's configuration, endpoints and metrics. It takes no arguments: everything is in
+KONSUL_* variables, of which README.md has the table. A cluster of one, on the first free port from 8500:
+
+    KONSUL_RAFT_ENABLED=true KONSUL_RAFT_NODE_ID=node1 KONSUL_RAFT_ADVERTISE_ADDR=127.0.0.1:7001 \\
+        KONSUL_RAFT_BOOTSTRAP=true python -m node"""
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
+    if arguments:
+        asked = list(arguments) in (["--help"], ["-h"])
+        print(USAGE, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     try:
         config = read_config(environment)
         return _run(config)
@@ -176,4 +189,4 @@ def _announce(config: RaftConfig, servers: list[Server]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import runpy
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ def run_module(module: str, env: dict[str, str], folder: Path, queue: Any) -> No
     file = logging.FileHandler(folder / "node.log")
     file.setFormatter(logging.Formatter(FORMAT, DATES))
     logging.getLogger().handlers[:] = [file, logging.handlers.QueueHandler(queue)]
+    sys.argv[:] = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

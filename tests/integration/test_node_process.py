@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 
+import pytest
 import requests
 
 from bench.live.waiting import wait_until
-from tests.integration.shell import Shell, leader_of
+from tests.integration.shell import ROOT, Shell, leader_of
 
 
 def test_a_cluster_grows_from_one_to_three_and_outlives_its_leader(shell: Shell) -> None:
@@ -97,3 +100,13 @@ def test_damaged_and_foreign_data_are_refused_by_name(shell: Shell) -> None:
     database = shell.folder / "data/raft/node1/raft.db"
     database.write_bytes(database.read_bytes()[:1000])
     assert "raft.db is damaged" in shell.refused(**start, KONSUL_RAFT_NODE_ID="node1")
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("bogus", 2)])
+def test_a_node_that_is_given_arguments_says_how_it_is_used(argument: str, status: int) -> None:
+    """It once started, and a person who asked for help waited for ever."""
+    said = subprocess.run(
+        [sys.executable, "-m", "node", argument], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert said.returncode == status
+    assert "KONSUL_RAFT_NODE_ID" in said.stdout + said.stderr
