@@ -22,7 +22,7 @@ from bench.simulated.explore import Violation, Walk, explore, flaw_names, plus
 @click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first of them.")
 @click.option("--flaw", type=click.Choice(flaw_names()), metavar="NAME", help="Break one rule of the core on purpose.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes; as many as there are cores by default.")
-@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, the violating schedule with it.")
+@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, a violation with its schedule and events.")
 def explore_command(
     world: str, nodes: int, seeds: int, first: int, flaw: str | None, jobs: int | None, as_json: bool
 ) -> None:
@@ -77,7 +77,7 @@ def _tell_violation(violation: Violation, nodes: int, flaw: str | None) -> None:
     again = f"python -m bench explore --world simulated --nodes {nodes}{flawed} --first {violation.seed} --seeds 1"
     sections = {
         "the schedule": violation.schedule.to_json().decode().splitlines(),
-        "the last events": violation.events,
+        "the last events, an entry written index/term": violation.events,
         f"seed {violation.seed} breaks {violation.invariant}": [f"  {violation.words}, at {violation.at_s:.6f} s"],
         "once more": [f"  {again}"],
     }
@@ -98,6 +98,7 @@ def _as_json(total: Walk, seconds: float) -> dict[str, object]:
             "invariant": violation.invariant,
             "words": violation.words,
             "at_s": violation.at_s,
+            "events": violation.events,
             "schedule": json.loads(violation.schedule.to_json()),
         },
     }

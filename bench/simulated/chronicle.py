@@ -8,11 +8,16 @@ from typing import Any
 
 import msgspec
 
+from bench.simulated import words
+
 LAST = 400
 BUFFER_BYTES = 1 << 16
+DECIMALS = 6
+"""Of a second: what is less apart is simultaneous, and stays as it was noted. A node's reading of its own clock comes
+back from it with a rounding error, and would come before the message that it is the answer to."""
 
 Happening = tuple[float, str, Any]
-"""The world's time, to whom, and what: a message delivered, a transition, or words."""
+"""The world's time, to whom, and what: anything that `words.happening` has words for."""
 
 
 class Chronicle:
@@ -26,13 +31,18 @@ class Chronicle:
         self._hash = hashlib.blake2b(digest_size=16)
         self.last: deque[Happening] = deque(maxlen=LAST)
 
-    def note(self, happening: Happening) -> None:
-        self.last.append(happening)
+    def note(self, happening: Happening, told: object = None) -> None:
+        """`told` is what is to be read later in the place of what goes into the digest."""
+        self.last.append(happening if told is None else (happening[0], happening[1], told))
         buffer = self._buffer
         self._encode(happening, buffer, len(buffer))
         if len(buffer) > BUFFER_BYTES:
             self._hash.update(buffer)
             buffer.clear()
+
+    def remark(self, at_s: float, who: str, words: str) -> None:
+        """For whoever reads; the digest knows it already by what follows from it."""
+        self.last.append((at_s, who, words))
 
     def digest(self) -> str:
         """Of everything noted up to now."""
@@ -41,25 +51,7 @@ class Chronicle:
         return self._hash.hexdigest()
 
     def words(self, count: int = LAST) -> list[str]:
-        """The last happenings, one a line."""
-        return [f"{at_s:10.6f}  {who:6} {in_words(what)}" for at_s, who, what in list(self.last)[-count:]]
-
-
-def in_words(what: object) -> str:
-    if not isinstance(what, msgspec.Struct):
-        return str(what)
-    fields = ((name, getattr(what, name)) for name in what.__struct_fields__)
-    told = [f"{name}={_value(value)}" for name, value in fields if name not in ("at_s", "recipient")]
-    return " ".join([type(what).__name__, *told])
-
-
-def _value(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, float):
-        return f"{value:.6f}"
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    if isinstance(value, msgspec.Struct):
-        return in_words(value)
-    return str(value)
+        """The last happenings, one a line, in the order in which they happened by the world's time. A transition is
+        heard of once it is durable, or when a node that was stopped wakes; others may have gone on meanwhile."""
+        told = sorted(self.last, key=lambda happening: round(happening[0], DECIMALS))
+        return [f"{at_s:10.{DECIMALS}f}  {words.happening(who, what)}" for at_s, who, what in told[-count:]]

@@ -115,7 +115,7 @@ class SimulatedNode:
         world, process = self.world, self.process
         if type(item) is Request:
             invocation = item.invocation
-            world.chronicle.note((world.engine.now, self.name, ("asked", invocation.kind, invocation.key)))
+            world.chronicle.note((world.engine.now, self.name, ("asked", invocation.kind, invocation.key)), item)
             if process is None:
                 self.answers.send((item, requests.CONNECTION_LOST))
                 return

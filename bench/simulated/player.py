@@ -11,6 +11,7 @@ from bench.simulated import invariants
 from bench.simulated.clients import Workers
 from bench.simulated.invariants import PATIENCE, Invariants
 from bench.simulated.node import SimulatedNode
+from bench.simulated.words import Over, whom
 from bench.simulated.world import World, address
 from bench.workload import Invocation, Script
 from faults.links import Link
@@ -81,14 +82,14 @@ class Player:
             self._wait_until_served(invocation)
 
     def _begin(self, fault: Fault) -> None:
-        self.world.say("fault", str(fault))
+        self.world.say("fault", str(fault), fault)
         undo = BEGIN[type(fault)](self, fault)
         if undo is not None:
             self.world.engine.after(fault.for_s, self._end, (fault, undo))
 
     def _end(self, ending: tuple[Fault, Undo]) -> None:
         fault, undo = ending
-        self.world.say("fault", f"over: {fault}")
+        self.world.say("fault", f"over: {fault}", Over(fault))
         undo()
 
     def _wait_until_agreed(self) -> None:
@@ -159,7 +160,14 @@ class Player:
         return self.rng.choice(others or list(self.world.nodes))
 
     def node(self, name: str) -> SimulatedNode:
-        return self.world.nodes[self.resolve(name)]
+        return self.world.nodes[self._meant(name)]
+
+    def _meant(self, name: str) -> str:
+        """The same, said aloud."""
+        meant = self.resolve(name)
+        if meant != name:
+            self.world.chronicle.remark(self.world.engine.now, "fault", f"{whom(name)} is {meant}")
+        return meant
 
     # What is done to nodes
 
@@ -196,7 +204,7 @@ class Player:
     # What is done to links
 
     def on_links(self, fault: Cut | Delay) -> Undo:
-        links = fault.links(self.schedule.nodes, self.resolve)
+        links = fault.links(self.schedule.nodes, self._meant)
         self._on_links.append((links, fault))
         self._bring_into_force(links)
         return lambda: self._heal(links, fault)

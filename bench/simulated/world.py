@@ -14,6 +14,7 @@ from bench.simulated.network import SimulatedNetwork, named
 from bench.simulated.node import SimulatedNode
 from bench.simulated.observer import Observer
 from bench.simulated.requests import Answer, Request
+from bench.simulated.words import Answered
 from bench.workload import Invocation, recorded
 from faults.links import CLIENT, Link
 from node.raft import Configuration, Entry, FlowLimits, Raft, Timing
@@ -73,8 +74,8 @@ class World:
 
     # What happens around the nodes
 
-    def say(self, who: str, words: str) -> None:
-        self.chronicle.note((self.engine.now, who, words))
+    def say(self, who: str, words: str, told: object = None) -> None:
+        self.chronicle.note((self.engine.now, who, words), told)
 
     def topology_changed(self) -> None:
         self.changed = True
@@ -143,7 +144,8 @@ class World:
 
     def _record(self, request: Request, answer: Answer) -> Operation:
         invocation = request.invocation
-        self.chronicle.note((self.engine.now, "client", (request.client, invocation.kind, invocation.key, answer)))
+        noted = (request.client, invocation.kind, invocation.key, answer)
+        self.chronicle.note((self.engine.now, "client", noted), Answered(request, answer))
         operation = Operation(
             client=request.client,
             node=request.node,

@@ -8,36 +8,20 @@ the network; the indented lines under it are what followed: `n1 -> n2 RequestVot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
-
+from bench.simulated import words
 from node.raft import (
-    AppendEntries,
-    AppendEntriesResponse,
     Configuration,
     Effects,
     Entry,
     EntryKind,
-    InstallSnapshot,
-    InstallSnapshotResponse,
     NotLeaderError,
     Raft,
     ReadReady,
 )
 from node.raft.errors import MembershipChangeError, TransferError, TransferInProgressError
 from node.raft.messages import AnyMessage
-from node.raft.transitions import (
-    Committed,
-    LeadershipTransferred,
-    MembershipChanged,
-    RoleChanged,
-    SnapshotInstalled,
-    SnapshotTaken,
-    TermChanged,
-    Transition,
-    Voted,
-)
 from tests.unit.raft.harness import Network
 
 
@@ -163,39 +147,18 @@ class _Told(Network):
         super().__init__(size)
 
     def carried_out(self, name: str, effects: Effects) -> None:
-        self._said += [f"{name}: {_change(transition)}" for transition in effects.transitions]
+        self._said += [f"{name}: {words.change(transition)}" for transition in effects.transitions]
         self._said += [f"{name}: {_read(ready)}" for ready in effects.reads]
         self._said += [
-            f"{message.sender} -x {message.recipient} {_message(message)}"
+            f"{message.sender} -x {message.recipient} {words.message(message, _listed)}"
             for message in effects.messages
             if (message.sender, message.recipient) in self.cut
         ]
 
     def deliver(self, message: AnyMessage) -> None:
         if message.recipient in self.nodes:
-            self._said.append(f"{message.sender} -> {message.recipient} {_message(message)}")
+            self._said.append(f"{message.sender} -> {message.recipient} {words.message(message, _listed)}")
         super().deliver(message)
-
-
-def _message(message: AnyMessage) -> str:
-    name = type(message).__name__
-    match message:
-        case AppendEntries():
-            entries = " ".join(map(_entry, message.entries))
-            what = f"[{entries}] after {message.prev_log_index}/{message.prev_log_term} commit={message.leader_commit}"
-        case AppendEntriesResponse():
-            what = f"match={message.match_index}" if message.success else f"refused, try {message.conflict_index}"
-        case InstallSnapshot():
-            what = (
-                f"{message.last_index}/{message.last_term} bytes {message.offset}+{len(message.data)}/{message.total}"
-            )
-        case InstallSnapshotResponse():
-            what = f"{message.last_index} has {message.offset}"
-        case _:
-            fields = msgspec.structs.asdict(message)
-            left_out = ("sender", "recipient", "term", "sent_at_s")
-            what = " ".join(f"{key}={value}" for key, value in fields.items() if key not in left_out)
-    return f"{name} term={message.term} {what}".rstrip()
 
 
 def _read(ready: ReadReady) -> str:
@@ -216,22 +179,5 @@ def _entry(entry: Entry) -> str:
     return f"{entry.index}/{entry.term}:{what}"
 
 
-def _change(transition: Transition) -> str:
-    match transition:
-        case RoleChanged(role=role, term=term):
-            return f"{role.value} in term {term}"
-        case TermChanged(term=term):
-            return f"term {term}"
-        case Voted(candidate=candidate, term=term):
-            return f"votes for {candidate} in term {term}"
-        case Committed(commit_index=index):
-            return f"commits up to {index}"
-        case MembershipChanged(index=index, voters=voters, others=others):
-            return f"configuration {index}: {','.join([*voters, *(f'({name})' for name in others)]) or 'none'}"
-        case SnapshotTaken(index=index):
-            return f"has a snapshot of {index}"
-        case SnapshotInstalled(index=index):
-            return f"installs the snapshot of {index}"
-        case LeadershipTransferred(to=to):
-            return f"hands over to {to}"
-    raise AssertionError(f"no words for {transition}")
+def _listed(entries: Sequence[Entry]) -> str:
+    return f"[{' '.join(map(_entry, entries))}]"

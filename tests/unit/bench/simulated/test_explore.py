@@ -147,6 +147,15 @@ def test_a_schedule_that_breaks_a_promise_says_which_and_how_to_see_it_again() -
     assert "INVALID" in result.output
 
 
+def test_what_led_to_a_violation_is_told_in_words_and_in_the_order_in_which_it_happened() -> None:
+    arguments = ["--seeds", "8", "--jobs", "1", "--json", "--flaw", "unconfirmed_reads", "--nodes", "5"]
+    events = json.loads(CliRunner().invoke(explore_command, arguments).output)["violation"]["events"]
+    assert len(events) == 60
+    assert [float(line.split()[0]) for line in events] == sorted(float(line.split()[0]) for line in events)
+    assert any(" -> " in line for line in events)
+    assert not [line for line in events if "sent_at_s" in line or "(at_s=" in line or "<Outcome" in line]
+
+
 def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
     arguments = ["--seeds", "1", "--jobs", "1", "--json"]
     valid = CliRunner().invoke(explore_command, arguments)

@@ -1,0 +1,182 @@
+"""What happened, in words: one line each, for whoever reads what led to a violation.
+
+An entry is written index/term. Nothing here is asked for while nothing is violated: a chronicle keeps the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bench.history import Outcome
+from bench.simulated import requests
+from bench.simulated.requests import Answer, Request
+from faults.schedule import (
+    ROLES,
+    Crash,
+    Cut,
+    Delay,
+    Drift,
+    Fault,
+    Join,
+    Leave,
+    Load,
+    Noise,
+    Pause,
+    Readdress,
+    SlowDisk,
+    Snapshot,
+    Transfer,
+)
+from node.raft import AppendEntries, AppendEntriesResponse, Entry, InstallSnapshot, InstallSnapshotResponse
+from node.raft.messages import AnyMessage, Message
+from node.raft.transitions import (
+    Committed,
+    LeadershipTransferred,
+    MembershipChanged,
+    RoleChanged,
+    SnapshotInstalled,
+    SnapshotTaken,
+    TermChanged,
+    Transition,
+    Voted,
+)
+
+
+class Over(NamedTuple):
+    """A fault has ended."""
+
+    fault: Fault
+
+
+class Answered(NamedTuple):
+    """A client was told this, or could wait no longer."""
+
+    request: Request
+    answer: Answer
+
+
+def happening(who: str, what: object) -> str:
+    """What happened to whom: a message delivered, a transition, a question, an answer, a fault; or words already."""
+    match what:
+        case Message():
+            return f"{what.sender} -> {what.recipient} {message(what, span)}"  # type: ignore[arg-type]
+        case Transition():
+            return f"{who}: {change(what)}"
+        case Request():
+            return f"client {what.client} asks {who}: {question(what)}"
+        case Answered(request, answer):
+            return answered(request, answer)
+        case Fault():
+            return f"{who}: {fault(what)}"
+        case Over(ended):
+            return f"{who} over: {fault(ended)}"
+    return f"{who}: {what}"
+
+
+# What nodes do
+
+
+def message(sent: AnyMessage, listed: Callable[[Sequence[Entry]], str]) -> str:
+    """The message without its ends; `listed` has the words for its entries. Whose clock `sent_at_s` is read from is
+    known to the sender alone, so that is left out."""
+    match sent:
+        case AppendEntries():
+            after = f"after {sent.prev_log_index}/{sent.prev_log_term} commit={sent.leader_commit}"
+            what = f"{listed(sent.entries)} {after}"
+        case AppendEntriesResponse():
+            what = f"match={sent.match_index}" if sent.success else f"refused, try {sent.conflict_index}"
+        case InstallSnapshot():
+            what = f"{sent.last_index}/{sent.last_term} bytes {sent.offset}+{len(sent.data)}/{sent.total}"
+        case InstallSnapshotResponse():
+            what = f"{sent.last_index} has {sent.offset}"
+        case _:
+            fields = msgspec.structs.asdict(sent)
+            left_out = ("sender", "recipient", "term", "sent_at_s")
+            what = " ".join(f"{key}={value}" for key, value in fields.items() if key not in left_out)
+    return f"{type(sent).__name__} term={sent.term} {what}".rstrip()
+
+
+def span(entries: Sequence[Entry]) -> str:
+    """Which entries these are, which follow one another."""
+    if not entries:
+        return "no entries"
+    first, last = entries[0], entries[-1]
+    ends = f"{first.index}/{first.term}"
+    return f"entry {ends}" if first is last else f"entries {ends} to {last.index}/{last.term}"
+
+
+def change(transition: Transition) -> str:
+    match transition:
+        case RoleChanged(role=role, term=term):
+            return f"{role.value} in term {term}"
+        case TermChanged(term=term):
+            return f"term {term}"
+        case Voted(candidate=candidate, term=term):
+            return f"votes for {candidate} in term {term}"
+        case Committed(commit_index=index):
+            return f"commits up to {index}"
+        case MembershipChanged(index=index, voters=voters, others=others):
+            return f"configuration {index}: {','.join([*voters, *(f'({name})' for name in others)]) or 'none'}"
+        case SnapshotTaken(index=index):
+            return f"has a snapshot of {index}"
+        case SnapshotInstalled(index=index):
+            return f"installs the snapshot of {index}"
+        case LeadershipTransferred(to=to):
+            return f"hands over to {to}"
+    raise AssertionError(f"no words for {transition}")
+
+
+# What clients and operators do
+
+
+def question(request: Request) -> str:
+    asked = request.invocation
+    value = f" = {asked.value}" if asked.value is not None else ""
+    return f"{'consistent ' if asked.consistent else ''}{asked.kind} {asked.key}{value}".rstrip()
+
+
+def answered(request: Request, answer: Answer) -> str:
+    silent = answer in (requests.NO_ANSWER, requests.CONNECTION_LOST)
+    whose = f"client {request.client} hears nothing from" if silent else f"client {request.client} is told by"
+    found = answer.result if answer.outcome is Outcome.OK else answer.reason
+    return f"{whose} {request.node}: {question(request)}: {answer.outcome.value}{f', {found}' if found else ''}"
+
+
+# What is done to them
+
+
+def fault(done: Fault) -> str:
+    lasts = f" for {done.for_s:g} s" if done.for_s else ""
+    return f"{FAULTS[type(done)](done)}{lasts}"
+
+
+def whom(name: str) -> str:
+    """A node, or who has the role."""
+    return {"leader": "the leader", "follower": "a follower"}[name] if name in ROLES else name
+
+
+def _links(on: Cut | Delay) -> str:
+    sources, targets = (", ".join(map(whom, names)) or "everybody else" for names in (on.sources, on.targets))
+    return f"between {sources} and {targets}" if on.both_ways else f"from {sources} to {targets}"
+
+
+FAULTS: dict[type[Fault], Callable[[Any], str]] = {
+    Crash: lambda done: f"{whom(done.node)} is killed",
+    Pause: lambda done: f"{whom(done.node)} is stopped",
+    SlowDisk: lambda done: f"each save of {whom(done.node)} takes {done.latency_ms} ms longer",
+    Drift: lambda done: f"the clock of {whom(done.node)} runs at {done.rate:g} of its rate",
+    Cut: lambda done: f"links {_links(done)} are cut ({done.mode.value})",
+    Delay: lambda done: f"links {_links(done)} are {done.latency_ms} ms late, up to {done.jitter_ms} ms more or less",
+    Noise: lambda done: (
+        f"messages are lost ({done.loss:g}), doubled ({done.duplication:g}), overtaken ({done.reordering:g})"
+    ),
+    Load: lambda done: f"{done.clients} client{'s write and read' if done.clients > 1 else ' writes and reads'}",
+    Join: lambda done: f"{whom(done.node)} is to join",
+    Readdress: lambda done: f"{whom(done.node)} is to have another address",
+    Leave: lambda done: f"{whom(done.node)} is to leave",
+    Transfer: lambda done: f"{whom(done.node)} is to be handed the leadership",
+    Snapshot: lambda done: f"{whom(done.node)} is to take a snapshot",
+}

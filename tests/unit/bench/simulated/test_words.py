@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from bench.simulated import requests, words
+from bench.simulated.chronicle import Chronicle
+from bench.simulated.requests import Answer, Request
+from bench.workload import Invocation
+from faults.network import Mode
+from faults.schedule import AnyFault, Crash, Cut, Delay, Fault, Load, Pause
+from node.raft import AppendEntries, Entry, EntryKind
+from node.raft.transitions import Role, RoleChanged
+
+ENTRIES = tuple(Entry(index, 3, EntryKind.COMMAND, b"x") for index in (4, 5, 6))
+
+
+def append_entries(entries: tuple[Entry, ...]) -> AppendEntries:
+    return AppendEntries(
+        sender="n1",
+        recipient="n2",
+        term=3,
+        prev_log_index=3,
+        prev_log_term=2,
+        entries=entries,
+        leader_commit=3,
+        sent_at_s=754.8,
+    )
+
+
+def request(*asked: Any, **more: Any) -> Request:
+    return Request(2, "n1", Invocation(*asked, **more), 0.0, 0, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (append_entries(ENTRIES), "n1 -> n2 AppendEntries term=3 entries 4/3 to 6/3 after 3/2 commit=3"),
+        (append_entries(ENTRIES[:1]), "n1 -> n2 AppendEntries term=3 entry 4/3 after 3/2 commit=3"),
+        (append_entries(()), "n1 -> n2 AppendEntries term=3 no entries after 3/2 commit=3"),
+        (RoleChanged(at_s=6.6, term=3, role=Role.LEADER), "n1: Leader in term 3"),
+        (request("put", "k3", "7"), "client 2 asks n1: put k3 = 7"),
+        (request("get", "k3", consistent=True), "client 2 asks n1: consistent get k3"),
+        (words.Answered(request("put", "k3", "7"), requests.OK), "client 2 is told by n1: put k3 = 7: ok"),
+        (words.Answered(request("get", "k3"), Answer(requests.OK.outcome, result="7")), "told by n1: get k3: ok, 7"),
+        (words.Answered(request("leave", "n3"), requests.NOT_LEADER), "told by n1: leave n3: failed, not leader"),
+        (
+            words.Answered(request("get", "k3"), requests.NO_ANSWER),
+            "hears nothing from n1: get k3: unknown, ReadTimeout",
+        ),
+        ("restart", "n1: restart"),
+    ],
+)
+def test_what_happens_to_a_node_is_told_in_words(what: object, said: str) -> None:
+    assert words.happening("n1", what).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Pause(at_s=6.6, for_s=0.8, node="n2"), "n2 is stopped for 0.8 s"),
+        (Crash(at_s=1, for_s=2, node="leader"), "the leader is killed for 2 s"),
+        (Load(at_s=0, for_s=9, clients=1), "1 client writes and reads for 9 s"),
+        (
+            Cut(at_s=0, for_s=1, sources=("n1", "n2"), mode=Mode.HOLD),
+            "links between n1, n2 and everybody else are cut (hold) for 1 s",
+        ),
+        (
+            Delay(at_s=0, for_s=1, sources=("n1",), targets=("follower",), both_ways=False, latency_ms=30, jitter_ms=5),
+            "links from n1 to a follower are 30 ms late, up to 5 ms more or less for 1 s",
+        ),
+    ],
+)
+def test_a_fault_is_told_in_words_when_it_begins_and_when_it_is_over(fault: Fault, said: str) -> None:
+    assert words.happening("fault", fault) == f"fault: {said}"
+    assert words.happening("fault", words.Over(fault)) == f"fault over: {said}"
+
+
+def test_there_are_words_for_every_fault() -> None:
+    assert set(words.FAULTS) == set(get_args(AnyFault))
+
+
+def test_what_is_heard_of_late_is_told_where_it_happened_and_the_simultaneous_as_it_was_noted() -> None:
+    chronicle = Chronicle()
+    for at_s, what in ((1.0, "first"), (2.0, "message"), (2.0 - 1e-12, "its answer"), (1.5, "stepped down")):
+        chronicle.note((at_s, "n1", what))
+    assert [line.split(": ")[1] for line in chronicle.words()] == ["first", "stepped down", "message", "its answer"]
+
+
+def test_what_is_told_in_the_place_of_a_value_leaves_the_digest_as_it_is() -> None:
+    told, untold = Chronicle(), Chronicle()
+    told.note((1.0, "fault", "crash"), Crash(at_s=1, for_s=2, node="n2"))
+    told.remark(1.0, "fault", "the leader is n2")
+    untold.note((1.0, "fault", "crash"))
+    assert told.digest() == untold.digest()
+    assert told.words() != untold.words()
