@@ -28,6 +28,6 @@ What is real, and what is a model
 The way through
 ---------------
 `engine` and `clock` -> `network` and `disk` -> `process` -> `node` -> `world` -> `cluster` (a `bench.cluster.Cluster`)
-and `clients`. `observer` is told of every step; `chronicle` remembers, `words` tells it, and `invariants` says what was broken.
-`player` throws a schedule of faults at a world, and `explore` walks seeds: a world, a schedule and the invariants each.
+and `clients`. `observer` is told of every step: `chronicle` remembers it, `words` tells it, and `invariants` says which
+promise was broken. `player` throws a schedule of faults at a world; `explore` walks seeds, a world and a schedule each.
 """
