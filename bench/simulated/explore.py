@@ -100,12 +100,21 @@ def play(seed: int, nodes: int, core: type[Raft] = Raft) -> Walk:
     except Exception as error:
         # A node would have died of it: the core asserts its own mistakes, and must survive everybody else's. What the
         # bench itself gets wrong is no verdict.
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        if NODE not in Path(where.filename).parents:
+        if NODE not in Path(_where(error).filename).parents:
             raise
-        words = f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
-        violation = _violation("nothing_fails", words, world, schedule)
+        violation = _violation("nothing_fails", died_of(error), world, schedule)
     return Walk(1, world.engine.now, time.process_time() - began_s, violation)
+
+
+def died_of(error: Exception) -> str:
+    """What was raised and where, and its own words when it has some: a bare `assert` has none."""
+    where = _where(error)
+    died = f"{type(error).__name__} in {where.name}, line {where.lineno}"
+    return f"{died}: {error}" if str(error) else died
+
+
+def _where(error: Exception) -> traceback.FrameSummary:
+    return traceback.extract_tb(error.__traceback__)[-1]
 
 
 def _violation(name: str, words: str, world: World, schedule: Schedule) -> Violation:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.commands.exploring import explore_command
-from bench.simulated.explore import explore, flaw_names, play, plus, walk
+from bench.simulated.explore import died_of, explore, flaw_names, play, plus, walk
 from bench.simulated.invariants import Invariants
 from bench.simulated.player import Player
 from bench.simulated.world import World
@@ -123,6 +123,17 @@ def test_a_state_machine_that_comes_back_empty_is_caught_although_its_chain_of_e
     violation = walk(range(8), 5).violation
     assert violation is not None
     assert violation.invariant == "contents_agree"
+
+
+@pytest.mark.parametrize(("error", "said"), [(AssertionError(), ""), (ValueError("no such term"), ": no such term")])
+def test_what_a_node_died_of_is_told_with_its_words_if_it_has_any(error: Exception, said: str) -> None:
+    def die() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        die()
+    line = die.__code__.co_firstlineno + 1
+    assert died_of(caught.value) == f"{type(error).__name__} in die, line {line}{said}"
 
 
 def test_a_seed_gives_the_same_violation_again_and_every_word_of_it() -> None:
