@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import deque
 from typing import Any
 
@@ -52,6 +53,12 @@ class Chronicle:
 
     def words(self, count: int = LAST) -> list[str]:
         """The last happenings, one a line, in the order in which they happened by the world's time. A transition is
-        heard of once it is durable, or when a node that was stopped wakes; others may have gone on meanwhile."""
+        heard of once it is durable, or when a node that was stopped wakes; others may have gone on meanwhile. What
+        happens again at the same instant, as on a link that held messages back, is told once, with how often."""
         told = sorted(self.last, key=lambda happening: round(happening[0], DECIMALS))
-        return [f"{at_s:10.{DECIMALS}f}  {words.happening(who, what)}" for at_s, who, what in told[-count:]]
+        lines = (f"{at_s:10.{DECIMALS}f}  {words.happening(who, what)}" for at_s, who, what in told)
+        return [_times(line, sum(1 for _ in again)) for line, again in itertools.groupby(lines)][-count:]
+
+
+def _times(line: str, count: int) -> str:
+    return line if count == 1 else f"{line} ({count} times)"

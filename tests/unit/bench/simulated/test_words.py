@@ -88,6 +88,16 @@ def test_what_is_heard_of_late_is_told_where_it_happened_and_the_simultaneous_as
     assert [line.split(": ")[1] for line in chronicle.words()] == ["first", "stepped down", "message", "its answer"]
 
 
+def test_what_happens_again_at_once_is_told_once() -> None:
+    chronicle = Chronicle()
+    for at_s in (1.0, 1.0, 1.0, 2.0):
+        chronicle.note((at_s, "n2", append_entries(())))
+    held, later = chronicle.words()
+    assert held.endswith("commit=3 (3 times)")
+    assert later.endswith("commit=3")
+    assert chronicle.words(1) == [later]
+
+
 def test_what_is_told_in_the_place_of_a_value_leaves_the_digest_as_it_is() -> None:
     told, untold = Chronicle(), Chronicle()
     told.note((1.0, "fault", "crash"), Crash(at_s=1, for_s=2, node="n2"))
