@@ -35,6 +35,6 @@ def minority_never_elects(cluster: Cluster) -> None:
         written = load.acknowledged()
         cluster.wait_until(lambda: load.acknowledged() > written + 50, "the majority goes on")
         assert not any(cluster.leads(node) for node in minority)
-        assert {node: cluster.term(node) for node in minority} == terms, "a pre-vote spends no term"
+        # Not that the leader stays the same: on a starved machine it may lose its lease, and another is elected.
+        assert {node: cluster.term(node) for node in minority} == terms, "a term was spent, which would depose a leader"
     cluster.wait_until_agreed()
-    assert cluster.wait_for_leader() == leader, "the healed minority deposed a leader that was never lost"

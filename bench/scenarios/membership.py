@@ -51,8 +51,8 @@ def removed_node(cluster: Cluster) -> None:
     term = cluster.term(removed)
     with cluster.writing(nodes=[leader, *stayed]) as load:
         write_more(cluster, load, 300)
-    assert cluster.wait_for_leader() == leader, "a leader was deposed by a node that is no member"
-    assert cluster.term(removed) == term, "a pre-vote spends no term"
+    # Not that the leader is the same: on a starved machine it may lose its lease, and the members elect another.
+    assert cluster.term(removed) == term, "a node that is no member spent a term, which would depose a leader"
     assert cluster.client(removed).put("outside", "lost").outcome is not Outcome.OK
     cluster.wait_until_agreed()
     read_back(cluster)
