@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -85,29 +84,6 @@ def distinct_writes(series: int, client: int) -> Script:
     """Keys that are never written twice, so that each can be looked for afterwards."""
     for count in itertools.count():
         yield Invocation("put", f"w{series}-{client}-{count}", f"{client}-{count}")
-
-
-def contended(rng: random.Random, client: int, keys: Sequence[str]) -> Script:
-    """Every kind of operation over a few keys; a ``cas`` expects what this client last saw of the key."""
-    seen: dict[str, int] = {}
-    for count in itertools.count():
-        key = keys[int(rng.random() * len(keys))]
-        value = f"{client}-{count}"
-        operation = yield _any_kind(rng.random(), key, value, seen.get(key, 0))
-        if operation.modify_index is not None:
-            seen[key] = operation.modify_index
-
-
-def _any_kind(chance: float, key: str, value: str, expected: int) -> Invocation:
-    if chance < 0.4:
-        return Invocation("put", key, value)
-    if chance < 0.55:
-        return Invocation("get", key, consistent=True)
-    if chance < 0.7:
-        return Invocation("get", key)
-    if chance < 0.92:
-        return Invocation("cas", key, value, modify_index=expected)
-    return Invocation("delete", key)
 
 
 class Session:

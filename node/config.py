@@ -7,7 +7,6 @@ the table of the README. A variable set to the empty string counts as not set.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -226,7 +225,3 @@ class _Reader:
         if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
             raise ConfigError(f"{name} has {value!r}; an address is host:port, such as 127.0.0.1:7001")
         return Address(host, int(port))
-
-
-def process_environment() -> Mapping[str, str]:
-    return os.environ
