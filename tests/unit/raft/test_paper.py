@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
 
 from node.raft import (
-    AppendEntries,
     AppendEntriesResponse,
     Configuration,
-    Entry,
     EntryKind,
     FlowLimits,
     HardState,
     InstallSnapshot,
     InstallSnapshotResponse,
-    Log,
     MembershipChangeError,
     NotLeaderError,
     PreVote,
@@ -33,57 +29,8 @@ from node.raft import (
     TransferError,
     TransferInProgressError,
 )
-from tests.unit.raft.harness import TIMING, Network
-
-MEMBERS = [("n1", "h:1"), ("n2", "h:2"), ("n3", "h:3")]
-
-
-def follower(*terms: int, term: int | None = None, voted_for: str | None = None, now: float = 100.0) -> Raft:
-    """n1 of three, with a configuration at index 1 and entries of these terms behind it, long without contact."""
-    configuration = Entry(1, 1, EntryKind.CONFIGURATION, Configuration.first(MEMBERS).encode())
-    entries = [Entry(index, t, EntryKind.COMMAND, b"") for index, t in enumerate(terms, 2)]
-    current = term if term is not None else max([1, *terms])
-    return Raft(
-        "n1",
-        log=Log([configuration, *entries]),
-        hard_state=HardState(current, voted_for),
-        timing=TIMING,
-        limits=FlowLimits(),
-        rng=random.Random(1),
-        now=now - 10,
-    )
-
-
-def ask_vote(node: Raft, *, sender: str = "n2", term: int, last: tuple[int, int], now: float = 100.0) -> bool:
-    """Whether the node grants a vote to a candidate whose last entry is (index, term)."""
-    request = RequestVote(
-        sender=sender, recipient="n1", term=term, last_log_index=last[0], last_log_term=last[1], sent_at_s=now
-    )
-    node.receive(request, now)
-    (answer,) = node.take_effects().messages
-    assert isinstance(answer, RequestVoteResponse)
-    return answer.granted
-
-
-def append(
-    node: Raft, *, term: int, prev: tuple[int, int], terms: list[int], commit: int = 0, now: float = 100.0
-) -> AppendEntriesResponse:
-    """The node's answer to entries of these terms behind the entry prev."""
-    entries = tuple(Entry(prev[0] + i, t, EntryKind.COMMAND, b"new") for i, t in enumerate(terms, 1))
-    request = AppendEntries(
-        sender="n2",
-        recipient="n1",
-        term=term,
-        prev_log_index=prev[0],
-        prev_log_term=prev[1],
-        entries=entries,
-        leader_commit=commit,
-        sent_at_s=7.0,
-    )
-    node.receive(request, now)
-    (answer,) = node.take_effects().messages
-    assert isinstance(answer, AppendEntriesResponse)
-    return answer
+from tests.unit.raft.harness import Network
+from tests.unit.raft.servers import MEMBERS, NOW, answer, append, appends, ask_vote, elected, follower
 
 
 def test_a_server_votes_for_at_most_one_candidate_in_a_term() -> None:
@@ -359,6 +306,37 @@ def test_a_read_is_confirmed_by_what_was_sent_after_it_was_asked() -> None:
     for message in network.in_flight:
         network.deliver(message)
     assert [ready.ticket for ready in leader.take_effects().reads] == [ticket]
+
+
+def test_a_read_waits_for_an_entry_of_the_leaders_own_term() -> None:
+    """Thesis 6.4, step 1 (etcd#7331): what the entries before it are worth, a new leader does not know."""
+    node = elected(1, 1)
+    ticket = node.read(NOW + 1e-3)
+    answer(node, appends(node)["n2"])
+    (ready,) = node.take_effects().reads
+    assert (ready.ticket, ready.index) == (ticket, node.log.last_index)
+
+
+def test_many_reads_share_one_round_of_heartbeats() -> None:
+    """Thesis 6.4: the leader sends one round for all the reads it has accumulated."""
+    node = elected()
+    answer(node, appends(node)["n2"])
+    tickets = [node.read(NOW + 1e-3) for _ in range(3)]
+    round_of_heartbeats = appends(node)
+    assert not appends(node)
+    answer(node, round_of_heartbeats["n2"])
+    assert [ready.ticket for ready in node.take_effects().reads] == tickets
+
+
+def test_a_server_that_comes_back_from_a_partition_disturbs_nobody() -> None:
+    """Thesis 9.6: it has spent no term, whatever it tried meanwhile."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.isolate("n3")
+    network.advance(10)
+    network.heal()
+    network.advance(3)
+    assert (network.leader(), leader.current_term) == (leader, 2)
 
 
 def test_a_joining_server_votes_only_after_it_has_caught_up() -> None:
