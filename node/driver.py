@@ -18,8 +18,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from node import wire
 from node.changes import Change, Join, Leave, Transfer
@@ -55,6 +56,17 @@ T = TypeVar("T")
 
 POLL_S = 0.02
 """How often a change under way is looked after when nothing else happens."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Something in the inbox that somebody waits for."""
+
+    action: Callable[[Future[Any], float], None]
+    future: Future[Any]
+
+    def __call__(self, now: float) -> None:
+        self.action(self.future, now)
 
 
 REFUSED = (
@@ -205,6 +217,17 @@ class Driver:
                 self._pending.refuse(change.future, LeadershipLostError("the node went down before this was decided"))
             self._snapshots.close()
             self._pending.give_answers()
+            self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Nobody will look into the inbox any more: whoever waits there is told so."""
+        while True:
+            try:
+                item = self._inbox.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(item, _Asked):
+                item.future.set_exception(StoppingError("the node is going down"))
 
     def _round(self) -> None:
         for item in self._wait():
@@ -390,10 +413,10 @@ class Driver:
 
     def _ask(self, action: Callable[[Future[T], float], None]) -> Future[T]:
         future: Future[T] = Future()
-        if self._running:
-            self._inbox.put(partial(action, future))
-        else:
-            future.set_exception(StoppingError("the node is going down"))
+        self._inbox.put(_Asked(action, future))
+        if not self._running:
+            # The driver may have looked into its inbox for the last time before this was put there.
+            self._turn_away()
         return future
 
     def _envelope(self, messages: Sequence[AnyMessage]) -> wire.Envelope:

@@ -32,6 +32,14 @@ class FailingStorage(Storage):
     failing: type[Exception] | None = None
     asked_after_failure = 0
 
+    def __init__(self, folder: Path, node_id: str) -> None:
+        super().__init__(folder, node_id)
+        self.saving = threading.Event()
+        """Set when a save begins that is to fail."""
+        self.may_fail = threading.Event()
+        """Cleared, a save waits before it fails."""
+        self.may_fail.set()
+
     def save(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         self._fail_if_told()
         super().save(hard_state, entries)
@@ -42,6 +50,8 @@ class FailingStorage(Storage):
 
     def _fail_if_told(self) -> None:
         if self.failing is not None:
+            self.saving.set()
+            self.may_fail.wait(WAIT_S)
             self.asked_after_failure += 1
             raise self.failing("disk I/O error")
 
@@ -124,6 +134,20 @@ def test_a_write_that_could_not_be_synced_is_not_acknowledged_and_not_tried_agai
     assert isinstance(node.driver.write(Command(Put("k", "x"))).exception(WAIT_S), StoppingError)
     assert node.storage.asked_after_failure == 1
     assert node.machine.store.get("k") is None
+
+
+def test_whoever_asks_while_the_disk_fails_is_told_at_once(start: Callable[..., Node]) -> None:
+    """What is in the inbox when the driver dies, and what comes later, is decided by nobody."""
+    node = start()
+    node.storage.failing = OSError
+    node.storage.may_fail.clear()
+    written = node.driver.write(Command(Put("k", "x")))
+    assert node.storage.saving.wait(WAIT_S)
+    asked = node.driver.confirm_read()
+    node.storage.may_fail.set()
+    assert isinstance(written.exception(WAIT_S), LeadershipLostError)
+    assert isinstance(asked.exception(WAIT_S), StoppingError)
+    assert isinstance(node.driver.confirm_read().exception(WAIT_S), StoppingError)
 
 
 def test_a_snapshot_that_could_not_be_synced_fails_the_node(start: Callable[..., Node]) -> None:
