@@ -325,10 +325,15 @@ def _usurper(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _sleeper(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """The leader is stopped, and wakes to what it was sent before, having missed all that happened since."""
+    """The leader is stopped, and wakes to what it was sent before, having missed all that happened since; among it what
+    clients asked of it after others of them had found its successor."""
     span = tell.span(at_s, 1.2, 3.5)
     deaf = tell.span(at_s + tell.rng.uniform(0.01, 0.5), span["for_s"], span["for_s"] + 1)
-    return [Pause(**span, node="leader"), Cut(**deaf, targets=("leader",), both_ways=False, mode=tell.mode())]
+    return [
+        Pause(**span, node="leader"),
+        Cut(**deaf, targets=("leader",), both_ways=False, mode=tell.mode()),
+        Load(**tell.span(span["at_s"] + span["for_s"] / 2, 0.5, 1.5), clients=8),
+    ]
 
 
 def _long_deafness(tell: _Teller, at_s: float) -> list[AnyFault]:
