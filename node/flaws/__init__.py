@@ -32,14 +32,12 @@ assertion of the core's own, which comes before any promise to others is broken.
 | `_may_install`           | `stale_snapshot`        |   329 | `nothing_fails`: applied entries would come again    |
 | `_read_index`            | `readindex_no_noop`     |    69 | `reads_are_not_stale`                                |
 | `_is_confirmed`          | `unconfirmed_reads`     |     1 | `clients_are_served_in_the_end`                      |
-| `_is_confirmed`          | `local_read`            |     - | not in 1,000 seeds, see below                        |
+| `_is_confirmed`          | `local_read`            |    11 | `reads_are_not_stale`                                |
 | `_may_change_membership` | `single_change_early`   |    29 | `members_change_one_at_a_time`                       |
 | `_may_change_membership` | `two_changes_at_once`   |     6 | `members_change_one_at_a_time`                       |
 
-`local_read` breaks no promise as long as the lease holds: a read is taken in only while the lease does, and while it
-does nobody else leads, so confirming it by a round of heartbeats is a second lock on one door. The other half of
-`_settles_term`, that no candidate deposes a leader that may live, is one too: without it the vote is still refused
-(`_may_grant_vote`), and what is left is a disturbance.
+The other half of `_settles_term`, that no candidate deposes a leader that may live, is a second lock on one door:
+without it the vote is still refused (`_may_grant_vote`), and what is left is a disturbance.
 """
 
 from __future__ import annotations

@@ -92,8 +92,12 @@ class Raft(Following, Leading):
         return self._append(EntryKind.COMMAND, data)
 
     def read(self, now: float) -> int:
-        """Ask for a linearizable read; its ticket comes back in `Effects.reads` (ReadIndex, thesis 6.4)."""
-        self._require_leadership(now)
+        """Ask for a linearizable read; its ticket comes back in `Effects.reads` (ReadIndex, thesis 6.4).
+
+        It rests on a round of messages and on no clock: whoever wakes with its lease over takes it in too, and answers
+        it only if a majority still follows. Raises NotLeaderError for who does not even hold the role.
+        """
+        self._require_role(now)
         ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
         self._reads.append(PendingRead(ticket, now, self._read_index()))
         self._request_heartbeats()
@@ -286,9 +290,14 @@ class Raft(Following, Leading):
             raise ProtocolViolationError(f"what stands at {index} belongs to cluster {configuration.cluster_id}")
 
     def _require_leadership(self, now: float) -> None:
+        self._require_role(now)
+        if not self._lease_holds():
+            raise NotLeaderError(None)
+
+    def _require_role(self, now: float) -> None:
         self._advance_clock(now)
-        if self._role is not Role.LEADER or not self._lease_holds():
-            raise NotLeaderError(self._leader if self._role is not Role.LEADER else None)
+        if self._role is not Role.LEADER:
+            raise NotLeaderError(self._leader)
 
 
 HANDLERS: dict[type, Callable[[Raft, Any], None]] = {

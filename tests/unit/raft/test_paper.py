@@ -20,6 +20,7 @@ from node.raft import (
     PreVoteResponse,
     ProtocolViolationError,
     Raft,
+    ReadReady,
     RequestVote,
     RequestVoteResponse,
     Role,
@@ -337,6 +338,52 @@ def test_a_server_that_comes_back_from_a_partition_disturbs_nobody() -> None:
     network.heal()
     network.advance(3)
     assert (network.leader(), leader.current_term) == (leader, 2)
+
+
+def test_a_read_rests_on_a_round_of_messages_and_on_no_clock() -> None:
+    """Thesis 6.4: a leader that wakes with its lease over answers once a majority has said that it leads still."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.now += 4
+    assert network.now >= leader.lease_until_s
+    ticket = leader.read(network.now)
+    asking = leader.take_effects()
+    assert not asking.reads
+    for message in asking.messages:
+        network.deliver(message)
+    network.collect(["n2", "n3"])
+    for message in network.in_flight:
+        network.deliver(message)
+    assert [ready.ticket for ready in leader.take_effects().reads] == [ticket]
+
+
+def test_a_read_asked_of_a_leader_that_slept_while_another_was_elected_is_given_up() -> None:
+    """etcd#741: it holds the role still, and what it has applied is stale."""
+    network = Network(3)
+    sleeper = network.bootstrap()
+    network.crash("n1")
+    network.advance(4)
+    assert network.leader().id != "n1"
+    network.nodes["n1"] = sleeper
+    ticket = sleeper.read(network.now)
+    asking = sleeper.take_effects()
+    assert not asking.reads
+    for message in asking.messages:
+        network.deliver(message)
+    network.collect(["n2", "n3"])
+    for message in network.in_flight:
+        network.deliver(message)
+    assert sleeper.take_effects().reads == (ReadReady(ticket, None),)
+
+
+def test_a_read_that_nobody_confirms_is_given_up_at_the_first_look_at_the_lease() -> None:
+    """Whoever asked is always told in the end."""
+    network = Network(3)
+    leader = network.bootstrap()
+    network.now += 4
+    ticket = leader.read(network.now)
+    leader.tick(network.now)
+    assert leader.take_effects().reads == (ReadReady(ticket, None),)
 
 
 def test_a_joining_server_votes_only_after_it_has_caught_up() -> None:
