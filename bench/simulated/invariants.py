@@ -19,17 +19,22 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Any
 
 from bench.cluster import PromiseBrokenError
 from bench.simulated import observer
 from node.raft import (
+    AppendEntries,
     AppendEntriesResponse,
     Configuration,
     Effects,
     Entry,
     EntryKind,
     HardState,
+    InstallSnapshot,
     Log,
+    Message,
+    PreVote,
     Raft,
     RequestVote,
     RequestVoteResponse,
@@ -37,7 +42,7 @@ from node.raft import (
 )
 from node.raft.quorum import has_majority, majority
 from node.raft.snapshot import Data
-from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged
+from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, TermChanged, Voted
 from node.state_machine import Frozen
 
 PATIENCE = 10
@@ -98,9 +103,11 @@ class Server:
     voters: tuple[str, ...] = ()
     configuration_index: int = 0
     contact_s: float = -math.inf
-    """When it last answered a leader or gave a vote, by its own clock."""
+    """When it last heard from a leader or gave a vote, by its own clock; its start, if it may have done so before."""
     last_vote: tuple[str, int] = ("", 0)
     """For whom, in which term."""
+    lease_until_s: float = -math.inf
+    """On its own clock."""
 
 
 @dataclass(slots=True)
@@ -122,6 +129,8 @@ class Step:
     voters: tuple[str, ...]
     configuration_index: int
     effects: Effects
+    inbox: Sequence[Any] = ()
+    """What it took in, in order: messages of its peers, and what else a process is told."""
 
     @property
     def name(self) -> str:
@@ -208,6 +217,39 @@ def one_vote_in_a_term(ledger: Ledger, step: Step) -> None:
             _violated(one_vote_in_a_term, words)
 
 
+def candidates_disturb_nobody(ledger: Ledger, step: Step) -> None:
+    """Thesis 4.2.3: while a leader may live a candidate's term is not even adopted, neither by who heard from it within
+    a heartbeat timeout nor by the leader itself: the term alone would depose it, as soon as it hears of it. One that a
+    leader told to stand is heard.
+
+    Asked before this round's own contacts are noted.
+    """
+    before, role = step.before, step.before.role
+    for change in step.effects.transitions:
+        if isinstance(change, RoleChanged):
+            role = change.role
+        elif isinstance(change, TermChanged) and (candidate := _heeded(ledger, step, change.term)) is not None:
+            words = f"{step.name} took term {change.term} from {candidate}"
+            left_s, patient_s = before.lease_until_s - step.now_s, step.now_s - before.contact_s
+            if role is Role.LEADER and left_s > 0:
+                _violated(candidates_disturb_nobody, f"{words} with {left_s:.3f} s of its lease left")
+            if role is not Role.LEADER and patient_s < before.raft.timing.heartbeat_timeout_s:
+                _violated(candidates_disturb_nobody, f"{words} {patient_s:.3f} s after it heard from another")
+
+
+def _heeded(ledger: Ledger, step: Step, term: int) -> str | None:
+    """The candidate from whose request, and from nothing else in the round, a server took this term; None for one that
+    a leader told to stand."""
+    told = [item for item in step.inbox if isinstance(item, Message) and item.term == term]
+    brought = [message for message in told if not isinstance(message, PreVote)]
+    heeds = all(isinstance(item, RequestVote) and (item.sender, term) not in ledger.told_to_stand for item in brought)
+    own = any(
+        isinstance(change, Voted) and (change.candidate, change.term) == (step.name, term)
+        for change in step.effects.transitions
+    )
+    return brought[0].sender if brought and heeds and not own else None
+
+
 def voters_keep_to_their_leader(ledger: Ledger, step: Step) -> None:
     """Thesis 4.2.3: who heard from a leader, or gave a vote, gives none for a heartbeat timeout by its own clock; the
     lease rests on it. To a candidate that a leader has told to stand it may."""
@@ -225,6 +267,17 @@ def voters_keep_to_their_leader(ledger: Ledger, step: Step) -> None:
             before.contact_s, before.last_vote = step.now_s, vote
         elif isinstance(message, AppendEntriesResponse) and message.success:
             before.contact_s = step.now_s
+    if _in_contact(step):
+        before.contact_s = step.now_s
+
+
+def _in_contact(step: Step) -> bool:
+    """Whether a server heard its term's leader, if only with what did not fit its log, or voted, if only for itself."""
+    for item in step.inbox:
+        if isinstance(item, (AppendEntries, InstallSnapshot)) and item.term == step.term:
+            return True
+    changed = step.effects.transitions
+    return bool(changed) and any(isinstance(change, Voted) for change in changed)
 
 
 def only_voters_lead(ledger: Ledger, step: Step) -> None:
@@ -458,6 +511,7 @@ ALWAYS, MESSAGES, CHANGES, ENTRIES = 0, 1, 2, 4
 ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
     (term_never_goes_back, ALWAYS),
     (what_is_believed_is_durable, ALWAYS),
+    (candidates_disturb_nobody, CHANGES),
     (voters_keep_to_their_leader, MESSAGES),
     (one_vote_in_a_term, MESSAGES),
     (only_voters_lead, CHANGES),
@@ -502,6 +556,8 @@ class Invariants(observer.Observer):
             commit_index=raft.commit_index,
             voters=raft.configuration.voters,
             configuration_index=raft.configuration_index,
+            contact_s=clock.at(at_s) if raft.current_term else -math.inf,
+            last_vote=(raft.voted_for or "", raft.current_term),
         )
         self._liveness.reconsider(self._servers, at_s)
 
@@ -516,7 +572,7 @@ class Invariants(observer.Observer):
         self.ledger.disks.pop(name, None)
         self.ledger.votes = {vote: candidate for vote, candidate in self.ledger.votes.items() if vote[0] != name}
 
-    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
+    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Any] = ()) -> None:
         server, role, changed = self._servers[name], raft.role, effects.transitions
         leads = role is Role.LEADER
         step = Step(
@@ -533,6 +589,7 @@ class Invariants(observer.Observer):
             voters=raft.configuration.voters if changed else server.voters,
             configuration_index=raft.configuration_index if changed else server.configuration_index,
             effects=effects,
+            inbox=inbox,
         )
         if name in self._pending:
             _violated(what_is_believed_is_durable, f"{name} went on before its last round was durable")
@@ -586,6 +643,7 @@ class Invariants(observer.Observer):
         reconfigured = before.voters != step.voters or before.configuration_index != step.configuration_index
         before.role, before.term, before.commit_index = step.role, step.term, step.commit_index
         before.matches, before.voters, before.configuration_index = step.matches, step.voters, step.configuration_index
+        before.lease_until_s = step.lease_until_s
         if reconfigured:
             self._liveness.reconsider(self._servers, step.at_s)
         self._liveness.passed(step)

@@ -7,7 +7,7 @@ and when, and what clients were told. It changes nothing; to stop the world it r
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from node.raft import Effects, Entry, HardState, Raft, Snapshot
 from node.state_machine import Frozen
@@ -38,8 +38,11 @@ class Observer:
     def excuse(self, name: str, excused: bool) -> None:
         """The node is slowed down from now on, or no more: nobody may wait for it."""
 
-    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float) -> None:
-        """A round of the node is over: its effects were taken, and nothing of them is saved or sent yet."""
+    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Any] = ()) -> None:
+        """A round of the node is over: its effects were taken, and nothing of them is saved or sent yet.
+
+        `inbox` is what it had taken in, in order: messages of peers, and requests and news of its own process.
+        """
 
     def saved(
         self, name: str, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None, at_s: float

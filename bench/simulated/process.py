@@ -193,7 +193,7 @@ class Process:
         if self._changes:
             self._poll_changes(now)
         effects = raft.take_effects()
-        self._stepped(raft.id, raft, effects, world_s)
+        self._stepped(raft.id, raft, effects, world_s, items)
         if effects.hard_state is not None or effects.entries or effects.snapshot is not None:
             self._save(effects)
         else:

@@ -21,6 +21,7 @@ assertion of the core's own, which comes before any promise to others is broken.
 | `_hard_state`            | `forget_vote`           |     1 | `what_is_believed_is_durable`                        |
 | `_hard_state`            | `forget_term`           |     1 | `what_is_believed_is_durable`                        |
 | `_settles_term`          | `stuck_terms`           |     1 | `all_agree_in_the_end`                               |
+| `_settles_term`          | `heed_every_candidate`  |     1 | `candidates_disturb_nobody`                          |
 | `_leader_may_live`       | `forget_leader`         |     1 | `voters_keep_to_their_leader`                        |
 | `_lease_base_s`          | `lease_by_receipt`      |    43 | `one_leader_at_a_time`                               |
 | `_lease_holds`           | `deaf_leader`           |    31 | `connected_majority_has_a_leader`                    |
@@ -35,9 +36,6 @@ assertion of the core's own, which comes before any promise to others is broken.
 | `_is_confirmed`          | `local_read`            |    11 | `reads_are_not_stale`                                |
 | `_may_change_membership` | `single_change_early`   |    29 | `members_change_one_at_a_time`                       |
 | `_may_change_membership` | `two_changes_at_once`   |     6 | `members_change_one_at_a_time`                       |
-
-The other half of `_settles_term`, that no candidate deposes a leader that may live, is a second lock on one door:
-without it the vote is still refused (`_may_grant_vote`), and what is left is a disturbance.
 """
 
 from __future__ import annotations

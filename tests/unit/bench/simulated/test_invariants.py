@@ -12,6 +12,7 @@ import pytest
 from bench.simulated import invariants
 from bench.simulated.invariants import Disk, Invariants, InvariantViolationError, Ledger, Server, Step
 from node.raft import (
+    AppendEntries,
     AppendEntriesResponse,
     Configuration,
     Effects,
@@ -20,12 +21,14 @@ from node.raft import (
     FlowLimits,
     HardState,
     Log,
+    Message,
+    PreVoteResponse,
     Raft,
     RequestVote,
     RequestVoteResponse,
     Timing,
 )
-from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, Transition
+from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, TermChanged, Transition, Voted
 
 ABC = ("a", "b", "c")
 NOTHING = Effects(hard_state=None, snapshot=None, entries=(), messages=(), committed=(), reads=(), transitions=())
@@ -171,19 +174,116 @@ def test_a_vote_against_a_leader_that_was_just_heard_is_seen() -> None:
 
 
 def test_a_vote_for_whom_a_leader_told_to_stand_need_not_wait() -> None:
-    request = RequestVote(
-        sender="c",
-        recipient="a",
-        term=2,
-        last_log_index=0,
-        last_log_term=0,
-        leadership_transfer=True,
-        sent_at_s=0.0,
-    )
     ledger = Ledger()
-    invariants.voters_keep_to_their_leader(ledger, step("c", messages=[request]))
+    invariants.voters_keep_to_their_leader(ledger, step("c", messages=[stands("c", 2, leadership_transfer=True)]))
     at_once = step(before=server("a", contact_s=5.0), now_s=5.1, messages=[granted("c", 2)])
     invariants.voters_keep_to_their_leader(ledger, at_once)
+
+
+def heard(leader: str, term: int, *, prev_log_index: int = 0) -> AppendEntries:
+    return AppendEntries(
+        sender=leader,
+        recipient="a",
+        term=term,
+        prev_log_index=prev_log_index,
+        prev_log_term=0,
+        entries=(),
+        leader_commit=0,
+        sent_at_s=0.0,
+    )
+
+
+def stands(candidate: str, term: int, *, leadership_transfer: bool = False) -> RequestVote:
+    return RequestVote(
+        sender=candidate,
+        recipient="a",
+        term=term,
+        last_log_index=0,
+        last_log_term=0,
+        leadership_transfer=leadership_transfer,
+        sent_at_s=0.0,
+    )
+
+
+def in_term(term: int) -> Transition:
+    return TermChanged(at_s=1.0, term=term)
+
+
+def test_a_leader_that_was_heard_counts_though_what_it_said_was_refused() -> None:
+    ledger, voter = Ledger(), server("a")
+    refused = step(before=voter, now_s=5.0, inbox=[heard("b", 1, prev_log_index=9)])
+    invariants.voters_keep_to_their_leader(ledger, refused)
+    hasty = step(before=voter, now_s=5.9, messages=[granted("c", 2)])
+    assert_violated(invariants.voters_keep_to_their_leader, ledger, hasty, words="a voted for c 0.900 s after")
+
+
+def test_a_server_that_lived_before_counts_its_start() -> None:
+    watcher, core = Invariants(), raft("a", hard_state=HardState(1, "b"))
+    watcher.ledger.disks["a"] = Disk(term=1, voted_for="b")
+    watcher.started("a", core, Clock(), 5.0)
+    again = msgspec.structs.replace(NOTHING, messages=(granted("b", 1),))
+    watcher.stepped("a", core, again, 5.1)
+    hasty = msgspec.structs.replace(NOTHING, messages=(granted("c", 2),))
+    with pytest.raises(InvariantViolationError, match="voters_keep_to_their_leader"):
+        watcher.stepped("a", core, hasty, 5.9)
+
+
+def test_a_leader_of_the_past_that_was_heard_does_not_count() -> None:
+    ledger, voter = Ledger(), server("a", term=2)
+    invariants.voters_keep_to_their_leader(ledger, step(before=voter, term=2, now_s=5.0, inbox=[heard("b", 1)]))
+    invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.9, messages=[granted("c", 3)]))
+
+
+def test_a_server_that_gives_a_candidate_its_term_after_it_heard_from_a_leader_is_seen() -> None:
+    heeding: dict[str, Any] = {"term": 2, "transitions": [in_term(2)], "inbox": [stands("c", 2)]}
+    patient = step(before=server("a", term=1, contact_s=5.0), now_s=6.0, **heeding)
+    invariants.candidates_disturb_nobody(Ledger(), patient)
+    hasty = step(before=server("a", term=1, contact_s=5.0), now_s=5.9, **heeding)
+    words = r"a took term 2 from c 0\.900 s after it heard from another"
+    assert_violated(invariants.candidates_disturb_nobody, Ledger(), hasty, words=words)
+
+
+def test_a_leader_deposed_by_a_candidate_while_its_lease_held_is_seen() -> None:
+    heeding: dict[str, Any] = {"term": 2, "transitions": [in_term(2)], "inbox": [stands("c", 2)]}
+    over = server("a", term=1, role=Role.LEADER, lease_until_s=5.0)
+    invariants.candidates_disturb_nobody(Ledger(), step(before=over, now_s=5.0, **heeding))
+    leading = server("a", term=1, role=Role.LEADER, lease_until_s=5.25)
+    assert_violated(
+        invariants.candidates_disturb_nobody,
+        Ledger(),
+        step(before=leading, now_s=5.0, **heeding),
+        words=r"a took term 2 from c with 0\.250 s of its lease left",
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param([stands("c", 2), heard("d", 2)], id="its leader"),
+        pytest.param([PreVoteResponse(sender="d", recipient="a", term=2, next_term=2, granted=False)], id="an answer"),
+        pytest.param([], id="nobody"),
+    ],
+)
+def test_a_term_that_came_by_another_way_is_no_candidates_doing(told: list[Message]) -> None:
+    voter = server("a", term=1, contact_s=5.0)
+    invariants.candidates_disturb_nobody(
+        Ledger(), step(before=voter, term=2, now_s=5.1, transitions=[in_term(2)], inbox=[*told, stands("d", 3)])
+    )
+
+
+def test_a_term_that_a_server_stood_in_itself_is_its_own() -> None:
+    voter = server("a", term=1, contact_s=5.0)
+    itself = [in_term(2), Voted(at_s=1.0, term=2, candidate="a")]
+    invariants.candidates_disturb_nobody(
+        Ledger(), step(before=voter, term=2, now_s=5.1, transitions=itself, inbox=[stands("c", 2)])
+    )
+
+
+def test_the_term_of_whom_a_leader_told_to_stand_may_be_taken_at_once() -> None:
+    ledger = Ledger(told_to_stand={("c", 2)})
+    voter = server("a", term=1, contact_s=5.0)
+    at_once = step(before=voter, term=2, now_s=5.1, transitions=[in_term(2)], inbox=[stands("c", 2)])
+    invariants.candidates_disturb_nobody(ledger, at_once)
 
 
 def test_a_leader_that_is_no_voter_is_seen() -> None:
