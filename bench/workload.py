@@ -1,8 +1,9 @@
 """What clients ask, and what they do from a seed: one generator, driven by threads on real nodes and by events in
 virtual time.
 
-A *script* is a generator that yields what its client asks next and is sent what came of it. A `Session` is one client
-at work: its script, and the node it talks to, which it changes when it is not served.
+A *script* is a generator that yields what its client asks next and is sent what came of it; `retrying` makes one whose
+writes are asked for until they are decided. A `Session` is one client at work: its script, and the node it talks to,
+which it changes when it is not served.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from bench.history import History, Operation, Outcome
+from bench.history import History, Operation, Outcome, as_one
 
 PAUSE_S = 0.005
 """Between an answer and the next question."""
@@ -38,14 +39,20 @@ class Invocation(NamedTuple):
     consistent: bool = False
     """A ``get`` that must not be stale."""
     modify_index: int | None = None
-    """What a ``cas`` expects."""
+    """What a ``cas`` expects, or a ``delete``."""
     items: tuple[Item, ...] = ()
     """Of a batch."""
+    client_id: str = ""
+    """Whose write it is, when it may be asked for again."""
+    sequence: int = 0
+    """Counts the writes of `client_id` from 1."""
 
 
 def batch(kind: str, items: Sequence[Item]) -> Invocation:
     return Invocation(kind, ",".join(item.key for item in items), items=tuple(items))
 
+
+WRITES = ("put", "cas", "delete", "batch_set", "batch_delete")
 
 PARTS: dict[str, Callable[[Item], str]] = {
     "batch_set": lambda item: "put" if item.modify_index is None else "cas",
@@ -86,6 +93,23 @@ def distinct_writes(series: int, client: int) -> Script:
         yield Invocation("put", f"w{series}-{client}-{count}", f"{client}-{count}")
 
 
+def retrying(script: Script, client_id: str) -> Script:
+    """`script` with each of its questions asked until it is decided. Its writes are counted, so that each takes effect
+    once, whatever becomes of its answers (thesis 6.3), and `script` is told of all tries as of one operation; a read is
+    a new one each time. No other client of the cluster may be called `client_id`.
+    """
+    sequence, asked = 0, next(script)
+    while True:
+        if asked.kind in WRITES:
+            sequence += 1
+            asked = asked._replace(client_id=client_id, sequence=sequence)
+        told = yield asked
+        while not told.decided:
+            again = yield asked
+            told = as_one(told, again) if asked.sequence else again
+        asked = script.send(told)
+
+
 class Session:
     """One client at work. It goes to the next node when the one it talks to did not serve it."""
 
@@ -102,6 +126,6 @@ class Session:
         """Take what came of `invocation` into account; it and `node` are then what comes next."""
         if operation.outcome is Outcome.OK:
             self.acknowledged += operation.kind != "get"
-        elif operation.reason not in ("cas mismatch", "key not found"):
+        elif not operation.decided:
             self.node = next(self._nodes)
         self.invocation = self._script.send(operation)

@@ -44,8 +44,9 @@ def _links(record: Record) -> list[str]:
 
 
 def _operations(evidence: Evidence, faulty: dict[str, float], until_s: float) -> int:
-    """How many operations clients sent over these links, each from when it was faulty."""
+    """How many operations, and tries of them, clients sent over these links, each from when it was faulty."""
     return sum(
-        faulty.get(f"{CLIENT}->{operation.node}", until_s) <= operation.invoked_s < until_s
+        faulty.get(f"{CLIENT}->{node}", until_s) <= invoked_s < until_s
         for operation in evidence.history
+        for node, invoked_s in operation.questions
     )

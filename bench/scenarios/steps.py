@@ -72,13 +72,9 @@ def undisturbed(cluster: Cluster, story: Callable[[Client, str], Sequence[Operat
 
     def told() -> list[Operation]:
         operations = list(story(cluster.client(cluster.wait_for_leader()), next(keys)))
-        return operations if all(map(_is_decided, operations)) else []
+        return operations if all(operation.decided for operation in operations) else []
 
     return cluster.wait_until(told, "a leader that answers all")
-
-
-def _is_decided(operation: Operation) -> bool:
-    return operation.outcome is Outcome.OK or operation.reason in ("cas mismatch", "key not found")
 
 
 # Members

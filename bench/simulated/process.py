@@ -19,12 +19,11 @@ from bench.simulated import requests
 from bench.simulated.disk import DiskFullError, Write
 from bench.simulated.requests import Answer, Request
 from bench.workload import Invocation
-from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Status
+from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result
 from node.raft import (
     Configuration,
     Effects,
     Entry,
-    EntryKind,
     Log,
     MembershipChangeError,
     NotLeaderError,
@@ -392,7 +391,7 @@ class Process:
             return
         if not request.answered:
             self._world.tell_write(self.raft.id, entry, request.required_index)
-        self._answer(request, decided(result) if entry.kind is EntryKind.COMMAND else requests.OK)
+        self._answer(request, requests.OK if result is None else requests.decided(result))
 
     def _answer_reads(self, effects: Effects) -> None:
         for ready in effects.reads:
@@ -481,7 +480,8 @@ CHANGES: dict[str, Callable[[Process, Request, float], bool]] = {
 
 
 def command_of(request: Request) -> Command:
-    return Command(COMMANDS[request.invocation.kind](request.invocation))
+    asked = request.invocation
+    return Command(COMMANDS[asked.kind](asked), asked.client_id, asked.sequence)
 
 
 def _read_one(store: KeyValueStore, asked: Invocation) -> str | None:
@@ -506,13 +506,3 @@ COMMANDS: dict[str, Callable[[Invocation], Put | Delete | Batch]] = {
     "batch_set": lambda asked: Batch(tuple(Put(key, value or "", cas=cas) for key, value, cas in asked.items)),
     "batch_delete": lambda asked: Batch(tuple(Delete(key, cas) for key, _, cas in asked.items)),
 }
-
-
-def decided(result: Result | None) -> Answer:
-    """What came of a committed command."""
-    assert result is not None
-    if result.status is Status.CONFLICT:
-        return Answer(Outcome.FAILED, "cas mismatch", modify_index=result.modify_index)
-    if result.status is Status.MISSING:
-        return requests.MISSING
-    return Answer(Outcome.OK, modify_index=result.modify_index)

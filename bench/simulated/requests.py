@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from bench.history import Outcome
 from bench.workload import Invocation
+from node.kv import Result, Status
 
 
 class Answer(NamedTuple):
@@ -23,10 +24,23 @@ NO_LEADER = Answer(Outcome.FAILED, "no leader")
 TRANSFERRING = Answer(Outcome.FAILED, "transferring")
 OVERWRITTEN = Answer(Outcome.FAILED, "overwritten")
 MISSING = Answer(Outcome.FAILED, "key not found")
+SUPERSEDED = Answer(Outcome.UNKNOWN, "superseded")
 LEADERSHIP_LOST = Answer(Outcome.UNKNOWN, "leadership lost")
 TOO_LATE = Answer(Outcome.UNKNOWN, "timeout")
 CONNECTION_LOST = Answer(Outcome.UNKNOWN, "ConnectionError")
 NO_ANSWER = Answer(Outcome.UNKNOWN, "ReadTimeout")
+
+
+def decided(result: Result) -> Answer:
+    """What came of a committed command."""
+    match result.status:
+        case Status.CONFLICT:
+            return Answer(Outcome.FAILED, "cas mismatch", modify_index=result.modify_index)
+        case Status.MISSING:
+            return MISSING
+        case Status.SUPERSEDED:
+            return SUPERSEDED
+    return Answer(Outcome.OK, modify_index=result.modify_index)
 
 
 class Request:

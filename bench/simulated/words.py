@@ -135,7 +135,8 @@ def change(transition: Transition) -> str:
 def question(request: Request) -> str:
     asked = request.invocation
     value = f" = {asked.value}" if asked.value is not None else ""
-    return f"{'consistent ' if asked.consistent else ''}{asked.kind} {asked.key}{value}".rstrip()
+    number = f" (write {asked.sequence})" if asked.sequence else ""
+    return f"{'consistent ' if asked.consistent else ''}{asked.kind} {asked.key}{value}{number}".rstrip()
 
 
 def answered(request: Request, answer: Answer) -> str:

@@ -160,6 +160,8 @@ class World:
             reason=answer.reason,
         )
         return recorded(self.history, invocation, operation)
+            client_id=invocation.client_id,
+            sequence=invocation.sequence,
 
 
 def address(name: str) -> str:

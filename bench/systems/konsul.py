@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import requests
 
@@ -150,7 +151,13 @@ class Request(NamedTuple):
 
 def _put(asked: Invocation) -> Request:
     cas = {} if asked.modify_index is None else {"cas": asked.modify_index}
-    return Request("PUT", f"/kv/{asked.key}", {"value": asked.value, **cas})
+    return Request("PUT", f"/kv/{asked.key}", {"value": asked.value, **cas, **_identity(asked)})
+
+
+def _delete(asked: Invocation) -> Request:
+    cas = {} if asked.modify_index is None else {"cas": asked.modify_index}
+    query = urlencode({**cas, **_identity(asked)})
+    return Request("DELETE", f"/kv/{asked.key}{'?' if query else ''}{query}")
 
 
 def _batch_set(asked: Invocation) -> Request:
@@ -162,17 +169,23 @@ def _batch_delete(asked: Invocation) -> Request:
 
 
 def _batch(path: str, asked: Invocation, body: dict[str, Any]) -> Request:
+    body |= _identity(asked)
     expected = {item.key: item.modify_index for item in asked.items if item.modify_index is not None}
     if not expected:
         return Request("POST", f"/batch/kv/{path}", body)
     return Request("POST", f"/batch/kv/{path}-cas", {**body, "expected_indices": expected})
 
 
+def _identity(asked: Invocation) -> dict[str, Any]:
+    """What makes the node take all tries of a write for one."""
+    return {"client_id": asked.client_id, "sequence": asked.sequence} if asked.sequence else {}
+
+
 REQUESTS: dict[str, Callable[[Invocation], Request]] = {
     "put": _put,
     "cas": _put,
     "get": lambda asked: Request("GET", f"/kv/{asked.key}{'?consistent=true' if asked.consistent else ''}"),
-    "delete": lambda asked: Request("DELETE", f"/kv/{asked.key}"),
+    "delete": _delete,
     "batch_set": _batch_set,
     "batch_delete": _batch_delete,
     "batch_get": lambda asked: Request("POST", "/batch/kv/get", {"keys": [item.key for item in asked.items]}),
@@ -226,6 +239,8 @@ class KonsulClient(Client):
             result=result(body) if result is not None and outcome is Outcome.OK else None,
             modify_index=body.get("modify_index"),
             reason=reason,
+            client_id=invocation.client_id,
+            sequence=invocation.sequence,
         )
         return recorded(self._history, invocation, operation)
 

@@ -13,7 +13,7 @@ from bench.checkers import (
     one_leader_per_term,
 )
 from bench.evidence import Evidence, Record
-from bench.history import Operation, Outcome
+from bench.history import Operation, Outcome, Try
 from bench.verdict import Finding, Verdict, combined
 
 
@@ -194,6 +194,12 @@ def test_a_cut_client_link_meets_what_is_asked_over_it_in_its_time(node: str, at
     cut, heal = fault(1, "cut", "client->n1"), fault(3, "heal", "client->n1", attempted=0)
     asked = operation("put", "k", "1", at_s, node=node, outcome=Outcome.UNKNOWN)
     assert faults_touched_traffic(evidence(cut, heal, history=(asked,))).verdict is verdict
+
+
+def test_a_cut_client_link_meets_every_try_of_a_write() -> None:
+    cut, heal = fault(1, "cut", "client->n1"), fault(3, "heal", "client->n1", attempted=0)
+    write = operation("put", "k", "1", 0.5, node="n2", tries=(Try("n2", 0.5), Try("n1", 2.0), Try("n2", 4.0)))
+    assert faults_touched_traffic(evidence(cut, heal, history=(write,))).verdict is Verdict.VALID
 
 
 def test_a_fault_that_stayed_is_not_known_to_have_met_anything() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from bench.history import Outcome
 from bench.scenarios import SCENARIOS, UnknownScenarioError, find
-from bench.systems.konsul import judge
+from bench.systems.konsul import REQUESTS, judge
+from bench.workload import Invocation, Item
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ from bench.systems.konsul import judge
         ("put", 503, "no leader", Outcome.FAILED),
         ("put", 503, "overwritten", Outcome.FAILED),
         ("cas", 409, "cas mismatch", Outcome.FAILED),
+        ("put", 409, "superseded", Outcome.UNKNOWN),
         ("put", 503, "leadership lost", Outcome.UNKNOWN),
         ("put", 504, "timeout", Outcome.UNKNOWN),
         ("put", 500, "internal error", Outcome.UNKNOWN),
@@ -26,6 +28,19 @@ from bench.systems.konsul import judge
 )
 def test_only_what_certainly_did_not_happen_has_failed(kind: str, status: int, error: str, outcome: Outcome) -> None:
     assert judge(kind, status, {"error": error})[0] is outcome
+
+
+@pytest.mark.parametrize("kind", ["put", "cas", "batch_set", "batch_delete"])
+def test_a_write_that_may_be_asked_for_again_says_whose_it_is_and_which(kind: str) -> None:
+    once = Invocation(kind, "k", "v", items=(Item("k", "v", 3),))
+    body = REQUESTS[kind](once._replace(client_id="me", sequence=4)).body
+    assert body == {**(REQUESTS[kind](once).body or {}), "client_id": "me", "sequence": 4}
+
+
+def test_a_delete_says_it_in_its_query() -> None:
+    delete = Invocation("delete", "k", modify_index=3, client_id="a & b", sequence=4)
+    assert REQUESTS["delete"](delete).path == "/kv/k?cas=3&client_id=a+%26+b&sequence=4"
+    assert REQUESTS["delete"](Invocation("delete", "k")).path == "/kv/k"
 
 
 def test_a_familys_name_means_all_its_members() -> None:

@@ -59,6 +59,15 @@ def test_a_cas_that_comes_too_late_has_failed_and_says_what_it_found() -> None:
     assert (cas.outcome, cas.reason, cas.modify_index) == (Outcome.FAILED, "cas mismatch", index)
 
 
+def test_a_write_that_is_asked_for_again_is_answered_as_the_first_time_and_an_older_one_is_not_known() -> None:
+    world = founded()
+    first = Invocation("cas", "x", "1", modify_index=0, client_id="me", sequence=1)
+    second = Invocation("put", "x", "2", client_id="me", sequence=2)
+    done, again, _, late = [asked(world, leader_of(world), write) for write in (first, first, second, first)]
+    assert (again.outcome, again.modify_index) == (Outcome.OK, done.modify_index)
+    assert (late.outcome, late.reason) == (Outcome.UNKNOWN, "superseded")
+
+
 class CrashAfterSaving(Observer):
     """Kills the node named as soon as it has saved entries, before it can send a message."""
 

@@ -41,6 +41,7 @@ def request(*asked: Any, **more: Any) -> Request:
         (append_entries(()), "n1 -> n2 AppendEntries term=3 no entries after 3/2 commit=3"),
         (RoleChanged(at_s=6.6, term=3, role=Role.LEADER), "n1: Leader in term 3"),
         (request("put", "k3", "7"), "client 2 asks n1: put k3 = 7"),
+        (request("put", "k3", "7", client_id="client-2", sequence=4), "client 2 asks n1: put k3 = 7 (write 4)"),
         (request("get", "k3", consistent=True), "client 2 asks n1: consistent get k3"),
         (words.Answered(request("put", "k3", "7"), requests.OK), "client 2 is told by n1: put k3 = 7: ok"),
         (words.Answered(request("get", "k3"), Answer(requests.OK.outcome, result="7")), "told by n1: get k3: ok, 7"),
