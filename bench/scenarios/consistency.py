@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 
 from bench.cluster import Client, Cluster, Load
 from bench.history import Operation, Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import followers, put, read_newest, undisturbed, write_more
-from bench.workload import Invocation, Script
+from bench.scenarios.snapshots import OFTEN, snapshot_index
+from bench.scenarios.steps import decide, followers, hand_over, put, read_newest, undisturbed, write_more
+from bench.workload import Invocation, Script, retrying
+from faults.links import CLIENT, Link
+from faults.network import Mode
 
 LOOKS = 10
 
@@ -128,3 +132,49 @@ def _chain(key: str) -> Script:
         tried = yield Invocation("cas", key, str(seen), modify_index=seen)
         if tried.modify_index is not None:
             seen = tried.modify_index
+
+
+@scenario(nodes=3, checks=SAFETY, each={"mode": list(Mode)}, setup=OFTEN)
+def retries_take_effect_once(cluster: Cluster, mode: Mode) -> None:
+    """A write that is asked for again, since its answer was lost, takes effect once and says so, whoever answers.
+
+    Also of a leader that has started again from a snapshot, or that has the write itself from one (thesis 6.3).
+    """
+    early = Invocation("put", "x", "early", client_id="early", sequence=1)
+    made = decide(cluster, early)
+    put(cluster, "x", "newer")
+    keys = [f"own-{number}" for number in range(3)]
+    with cluster.working([retrying(_replacing(key), key) for key in keys]) as load:
+        write_more(cluster, load)
+        leader = cluster.wait_for_leader()
+        with cluster.network.cutting([Link(CLIENT, leader)], mode):
+            assert cluster.client(leader).get("x").outcome is Outcome.UNKNOWN, "there is no way for an answer"
+        for node in cluster.nodes:
+            write_more(cluster, load)
+            cluster.wait_until(partial(snapshot_index, cluster, node), f"{node} takes a snapshot")
+            cluster.restart(node)
+            cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+    cluster.wait_until_agreed()
+    assert any(one.tries and one.outcome is Outcome.OK for one in cluster.history), "nobody asked again"
+    for key in keys:
+        _assert_once(cluster, key)
+    for node in cluster.nodes:
+        hand_over(cluster, node)
+        assert decide(cluster, early).modify_index == made.modify_index, "it took effect again"
+    assert read_newest(cluster, "x") == "newer", "a write was undone by an older one that was asked for again"
+
+
+def _replacing(key: str) -> Script:
+    """Nobody else writes this key, so each write finds what the one before it left."""
+    left = 0
+    for count in itertools.count(1):
+        left = (yield Invocation("cas", key, str(count), modify_index=left)).modify_index or 0
+
+
+def _assert_once(cluster: Cluster, key: str) -> None:
+    writes = [operation for operation in cluster.history if operation.key == key and operation.kind == "cas"]
+    refused = [one.value for one in writes if one.reason == "cas mismatch"]
+    assert not refused, f"{key} = {refused[0]} took effect, and was told that another did"
+    acknowledged = sum(one.outcome is Outcome.OK for one in writes)
+    held = int(read_newest(cluster, key) or 0)
+    assert held - acknowledged in (0, 1), f"{key} = {held} after {acknowledged} writes, and one at most unknown"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from bench.cluster import Client, Cluster, Load
 from bench.history import Operation, Outcome
+from bench.workload import Invocation
 
 WRITES = 30
 """Enough to have several under way whenever something happens."""
@@ -37,6 +38,16 @@ def put(cluster: Cluster, key: str, value: str, among: Sequence[str] | None = No
         return leader if cluster.client(leader).put(key, value).outcome is Outcome.OK else None
 
     return cluster.wait_until(acknowledged, f"a leader acknowledges {key} = {value}") or ""
+
+
+def decide(cluster: Cluster, write: Invocation) -> Operation:
+    """What became of a write that names its client: it may be asked for until somebody knows."""
+
+    def decided() -> Operation | None:
+        told = cluster.client(cluster.wait_for_leader()).ask(write)
+        return told if told.decided else None
+
+    return cluster.wait_until(decided, f"a leader decides {write}")
 
 
 def read_newest(cluster: Cluster, key: str, among: Sequence[str] | None = None) -> str | None:
