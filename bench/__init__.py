@@ -4,8 +4,8 @@ The vocabulary
 --------------
 * A *cluster* (`bench.cluster.Cluster`) is what a scenario is told against: nodes by name, waits that name their
   condition, faults that heal themselves, clients whose every call is recorded.
-* An *operation* (`bench.history`) is one call of one client, with what it was told: OK, FAILED (it did not happen) or
-  UNKNOWN (it may have, or may yet). A timeout is UNKNOWN.
+* An *operation* (`bench.history`) is one call of one client, or all the tries of one write, with what it was told: OK,
+  FAILED (it did not happen) or UNKNOWN (it may have, or may yet). A timeout is UNKNOWN.
 * A *scenario* (`bench.scenarios`) is a plain function with its promise as docstring. A broken assertion or a wait that
   runs out makes its run INVALID.
 * *Evidence* (`bench.evidence`) is what a run leaves behind: the history, every node's trace, the bench's own timeline,

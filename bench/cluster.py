@@ -202,7 +202,8 @@ class Cluster(abc.ABC):
     def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> AbstractContextManager[Load]:
         """One client for each script, asking what that says, one after the other, until the block ends.
 
-        Whoever is not served goes to the next of `nodes`.
+        Whoever is not served goes to the next of `nodes`, and there asks what its script says next: the same write
+        again if it is `bench.workload.retrying`.
         """
 
     @abc.abstractmethod

@@ -79,6 +79,7 @@ def settings_of(seed: int, core: type[Raft]) -> Settings:
         clock_rates=(0.95, 1.05),
         snapshot_threshold=rng.choice((5, 15, 50)),
         trailing_entries=rng.choice((0, 3, 20)),
+        client_timeout_s=rng.choice((0.1, 0.5, 8.0)),
     )
 
 

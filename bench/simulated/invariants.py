@@ -19,10 +19,13 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.cluster import PromiseBrokenError
-from bench.simulated import observer
+from bench.history import DECISIONS, Outcome
+from bench.simulated import observer, requests
+from bench.simulated.requests import Answer
+from node.kv import Batch, Command, KeyValueStore, Result, Status
 from node.raft import (
     AppendEntries,
     AppendEntriesResponse,
@@ -137,6 +140,16 @@ class Step:
         return self.before.name
 
 
+class Performed(NamedTuple):
+    """What came of a command."""
+
+    log_index: int
+    keys: tuple[str, ...]
+    result: Result
+    modify_indexes: tuple[int, ...]
+    """Of each key afterwards; 0 is one that is not there."""
+
+
 @dataclass(slots=True)
 class Ledger:
     """What the whole history has shown, crashes and all."""
@@ -159,6 +172,14 @@ class Ledger:
     """What the state machines had come to at each index."""
     contents: dict[int, bytes] = field(default_factory=dict)
     """The checksum of what they held at an index, where anybody looked."""
+    performed: dict[int, Performed] = field(default_factory=dict)
+    """What came of the command at an index, where it was first performed."""
+    writes: dict[tuple[str, int], Performed] = field(default_factory=dict)
+    """By client and sequence, what came of a write where it stood first."""
+    sequences: dict[str, int] = field(default_factory=dict)
+    """The latest of each client."""
+    modify_indexes: dict[str, int] = field(default_factory=dict)
+    """Of each key, after the last command that anybody performed."""
     disks: dict[str, Disk] = field(default_factory=dict)
     leases: dict[str, tuple[float, observer.LocalClock]] = field(default_factory=dict)
     """Until when the servers that lead do so, each by its own clock."""
@@ -428,6 +449,56 @@ def contents_agree(ledger: Ledger, name: str, index: int, content: Data) -> None
         _violated(contents_agree, f"{name} holds something else after index {index} than others did")
 
 
+def commands_have_one_result(ledger: Ledger, name: str, index: int, result: Result, store: KeyValueStore) -> None:
+    """State Machine Safety, for what clients are told and what became of the keys: the same on every server and in all
+    its lives, whether it had the entries before from its log or from a snapshot."""
+    first = ledger.performed[index]
+    if (result, _modify_indexes(store, first.keys)) != (first.result, first.modify_indexes):
+        words = f"{name} made of entry {index}: {_outcome(result)}; others: {_outcome(first.result)}"
+        _violated(commands_have_one_result, words)
+
+
+def writes_take_effect_once(ledger: Ledger, name: str, entry: Entry, result: Result, store: KeyValueStore) -> None:
+    """Thesis 6.3: where a write of one client and sequence stands in the log again, nothing changes, and what came of
+    it is what it was the first time; of one that came after its client's next, that is not known any more.
+
+    To be asked once for each index, in their order: of whoever performs it first."""
+    command = Command.decode(entry.data)
+    operation = command.operation
+    keys = tuple(part.key for part in (operation.operations if isinstance(operation, Batch) else (operation,)))
+    done = ledger.performed[entry.index] = Performed(entry.index, keys, result, _modify_indexes(store, keys))
+    latest = ledger.sequences.get(command.client_id, 0)
+    if command.sequence and command.sequence <= latest:
+        _must_change_nothing(ledger, name, command, done)
+        return
+    if result.status is Status.SUPERSEDED:
+        words = f"{name} took write {command.sequence} of {command.client_id} for one from before its write {latest}"
+        _violated(writes_take_effect_once, words)
+    ledger.modify_indexes.update(zip(keys, done.modify_indexes, strict=True))
+    if command.sequence:
+        ledger.sequences[command.client_id] = command.sequence
+        ledger.writes[command.client_id, command.sequence] = done
+
+
+def _must_change_nothing(ledger: Ledger, name: str, command: Command, again: Performed) -> None:
+    write = f"write {command.sequence} of {command.client_id}"
+    first = ledger.writes.get((command.client_id, command.sequence), again)
+    superseded = command.sequence < ledger.sequences[command.client_id]
+    if again.result != (Result(Status.SUPERSEDED, 0) if superseded else first.result):
+        words = f"{name} made of {write} at {first.log_index}: {_outcome(first.result)}; again at {again.log_index}"
+        _violated(writes_take_effect_once, f"{words}: {_outcome(again.result)}")
+    if again.modify_indexes != tuple(ledger.modify_indexes.get(key, 0) for key in again.keys):
+        _violated(writes_take_effect_once, f"{name} did {write} again at {again.log_index}")
+
+
+def _modify_indexes(store: KeyValueStore, keys: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(value.modify_index if (value := store.get(key)) else 0 for key in keys)
+
+
+def _outcome(result: Result) -> str:
+    return f"{result.status.value}, {result.modify_index}"
+
+
 def members_change_one_at_a_time(ledger: Ledger, step: Step) -> None:
     """Thesis 4.1 with the correction of 2015: a leader adds or removes one voter, to what is committed."""
     role, index, voters = step.before.role, step.before.configuration_index, step.before.voters
@@ -471,6 +542,17 @@ def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, 
         _violated(acknowledged_is_committed, f"{name} acknowledged entry {index} of term {term}, not committed")
     if index <= required_index:
         _violated(acknowledged_is_committed, f"{name} put a write at {index} that was asked for after {required_index}")
+
+
+def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: int, told: Answer) -> None:
+    """Thesis 6.3: whichever server answers, and to whichever try, it tells of the one effect that the write had."""
+    if told.outcome is not Outcome.OK and told.reason not in DECISIONS:
+        return
+    done = ledger.writes.get((client_id, sequence))
+    if done is None or told != requests.decided(done.result):
+        came = f"{_outcome(done.result)} at {done.log_index}" if done else "nothing yet"
+        words = f"{client_id} was told of its write {sequence}: {told.outcome.value} {told.reason} {told.modify_index}"
+        _violated(clients_are_told_what_came_of_it, f"{words}; what came of it is {came}")
 
 
 def reads_are_not_stale(ledger: Ledger, name: str, kind: str, served_index: int, required_index: int) -> None:
@@ -617,6 +699,15 @@ class Invariants(observer.Observer):
 
     def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
         state_machines_agree(self.ledger, name, entry.index, digest)
+
+    def performed(self, name: str, entry: Entry, result: Result, store: KeyValueStore, at_s: float) -> None:
+        if entry.index in self.ledger.performed:
+            commands_have_one_result(self.ledger, name, entry.index, result, store)
+        else:
+            writes_take_effect_once(self.ledger, name, entry, result, store)
+
+    def told(self, client_id: str, sequence: int, answer: Answer, at_s: float) -> None:
+        clients_are_told_what_came_of_it(self.ledger, client_id, sequence, answer)
 
     def compacted(self, name: str, snapshot: Snapshot, first_kept: int, at_s: float) -> None:
         contents_agree(self.ledger, name, snapshot.meta.index, snapshot.data)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
+from bench.simulated.requests import Answer
+from node.kv import KeyValueStore, Result
 from node.raft import Effects, Entry, HardState, Raft, Snapshot
 from node.state_machine import Frozen
 
@@ -58,6 +60,9 @@ class Observer:
     def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
         """The node's state machine took an entry; `digest` chains every entry up to it."""
 
+    def performed(self, name: str, entry: Entry, result: Result, store: KeyValueStore, at_s: float) -> None:
+        """The entry was a command, with this result, and `store`, which is to be read only, has what came of it."""
+
     def held(self, name: str, index: int, content: Frozen, at_s: float) -> None:
         """What the node's state machine is after `index`: told when it was restored, and when all have agreed."""
 
@@ -67,6 +72,9 @@ class Observer:
         `required_index` is the highest index that anybody had been told of, as acknowledged or as read linearizably,
         when this write was invoked: `index` must be beyond it.
         """
+
+    def told(self, client_id: str, sequence: int, answer: Answer, at_s: float) -> None:
+        """A client that names itself heard this of a try of its write, or nothing in time."""
 
     def read_served(self, name: str, kind: str, served_index: int, required_index: int, at_s: float) -> None:
         """A client was told what a state machine held after `served_index`; `kind` is stale, consistent or leader.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from bench.simulated.invariants import PATIENCE, Invariants
 from bench.simulated.node import SimulatedNode
 from bench.simulated.words import Over, whom
 from bench.simulated.world import World, address
-from bench.workload import Invocation, Script
+from bench.workload import Invocation, Script, retrying
 from faults.links import Link
 from faults.schedule import (
     Crash,
@@ -41,7 +42,7 @@ RETRY_S = 0.2
 LOOK_S = 0.05
 """Between two looks whether everybody agrees."""
 LAST_WISHES = (
-    Invocation("put", "end", "1"),
+    Invocation("put", "end", "1", client_id="last wishes", sequence=1),
     Invocation("get", "end", consistent=True),
     Invocation("lease_get", "end"),
 )
@@ -63,6 +64,8 @@ class Player:
         self._on_links: list[tuple[frozenset[Link], Cut | Delay]] = []
         self._noises: list[Noise] = []
         self._changes = 0
+        self._clients = 0
+        """How many have begun to work."""
         self._deadline_s = 0.0
         """For what is owed after the last fault."""
 
@@ -242,10 +245,16 @@ class Player:
 
     def load(self, fault: Load) -> Undo:
         names = self.schedule.nodes
-        scripts = [(number, _script(self.world.engine.random(f"client/{number}"))) for number in range(fault.clients)]
+        scripts = [self._new_client() for _ in range(fault.clients)]
         workers = Workers(self.world, scripts, names, pause_s=PAUSE_S)
         workers.start()
         return workers.stop
+
+    def _new_client(self) -> tuple[int, Script]:
+        """Its number, and what it does; it asks for a write until that is decided."""
+        number = self._clients
+        self._clients += 1
+        return number, retrying(_script(self.world.engine.random(f"client/{number}")), f"client-{number}")
 
     def join(self, fault: Join) -> None:
         node = self.resolve(fault.node)
@@ -299,13 +308,19 @@ BEGIN: dict[type[Fault], Callable[[Player, Any], Undo | None]] = {
 
 
 def _script(rng: random.Random) -> Script:
-    """Writes and every kind of read, over few keys."""
-    count = 0
-    while True:
-        count += 1
+    """Every kind of write and read, over few keys. What is asked for again must not take effect again: of that a put
+    would undo what was written in between, a CAS and a delete would be told that it failed."""
+    seen: dict[str, int] = {}
+    """The modify_index of each key, 0 when it is not there, as this client knows it."""
+    for count in itertools.count(1):
         chance, key = rng.random(), f"k{rng.randrange(4)}"
-        if chance < 0.55:
-            yield Invocation("put", key, str(count))
+        if chance < 0.25:
+            seen[key] = (yield Invocation("put", key, str(count))).modify_index or 0
+        elif chance < 0.45:
+            seen[key] = (yield Invocation("cas", key, str(count), modify_index=seen.get(key, 0))).modify_index or 0
+        elif chance < 0.55:
+            yield Invocation("delete", key)
+            seen[key] = 0
         elif chance < 0.75:
             yield Invocation("get", key, consistent=True)
         elif chance < 0.95:

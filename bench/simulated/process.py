@@ -292,6 +292,8 @@ class Process:
         for entry in entries:
             result = machine.apply(entry)
             world.observer.applied(raft.id, entry, machine.digest, world.engine.now)
+            if result is not None:
+                world.observer.performed(raft.id, entry, result, machine.store, world.engine.now)
             if self._writes:
                 self._answer_write(entry, result)
         self._node.note_applied(raft.current_term, entries[-1].index, machine.digest)

@@ -19,8 +19,6 @@ from bench.workload import Invocation, recorded
 from faults.links import CLIENT, Link
 from node.raft import Configuration, Entry, FlowLimits, Raft, Timing
 
-CLIENT_TIMEOUT_S = 8.0
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -36,6 +34,8 @@ class Settings:
     """A snapshot is taken after so many entries; 0 is never."""
     trailing_entries: int = 1024
     """How many entries are kept behind a snapshot, for followers that are a little behind."""
+    client_timeout_s: float = 8.0
+    """So long a client waits for an answer."""
 
 
 class World:
@@ -112,7 +112,7 @@ class World:
         request = Request(client, node, invocation, self.engine.now, self.told_index, settled)
         self._outstanding[id(request)] = request
         self.network.from_node[CLIENT][node].send(request)
-        self.engine.after(CLIENT_TIMEOUT_S, self._give_up, request)
+        self.engine.after(self.settings.client_timeout_s, self._give_up, request)
 
     def break_off(self, node: str) -> None:
         """The connections of a node's clients end, and they notice."""
@@ -144,6 +144,8 @@ class World:
 
     def _record(self, request: Request, answer: Answer) -> Operation:
         invocation = request.invocation
+        if invocation.sequence:
+            self.observer.told(invocation.client_id, invocation.sequence, answer, self.engine.now)
         noted = (request.client, invocation.kind, invocation.key, answer)
         self.chronicle.note((self.engine.now, "client", noted), Answered(request, answer))
         operation = Operation(
@@ -158,10 +160,10 @@ class World:
             result=answer.result,
             modify_index=answer.modify_index,
             reason=answer.reason,
-        )
-        return recorded(self.history, invocation, operation)
             client_id=invocation.client_id,
             sequence=invocation.sequence,
+        )
+        return recorded(self.history, invocation, operation)
 
 
 def address(name: str) -> str:

@@ -16,7 +16,7 @@ from faults.links import Link
 from faults.network import Mode
 from faults.schedule import Crash, Cut, Delay, Fault, Leave, Load, Pause, Schedule, SlowDisk
 from node.flaws import load
-from node.kv import KeyValueStore
+from node.kv import Command, KeyValueStore, Result, Session
 from node.raft import Role
 from node.raft.snapshot import Data
 from node.state_machine import StateMachine
@@ -123,6 +123,35 @@ def test_a_state_machine_that_comes_back_empty_is_caught_although_its_chain_of_e
     violation = walk(range(8), 5).violation
     assert violation is not None
     assert violation.invariant == "contents_agree"
+
+
+def test_a_store_to_which_every_retry_is_a_new_write_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    apply = KeyValueStore.apply
+
+    def ignore_sessions(store: KeyValueStore, index: int, command: Command) -> Result:
+        return apply(store, index, Command(command.operation))
+
+    monkeypatch.setattr(KeyValueStore, "apply", ignore_sessions)
+    violation = walk(range(24), 5).violation
+    assert violation is not None
+    assert violation.invariant == "writes_take_effect_once"
+
+
+def test_a_store_that_has_lost_its_sessions_after_a_snapshot_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All servers write the same snapshot, so what they hold agrees; what they answer to a retry does not."""
+    no_sessions: dict[str, Session] = {}
+    monkeypatch.setattr(KeyValueStore, "sessions", lambda store: no_sessions.items())
+    violation = walk(range(60), 5).violation
+    assert violation is not None
+    assert violation.invariant in ("commands_have_one_result", "writes_take_effect_once")
+
+
+def test_clients_ask_again_for_every_kind_of_write_until_it_is_decided() -> None:
+    crashes = [Crash(at_s=at_s, for_s=0.5, node="leader") for at_s in range(2, 40, 4)]
+    world, _ = played(Load(at_s=0, for_s=40, clients=5), *crashes, length_s=40)
+    assert {write.kind for write in world.history if write.tries and write.decided} == {"put", "cas", "delete"}
+    latest = {write.client: write for write in world.history if write.sequence}
+    assert all(write.decided for write in world.history if write.sequence and write not in latest.values())
 
 
 @pytest.mark.parametrize(("error", "said"), [(AssertionError(), ""), (ValueError("no such term"), ": no such term")])

@@ -9,8 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from bench.history import Outcome
 from bench.simulated import invariants
 from bench.simulated.invariants import Disk, Invariants, InvariantViolationError, Ledger, Server, Step
+from bench.simulated.requests import Answer
+from node.kv import Command, Delete, KeyValueStore, Put, Result, Status
 from node.raft import (
     AppendEntries,
     AppendEntriesResponse,
@@ -439,6 +442,102 @@ def test_state_machines_that_hold_something_else_after_the_same_entries_are_seen
     invariants.contents_agree(ledger, "b", 7, b"x")
     invariants.contents_agree(ledger, "b", 8, b"y")
     assert_violated(invariants.contents_agree, ledger, "c", 7, b"", words="c holds something else after index 7")
+
+
+class Performing:
+    """A store that is told to perform commands, by one server and then by another; `store` may be made to err."""
+
+    def __init__(self) -> None:
+        self.watcher = Invariants()
+        self.store = KeyValueStore()
+
+    def perform(self, index: int, command: Command, *, name: str = "a", result: Result | None = None) -> None:
+        came = self.store.apply(index, command)
+        self.watcher.performed(name, entry(index, 1, command.encode()), result or came, self.store, 1.0)
+
+
+def write(sequence: int, operation: Put | Delete | None = None) -> Command:
+    return Command(operation or Put("k", "v"), "me", sequence)
+
+
+def test_a_write_that_takes_effect_again_is_seen() -> None:
+    servers = Performing()
+    servers.perform(1, write(1))
+    servers.perform(2, write(1))
+    servers.perform(3, Command(Put("k", "w")))
+    servers.store = KeyValueStore()
+    with pytest.raises(InvariantViolationError, match="a made of write 1 of me at 1: done, 1; again at 4: done, 4"):
+        servers.perform(4, write(1))
+
+
+def test_a_write_that_takes_effect_again_and_does_not_say_so_is_seen() -> None:
+    servers = Performing()
+    servers.perform(1, write(1))
+    servers.store.apply(2, Command(Put("k", "v")))
+    with pytest.raises(InvariantViolationError, match="a did write 1 of me again at 2"):
+        servers.perform(2, write(1))
+
+
+def test_a_delete_that_takes_effect_again_and_does_not_say_so_is_seen() -> None:
+    servers = Performing()
+    servers.perform(1, Command(Put("k", "v")))
+    servers.perform(2, write(1, Delete("k")))
+    servers.perform(3, Command(Put("k", "v")))
+    servers.perform(4, write(1, Delete("k")))
+    servers.store.apply(5, Command(Delete("k")))
+    with pytest.raises(InvariantViolationError, match="a did write 1 of me again at 5"):
+        servers.perform(5, write(1, Delete("k")))
+
+
+def test_a_retry_that_comes_after_the_clients_next_write_must_be_told_that_nobody_knows() -> None:
+    servers = Performing()
+    servers.perform(1, write(1))
+    servers.perform(2, write(2))
+    servers.perform(3, write(1))
+    with pytest.raises(InvariantViolationError, match="writes_take_effect_once"):
+        servers.perform(4, write(1), result=Result(Status.DONE, 1))
+
+
+def test_a_new_write_that_is_taken_for_an_old_one_is_seen() -> None:
+    servers = Performing()
+    with pytest.raises(InvariantViolationError, match="a took write 1 of me for one from before"):
+        servers.perform(1, write(1), result=Result(Status.SUPERSEDED, 0))
+
+
+def test_a_server_that_makes_something_else_of_a_command_than_others_did_is_seen() -> None:
+    servers = Performing()
+    servers.perform(1, write(1))
+    servers.perform(2, write(1))
+    servers.store = KeyValueStore()
+    servers.perform(1, write(1), name="b")
+    restored = servers.store = KeyValueStore(servers.store.values())
+    assert not restored.sessions()
+    with pytest.raises(InvariantViolationError, match="b made of entry 2: done, 2; others: done, 1"):
+        servers.perform(2, write(1), name="b")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Answer(Outcome.OK, modify_index=2),
+        Answer(Outcome.FAILED, "cas mismatch", modify_index=1),
+        Answer(Outcome.FAILED, "key not found"),
+    ],
+)
+def test_a_client_that_is_told_something_else_than_what_came_of_its_write_is_seen(told: Answer) -> None:
+    servers = Performing()
+    servers.perform(1, write(1))
+    servers.perform(2, write(1))
+    servers.watcher.told("me", 1, Answer(Outcome.OK, modify_index=1), 1.0)
+    servers.watcher.told("me", 1, Answer(Outcome.UNKNOWN, "ReadTimeout"), 1.0)
+    servers.watcher.told("me", 1, Answer(Outcome.FAILED, "overwritten"), 1.0)
+    with pytest.raises(InvariantViolationError, match="what came of it is done, 1 at 1"):
+        servers.watcher.told("me", 1, told, 1.0)
+
+
+def test_a_client_that_is_told_of_a_write_that_nobody_performed_is_seen() -> None:
+    with pytest.raises(InvariantViolationError, match="what came of it is nothing yet"):
+        Invariants().told("me", 1, Answer(Outcome.OK, modify_index=1), 1.0)
 
 
 def test_two_voters_added_at_once_are_seen() -> None:
