@@ -4,14 +4,20 @@ A checker looks at its own assumptions first and answers UNKNOWN where the evide
 leader ever seen, a write that nobody read back. VALID is said only of what was looked at. INVALID names the lines that
 contradict each other.
 
-* `elections`: one leader a term, no two leaders at any instant, and who handed over was followed at once.
+* `elections`: one leader a term, no two leaders at any instant, who handed over was followed at once, and no leader was
+  deposed while a majority followed it.
 * `logs`: nodes that applied up to one index applied the same entries.
 * `durability`: what was acknowledged is there.
 * `faults`: every fault on links met traffic; asked of each run, whatever its scenario.
 """
 
 from bench.checkers.durability import acknowledged_writes_survive
-from bench.checkers.elections import leadership_is_handed_over, one_leader_at_a_time, one_leader_per_term
+from bench.checkers.elections import (
+    leadership_is_handed_over,
+    nobody_disturbs_a_leader,
+    one_leader_at_a_time,
+    one_leader_per_term,
+)
 from bench.checkers.faults import faults_touched_traffic
 from bench.checkers.logs import logs_agree
 
@@ -20,6 +26,7 @@ __all__ = [
     "faults_touched_traffic",
     "leadership_is_handed_over",
     "logs_agree",
+    "nobody_disturbs_a_leader",
     "one_leader_at_a_time",
     "one_leader_per_term",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -63,6 +64,41 @@ def leadership_is_handed_over(evidence: Evidence) -> Finding:
     if not handed:
         return Finding("leadership_is_handed_over", Verdict.UNKNOWN, "no leader handed over, so nothing was checked")
     return Finding("leadership_is_handed_over", Verdict.VALID, f"{len(handed)} times, and the successor led at once")
+
+
+def nobody_disturbs_a_leader(evidence: Evidence) -> Finding:
+    """No leader was deposed by a higher term while its lease held, which says that a majority followed it: in such a
+    time nobody's term is heeded, whoever was cut off or let go (thesis 4.2.3, 9.6).
+
+    A leader whose lease ran out was starved, by a cut, a pause or a busy machine. Whoever follows it then did it no
+    wrong.
+    """
+    check = "nobody_disturbs_a_leader"
+    causes = Counter[str]()
+    for node, trace in evidence.traces.items():
+        for end in _ends_of_reigns(trace):
+            cause = end.get("cause")
+            if cause is None:
+                return Finding(check, Verdict.UNKNOWN, f"{node}'s trace does not say why its reign ended")
+            if cause == "higher term":
+                what = f"{end['by']} deposed {node} with term {end['term']} at {end['at_s']:.6f}"
+                return Finding(check, Verdict.INVALID, f"{what}, while a majority followed it")
+            causes[cause] += 1
+    ended = "".join(f", {count} ended by {cause}" for cause, count in sorted(causes.items()))
+    began = sum(map(_began, evidence.traces.values()))
+    return _seen(check, began, f"{began} reigns, none disturbed{ended}")
+
+
+def _began(trace: Iterable[Record]) -> int:
+    return sum(record["event"] == "role" and record["role"] == "Leader" for record in trace)
+
+
+def _ends_of_reigns(trace: Iterable[Record]) -> Iterator[Record]:
+    """Those that a node wrote down itself; whoever was killed was not deposed."""
+    lives = (record for record in trace if record["event"] in ("role", "start"))
+    for former, latter in itertools.pairwise(lives):
+        if former.get("role") == "Leader" and latter["event"] == "role":
+            yield latter
 
 
 def _hands_over(record: Record) -> bool:

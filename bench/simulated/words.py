@@ -110,8 +110,9 @@ def span(entries: Sequence[Entry]) -> str:
 
 def change(transition: Transition) -> str:
     match transition:
-        case RoleChanged(role=role, term=term):
-            return f"{role.value} in term {term}"
+        case RoleChanged(role=role, term=term, cause=cause, by=by):
+            why = f" ({cause.value}{f', from {by}' if by else ''})" if cause else ""
+            return f"{role.value} in term {term}{why}"
         case TermChanged(term=term):
             return f"term {term}"
         case Voted(candidate=candidate, term=term):

@@ -70,7 +70,7 @@ class Raft(Following, Leading):
         self._advance_clock(now)
         self._check_protocol(message)
         if message.term > self._term and self._settles_term(message):
-            self._become_follower(message.term)
+            self._become_follower(message.term, by=message.sender)
         HANDLERS[type(message)](self, message)
 
     def tick(self, now: float) -> None:

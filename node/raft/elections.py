@@ -17,6 +17,7 @@ from node.raft.messages import (
 from node.raft.rules import Rules
 from node.raft.state import NEVER
 from node.raft.transitions import (
+    Cause,
     Role,
     RoleChanged,
     TermChanged,
@@ -29,16 +30,14 @@ class Elections(Rules):
 
     # Roles
 
-    def _become_follower(self, term: int, *, leader: str | None = None, at_s: float | None = None) -> None:
+    def _become_follower(self, term: int, *, leader: str | None = None, by: str | None = None) -> None:
+        """`by` is whose message brings the term, if one does."""
+        ended = self._end_of_reign(term, by) if self._role is Role.LEADER else None
         if term > self._term:
             self._set_term(term)
             self._incoming = None
         elif self._role is Role.FOLLOWER and self._leader == leader:
             return
-        was_leader = self._role is Role.LEADER
-        if was_leader and at_s is None:
-            # A leader that was stopped may hear of its successor before it looks at its lease.
-            at_s = min(self._now, self.lease_until_s)
         self._leader = leader
         self._last_answer = None
         self._votes = {}
@@ -48,11 +47,20 @@ class Elections(Rules):
         self._next_heartbeat_s = NEVER
         self._commit_unheard_since_s = NEVER
         if self._role is not Role.FOLLOWER:
-            self._set_role(Role.FOLLOWER, at_s)
+            self._set_role(Role.FOLLOWER, ended)
             self._election_due_s = self._draw(self.timing.heartbeat_timeout_s)
-        if was_leader:
+        if ended is not None:
             self._pending.reads += [ReadReady(read.ticket, None) for read in self._reads]
             self._reads = []
+
+    def _end_of_reign(self, term: int, by: str | None) -> RoleChanged:
+        """A leader that was stopped may hear of its successor before it looks at its lease, which ended its reign."""
+        until_s = self.lease_until_s
+        if self._now >= until_s:
+            return RoleChanged(at_s=until_s, term=term, role=Role.FOLLOWER, cause=Cause.LEASE_OVER)
+        if term > self._term:
+            return RoleChanged(at_s=self._now, term=term, role=Role.FOLLOWER, cause=Cause.HIGHER_TERM, by=by)
+        return RoleChanged(at_s=self._now, term=term, role=Role.FOLLOWER, cause=Cause.HANDED_OVER)
 
     def _become_pre_candidate(self) -> None:
         self._start_election(Role.PRE_CANDIDATE)
@@ -82,11 +90,10 @@ class Elections(Rules):
         self._next_heartbeat_s = self._now + self.timing.heartbeat_interval_s
         self._first_index_of_reign = self._append(EntryKind.NOOP, b"").index
 
-    def _set_role(self, role: Role, at_s: float | None = None) -> None:
+    def _set_role(self, role: Role, change: RoleChanged | None = None) -> None:
         if role is not self._role:
             self._role = role
-            at_s = self._now if at_s is None else at_s
-            self._pending.transitions.append(RoleChanged(at_s=at_s, term=self._term, role=role))
+            self._pending.transitions.append(change or RoleChanged(at_s=self._now, term=self._term, role=role))
 
     def _set_term(self, term: int) -> None:
         assert term > self._term, f"the term goes from {self._term} to {term}: terms never go back"

@@ -31,9 +31,8 @@ class Leading(Elections):
     # Replication, as leader (§5.3)
 
     def _tick_leader(self) -> None:
-        lease_until_s = self.lease_until_s
         if not self._lease_holds():
-            self._become_follower(self._term, at_s=lease_until_s)
+            self._become_follower(self._term)
             return
         if self._transfer is not None and self._now >= self._transfer.deadline_s:
             self._transfer = None

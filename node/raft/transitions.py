@@ -23,8 +23,22 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     term: int
 
 
-class RoleChanged(Transition, frozen=True, kw_only=True, tag="role"):
+class Cause(StrEnum):
+    """Why a leader leads no more."""
+
+    LEASE_OVER = "lease over"
+    """Too few answered in time, or it was stopped; what it heard afterwards changed nothing any more."""
+    HIGHER_TERM = "higher term"
+    """Its lease held, and a message of a later term came."""
+    HANDED_OVER = "handed over"
+
+
+class RoleChanged(Transition, frozen=True, kw_only=True, omit_defaults=True, tag="role"):
     role: Role
+    cause: Cause | None = None
+    """Of the end of a reign."""
+    by: str | None = None
+    """Whose message had the higher term."""
 
 
 class TermChanged(Transition, frozen=True, kw_only=True, tag="term"):

@@ -9,6 +9,7 @@ from bench.checkers import (
     faults_touched_traffic,
     leadership_is_handed_over,
     logs_agree,
+    nobody_disturbs_a_leader,
     one_leader_at_a_time,
     one_leader_per_term,
 )
@@ -101,6 +102,36 @@ def handed_over(*successor: Record, n3: tuple[Record, ...] = ()) -> Finding:
     transfer = {"event": "transfer", "at_s": 2.0, "term": 2, "to": "n2"}
     old = [role(1, "Leader", 2), role(2, "Follower", 2), transfer]
     return leadership_is_handed_over(evidence(n1=old, n2=list(successor), n3=list(n3)))
+
+
+def ended(at_s: float, cause: str, term: int = 2, **by: str) -> Record:
+    return {**role(at_s, "Follower", term), "cause": cause, **by}
+
+
+def test_a_leader_deposed_by_a_higher_term_was_disturbed() -> None:
+    found = nobody_disturbs_a_leader(evidence(n1=[role(1, "Leader", 2), ended(2, "higher term", 5, by="n4")]))
+    assert found.verdict is Verdict.INVALID
+    assert "n4 deposed n1 with term 5 at 2.000000" in found.reason
+
+
+@pytest.mark.parametrize("cause", ["lease over", "handed over"])
+def test_a_leader_that_was_starved_or_handed_over_was_not_disturbed(cause: str) -> None:
+    found = evidence(n1=[role(1, "Leader", 2), ended(2, cause)], n2=[role(3, "Leader", 3)])
+    assert nobody_disturbs_a_leader(found) == Finding(
+        "nobody_disturbs_a_leader", Verdict.VALID, f"2 reigns, none disturbed, 1 ended by {cause}"
+    )
+
+
+def test_a_leader_that_was_killed_was_not_disturbed() -> None:
+    start = {"event": "start", "at_s": 8.0, "term": 2}
+    found = evidence(n1=[role(1, "Leader", 2), start, role(9, "PreCandidate", 2), role(10, "Follower", 3)])
+    assert nobody_disturbs_a_leader(found).verdict is Verdict.VALID
+
+
+def test_a_trace_that_does_not_say_why_a_reign_ended_carries_no_verdict() -> None:
+    found = evidence(n1=[role(1, "Leader", 2), role(2, "Follower", 2)])
+    assert nobody_disturbs_a_leader(found).verdict is Verdict.UNKNOWN
+    assert nobody_disturbs_a_leader(evidence(n1=[])).verdict is Verdict.UNKNOWN
 
 
 def test_who_was_handed_leadership_and_led_next_did_not_wait_for_it() -> None:

@@ -9,6 +9,7 @@ import pytest
 from node.raft import (
     AppendEntriesResponse,
     Configuration,
+    Effects,
     EntryKind,
     FlowLimits,
     HardState,
@@ -30,6 +31,7 @@ from node.raft import (
     TransferError,
     TransferInProgressError,
 )
+from node.raft.transitions import Cause, RoleChanged
 from tests.unit.raft.harness import Network
 from tests.unit.raft.servers import MEMBERS, NOW, answer, append, appends, ask_vote, elected, follower
 
@@ -207,6 +209,34 @@ def test_a_leader_cut_off_from_its_majority_stops_leading_when_its_lease_ends() 
     network.advance(0.8)
     assert leader.role is not Role.LEADER
     assert until <= network.now
+
+
+def ends(effects: Effects) -> list[tuple[Cause | None, str | None]]:
+    """Why reigns ended, and by whom."""
+    changes = [change for change in effects.transitions if isinstance(change, RoleChanged)]
+    return [(change.cause, change.by) for change in changes if change.role is Role.FOLLOWER]
+
+
+def late_answer(term: int) -> PreVoteResponse:
+    return PreVoteResponse(sender="n3", recipient="n1", term=term, next_term=term, granted=False)
+
+
+def test_a_leader_says_whose_higher_term_deposed_it() -> None:
+    leader = Network(3).bootstrap()
+    leader.receive(late_answer(9), 10.0)
+    assert ends(leader.take_effects()) == [(Cause.HIGHER_TERM, "n3")]
+
+
+def test_a_leader_whose_lease_was_over_was_not_deposed_by_what_it_hears_then() -> None:
+    leader = Network(3).bootstrap()
+    leader.receive(late_answer(9), leader.lease_until_s)
+    assert ends(leader.take_effects()) == [(Cause.LEASE_OVER, None)]
+
+
+def test_a_leader_that_nobody_answers_says_that_its_lease_is_over() -> None:
+    leader = Network(3).bootstrap()
+    leader.tick(leader.lease_until_s)
+    assert ends(leader.take_effects()) == [(Cause.LEASE_OVER, None)]
 
 
 def test_a_leader_that_was_stopped_past_its_lease_does_not_lead_when_it_wakes() -> None:

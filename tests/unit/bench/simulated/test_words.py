@@ -11,7 +11,7 @@ from bench.workload import Invocation
 from faults.network import Mode
 from faults.schedule import AnyFault, Crash, Cut, Delay, Fault, Load, Pause
 from node.raft import AppendEntries, Entry, EntryKind
-from node.raft.transitions import Role, RoleChanged
+from node.raft.transitions import Cause, Role, RoleChanged
 
 ENTRIES = tuple(Entry(index, 3, EntryKind.COMMAND, b"x") for index in (4, 5, 6))
 
@@ -40,6 +40,10 @@ def request(*asked: Any, **more: Any) -> Request:
         (append_entries(ENTRIES[:1]), "n1 -> n2 AppendEntries term=3 entry 4/3 after 3/2 commit=3"),
         (append_entries(()), "n1 -> n2 AppendEntries term=3 no entries after 3/2 commit=3"),
         (RoleChanged(at_s=6.6, term=3, role=Role.LEADER), "n1: Leader in term 3"),
+        (
+            RoleChanged(at_s=6.6, term=3, role=Role.FOLLOWER, cause=Cause.HIGHER_TERM, by="n2"),
+            "n1: Follower in term 3 (higher term, from n2)",
+        ),
         (request("put", "k3", "7"), "client 2 asks n1: put k3 = 7"),
         (request("put", "k3", "7", client_id="client-2", sequence=4), "client 2 asks n1: put k3 = 7 (write 4)"),
         (request("get", "k3", consistent=True), "client 2 asks n1: consistent get k3"),
