@@ -20,7 +20,7 @@ from bench.simulated.observer import Observer
 from bench.simulated.world import Settings, World
 from bench.systems.konsul import PROFILES
 from bench.workload import Invocation, Script
-from node.raft import Role, Timing
+from node.raft import Raft, Role, Timing
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ class SimulatedCluster(VirtualCluster):
         profile: str = "default",
         setup: Setup | None = None,
         observer: Observer | None = None,
+        core: type[Raft] = Raft,
     ) -> None:
         super().__init__()
         setup = setup or Setup()
@@ -58,6 +59,7 @@ class SimulatedCluster(VirtualCluster):
         self._timeline: list[Record] = []
         settings = Settings(
             timing=timing_of(profile),
+            core=core,
             snapshot_threshold=setup.snapshot_threshold,
             trailing_entries=setup.trailing_logs,
         )

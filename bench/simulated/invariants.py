@@ -38,6 +38,7 @@ from node.raft import (
     Log,
     Message,
     PreVote,
+    PreVoteResponse,
     Raft,
     RequestVote,
     RequestVoteResponse,
@@ -158,6 +159,8 @@ class Ledger:
     """Who was elected in a term."""
     votes: dict[tuple[str, int], str] = field(default_factory=dict)
     """For whom a server let it be known that it voted in a term."""
+    pre_votes: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    """Who said that it would vote for a server in a term."""
     told_to_stand: set[tuple[str, int]] = field(default_factory=set)
     """Candidates to whom leadership was transferred, with the term they stood in."""
     entries: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
@@ -299,6 +302,26 @@ def _in_contact(step: Step) -> bool:
             return True
     changed = step.effects.transitions
     return bool(changed) and any(isinstance(change, Voted) for change in changed)
+
+
+def candidates_have_asked(ledger: Ledger, step: Step) -> None:
+    """Thesis 9.6: a term is spent by whom a majority said it would vote for, or by whom a leader told to stand. That of
+    one whom nobody would elect deposes a leader all the same, in the answer to what that sends it."""
+    for message in step.effects.messages:
+        if isinstance(message, PreVoteResponse) and message.granted:
+            ledger.pre_votes.setdefault((message.recipient, message.next_term), set()).add(step.name)
+    voters = step.before.voters
+    for change in step.effects.transitions:
+        if isinstance(change, MembershipChanged):
+            voters = change.voters
+        elif isinstance(change, RoleChanged) and change.role is Role.CANDIDATE:
+            stands = step.name, change.term
+            granted = {step.name, *ledger.pre_votes.get(stands, ())}
+            if stands not in ledger.told_to_stand and not has_majority(granted, voters):
+                words = (
+                    f"{step.name} stands in term {change.term}, which only {_list(granted)} of {_list(voters)} wanted"
+                )
+                _violated(candidates_have_asked, words)
 
 
 def only_voters_lead(ledger: Ledger, step: Step) -> None:
@@ -595,6 +618,7 @@ ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
     (what_is_believed_is_durable, ALWAYS),
     (candidates_disturb_nobody, CHANGES),
     (voters_keep_to_their_leader, MESSAGES),
+    (candidates_have_asked, MESSAGES),
     (one_vote_in_a_term, MESSAGES),
     (only_voters_lead, CHANGES),
     (one_leader_in_a_term, CHANGES),

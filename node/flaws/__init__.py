@@ -15,9 +15,10 @@ assertion of the core's own, which comes before any promise to others is broken.
 | rule                     | flaw                    | seeds | caught by                                            |
 |--------------------------|-------------------------|-------|------------------------------------------------------|
 | `_may_grant_vote`        | `vote_twice`            |     8 | `nothing_fails`: a second vote in a term             |
-| `_log_is_up_to_date`     | `vote_by_length`        |    43 | `leader_has_what_is_committed`                       |
-| `_is_elected`            | `count_own_vote_twice`  |     1 | `all_agree_in_the_end`: it has no lease              |
-| `_may_campaign`          | `anyone_campaigns`      |    85 | `only_voters_lead`                                   |
+| `_log_is_up_to_date`     | `vote_by_length`        |    31 | `leader_has_what_is_committed`                       |
+| `_is_elected`            | `count_own_vote_twice`  |     1 | `candidates_have_asked`                              |
+| `_is_elected`            | `no_pre_vote`           |     1 | `candidates_have_asked`                              |
+| `_may_campaign`          | `anyone_campaigns`      |    65 | `only_voters_lead`                                   |
 | `_hard_state`            | `forget_vote`           |     1 | `what_is_believed_is_durable`                        |
 | `_hard_state`            | `forget_term`           |     1 | `what_is_believed_is_durable`                        |
 | `_settles_term`          | `stuck_terms`           |     1 | `all_agree_in_the_end`                               |

@@ -237,6 +237,29 @@ def test_a_leader_of_the_past_that_was_heard_does_not_count() -> None:
     invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.9, messages=[granted("c", 3)]))
 
 
+def would_vote(candidate: str, next_term: int) -> PreVoteResponse:
+    return PreVoteResponse(sender="b", recipient=candidate, term=next_term - 1, next_term=next_term, granted=True)
+
+
+def candidate(term: int) -> Transition:
+    return RoleChanged(at_s=1.0, term=term, role=Role.CANDIDATE)
+
+
+def test_a_candidate_whom_no_majority_wanted_is_seen() -> None:
+    ledger = Ledger()
+    hasty = step("c", messages=[stands("c", 3)], transitions=[candidate(3)])
+    invariants.candidates_have_asked(ledger, step("b", messages=[would_vote("c", 2)]))
+    words = "c stands in term 3, which only c of a, b, c wanted"
+    assert_violated(invariants.candidates_have_asked, ledger, hasty, words=words)
+    invariants.candidates_have_asked(ledger, step("b", messages=[would_vote("c", 3)]))
+    invariants.candidates_have_asked(ledger, hasty)
+
+
+def test_a_candidate_whom_a_leader_told_to_stand_need_not_have_asked() -> None:
+    told = step("c", messages=[stands("c", 3, leadership_transfer=True)], transitions=[candidate(3)])
+    invariants.candidates_have_asked(Ledger(told_to_stand={("c", 3)}), told)
+
+
 def test_a_server_that_gives_a_candidate_its_term_after_it_heard_from_a_leader_is_seen() -> None:
     heeding: dict[str, Any] = {"term": 2, "transitions": [in_term(2)], "inbox": [stands("c", 2)]}
     patient = step(before=server("a", term=1, contact_s=5.0), now_s=6.0, **heeding)

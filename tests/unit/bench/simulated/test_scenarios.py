@@ -12,6 +12,7 @@ from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.invariants import Invariants
 from bench.verdict import Verdict
 from bench.worlds import SimulatedWorld
+from node import flaws
 from node.raft import Entry, EntryKind
 
 SEED = 7
@@ -54,6 +55,22 @@ def test_a_promise_broken_between_two_lines_of_the_story_is_seen_at_once(tmp_pat
     finished = run(scenario, runs=tmp_path, world=SimulatedWorld(1))
     assert finished.verdict is Verdict.INVALID
     assert "state_machines_agree" in finished.explain()
+
+
+class Unprotected(flaws.load("no_pre_vote"), flaws.load("heed_every_candidate")):  # type: ignore[misc]
+    """Raft as in the paper: whoever times out stands, and is heard."""
+
+
+@pytest.mark.parametrize("name", ["removed_node", "minority_never_elects"])
+def test_who_disturbs_a_leader_is_found_by_the_scenario_that_promises_that_nobody_does(name: str) -> None:
+    scenario = SCENARIOS[name]
+    with SimulatedCluster(nodes=scenario.nodes, seed=SEED, setup=scenario.setup, core=Unprotected) as cluster:
+        with pytest.raises(AssertionError, match=r"spent a term|term was spent"):
+            scenario.play(cluster)
+        cluster.wait_until_agreed()
+        found = [check(cluster.evidence()) for check in scenario.checks]
+    invalid = [finding.check for finding in found if finding.verdict is Verdict.INVALID]
+    assert invalid == ["nobody_disturbs_a_leader"]
 
 
 def test_a_wiped_node_is_filled_again() -> None:
