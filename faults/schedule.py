@@ -7,6 +7,10 @@ pairs, whoever shrinks a schedule by dropping one restart gets a node that is do
 Where a node is named, a *role* may stand instead (`ROLES`): whoever plays the schedule resolves it at the fault's first
 instant. "Cut off the leader" is then sayable by a generator that cannot know who will lead, and by a file that knows
 nothing of what the nodes agree on.
+
+Every fault is one that a correct cluster survives. So no disk here lies, that is to say loses what it has reported as
+synced: Raft rests on stable storage (Figure 2, persistent state), and without it an acknowledged write may be lost and
+a vote given twice by a node that does nothing wrong. A disk may be slow or full, and a save torn.
 """
 
 from __future__ import annotations
@@ -54,6 +58,10 @@ class Crash(Fault, frozen=True, kw_only=True):
     """Killed, and started again on what it had synced."""
 
     node: Name
+    torn: bool = False
+    """Killed in the middle of its next save instead, if there is one by then, of which some entries are there
+    afterwards and not the term and vote that went with them. Nobody has been told of any of it, so that a correct node
+    comes back from this too."""
 
 
 class Pause(Fault, frozen=True, kw_only=True):
@@ -65,6 +73,12 @@ class SlowDisk(Fault, frozen=True, kw_only=True):
 
     node: Name
     latency_ms: Milliseconds
+
+
+class FullDisk(Fault, frozen=True, kw_only=True):
+    """No save succeeds. The node stops at the first it tries; when there is room again it is started."""
+
+    node: Name
 
 
 class Drift(Fault, frozen=True, kw_only=True):
@@ -147,7 +161,20 @@ class Snapshot(Fault, frozen=True, kw_only=True):
 
 
 AnyFault = (
-    Crash | Pause | SlowDisk | Drift | Cut | Delay | Noise | Load | Join | Leave | Readdress | Transfer | Snapshot
+    Crash
+    | Pause
+    | SlowDisk
+    | FullDisk
+    | Drift
+    | Cut
+    | Delay
+    | Noise
+    | Load
+    | Join
+    | Leave
+    | Readdress
+    | Transfer
+    | Snapshot
 )
 
 
@@ -279,13 +306,13 @@ def _ragged(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _crash(tell: _Teller, at_s: float) -> list[AnyFault]:
-    return [Crash(**tell.span(at_s, 0.0, 3), node=tell.victim())]
+    return [Crash(**tell.span(at_s, 0.0, 3), node=tell.victim(), torn=tell.chance(0.3))]
 
 
 def _power_failure(tell: _Teller, at_s: float) -> list[AnyFault]:
     """Several at one instant, or all."""
     fallen = tell.some(tell.rng.randint(2, len(tell.nodes)))
-    return [Crash(**tell.span(at_s, 0.0, 1), node=node) for node in fallen]
+    return [Crash(**tell.span(at_s, 0.0, 1), node=node, torn=tell.chance(0.3)) for node in fallen]
 
 
 def _succession(tell: _Teller, at_s: float) -> list[AnyFault]:
@@ -359,8 +386,15 @@ def _slow_disk(tell: _Teller, at_s: float) -> list[AnyFault]:
     span, node = tell.span(at_s, 0.5, 4), tell.victim()
     told: list[AnyFault] = [SlowDisk(**span, node=node, latency_ms=tell.rng.choice((5, 30, 150, 400)))]
     if tell.chance(0.6):
-        told.append(Crash(**tell.span(span["at_s"] + span["for_s"] * tell.rng.random(), 0.0, 1), node=node))
+        crash = tell.span(span["at_s"] + span["for_s"] * tell.rng.random(), 0.0, 1)
+        told.append(Crash(**crash, node=node, torn=tell.chance(0.5)))
     return told
+
+
+def _full_disk(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Of one, or of as many as leave no majority."""
+    victims = (tell.victim(),) if tell.chance(0.7) else tell.some(len(tell.nodes) // 2 + 1)
+    return [FullDisk(**tell.span(at_s, 0.2, 3), node=node) for node in victims]
 
 
 def _drift(tell: _Teller, at_s: float) -> list[AnyFault]:
@@ -408,6 +442,7 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_noise, 3),
     (_delay, 3),
     (_slow_disk, 3),
+    (_full_disk, 2),
     (_drift, 1),
     (_change, 4),
     (_transfer, 3),

@@ -17,9 +17,11 @@ from node.raft import Entry, HardState, Snapshot
 FASTEST_S, USUAL_SPREAD_S, RARE_S = 0.0003, 0.002, 0.02
 """An fsync on a solid state disk, and the one in fifty that finds it busy."""
 
+NO_SPACE = "no space left on device"
+
 
 class DiskFullError(Exception):
-    """Nothing of this save is on the disk; the node must stop."""
+    """Nothing of this save or snapshot is on the disk; the node must stop."""
 
 
 class Write(NamedTuple):
@@ -71,12 +73,12 @@ class SimulatedDisk:
         """Whether a sync that returned has happened."""
         self.transactional = True
         """Whether a save that a crash cuts short is there whole or not at all, as `node.storage` sees to. If not, some
-        of its entries are left, and not its hard state."""
+        of its entries are left, and not its hard state; a snapshot is there whole or not at all on any disk."""
 
     def begin(self, write: Write) -> float:
         """Start a save; returns how long it takes, in seconds. Raises DiskFullError."""
         if self.full:
-            raise DiskFullError("no space left on device")
+            raise DiskFullError(NO_SPACE)
         assert self._under_way is None, "one save at a time"
         self._under_way = write
         chance = self._rng.random()
@@ -96,7 +98,10 @@ class SimulatedDisk:
         return writes
 
     def compact(self, snapshot: Snapshot, first_kept: int) -> None:
-        """A snapshot was made durable in the background, and the entries before `first_kept` deleted."""
+        """A snapshot was made durable in the background, and the entries before `first_kept` deleted. Raises
+        DiskFullError."""
+        if self.full:
+            raise DiskFullError(NO_SPACE)
         if not self._unsynced:
             self._synced.compact(snapshot, first_kept)
 
@@ -109,9 +114,9 @@ class SimulatedDisk:
         if write is None or (self._rng.random() < 0.5 and not torn):
             return None
         if torn:
-            if self.transactional:
+            if self.transactional or write.snapshot is not None:
                 return None
-            write = Write(None, write.entries[: int(len(write.entries) * self._rng.random())])
+            write = Write(None, write.entries[: self._rng.randint(0, len(write.entries))])
         self._synced.take(write)
         return write
 

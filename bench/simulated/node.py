@@ -25,6 +25,7 @@ class SimulatedNode:
         "answers",
         "clock",
         "disk",
+        "doomed",
         "links",
         "name",
         "process",
@@ -47,6 +48,8 @@ class SimulatedNode:
         self.process: Process | None = None
         self.started = False
         """Whether it was ever started."""
+        self.doomed = False
+        """Whether it crashes in the middle of its next save, and tears it."""
         self.records: list[tuple[float, Any]] = []
         """The node's trace: the world's time and a transition, or (term, index, digest) of what was applied."""
         self._incarnations = 0
@@ -71,13 +74,15 @@ class SimulatedNode:
     def crash(self, *, torn: bool = False) -> None:
         """Gone at this instant; what its disk has not synced is lost, and a save under way may be `torn`."""
         process, self.process = self.process, None
+        self.doomed = False
         if process is None:
             return
         process.die()
-        completed = self.disk.crash(torn=torn)
-        if completed is not None:
-            self.note_durable(completed)
+        left = self.disk.crash(torn=torn)
+        # In this order: what was left of a round that its owner did not live to act upon is no round.
         self.world.observer.crashed(self.name, self.world.engine.now)
+        if left is not None:
+            self.note_durable(left)
         self.world.break_off(self.name)
         self.world.topology_changed()
 

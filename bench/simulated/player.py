@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from faults.schedule import (
     Delay,
     Drift,
     Fault,
+    FullDisk,
     Join,
     Leave,
     Load,
@@ -63,6 +65,9 @@ class Player:
         self.rng = world.engine.random("player")
         self._on_links: list[tuple[frozenset[Link], Cut | Delay]] = []
         self._noises: list[Noise] = []
+        self._full: Counter[str] = Counter()
+        self._down: Counter[str] = Counter()
+        """How many faults keep a node's disk full, and how many a node down."""
         self._changes = 0
         self._clients = 0
         """How many have begun to work."""
@@ -174,12 +179,26 @@ class Player:
 
     # What is done to nodes
 
-    def crash(self, fault: Crash) -> Undo | None:
+    def crash(self, fault: Crash) -> Undo:
         node = self.node(fault.node)
-        if node.process is None:
-            return None
-        node.crash()
-        return node.start
+        self._down[node.name] += 1
+        if fault.torn:
+            node.disk.transactional = False
+            node.doomed = True
+        else:
+            node.crash()
+
+        def undo() -> None:
+            self._down[node.name] -= 1
+            node.doomed = False
+            self._start(node)
+
+        return undo
+
+    def _start(self, node: SimulatedNode) -> None:
+        """Unless it runs, or another fault keeps it down."""
+        if node.process is None and not self._down[node.name]:
+            node.start()
 
     def pause(self, fault: Pause) -> Undo | None:
         node = self.node(fault.node)
@@ -203,6 +222,19 @@ class Player:
         node.disk.extra_s = extra_s
         self.watcher.excuse(node.name, bool(extra_s))
         self.world.topology_changed()
+
+    def full_disk(self, fault: FullDisk) -> Undo:
+        node = self.node(fault.node)
+        self._full[node.name] += 1
+        node.disk.full = True
+
+        def undo() -> None:
+            self._full[node.name] -= 1
+            node.disk.full = self._full[node.name] > 0
+            if not node.disk.full:
+                self._start(node)
+
+        return undo
 
     # What is done to links
 
@@ -294,6 +326,7 @@ BEGIN: dict[type[Fault], Callable[[Player, Any], Undo | None]] = {
     Pause: Player.pause,
     Drift: Player.drift,
     SlowDisk: Player.slow_disk,
+    FullDisk: Player.full_disk,
     Cut: Player.on_links,
     Delay: Player.on_links,
     Noise: Player.noise,

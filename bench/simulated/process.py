@@ -182,6 +182,8 @@ class Process:
             handler = HANDLERS.get(type(item))
             if handler is not None:
                 handler(self, item, now)
+                if self.dead:
+                    return
                 continue
             try:
                 raft.receive(item, now)
@@ -206,6 +208,12 @@ class Process:
             self._node.stop(str(error))
             return
         self._engine.after(took_s, self._on_synced, effects)
+        if self._node.doomed:
+            self._engine.after(took_s * self._node.random(), self._tear)
+
+    def _tear(self, _: Any) -> None:
+        if self._node.doomed and not self.dead:
+            self._node.crash(torn=True)
 
     def _on_synced(self, effects: Effects) -> None:
         if self.dead:
@@ -324,7 +332,11 @@ class Process:
         if held is not None and held.meta.index >= snapshot.meta.index:
             return
         first_kept = snapshot.meta.index + 1 - self._world.settings.trailing_entries
-        self._node.disk.compact(snapshot, first_kept)
+        try:
+            self._node.disk.compact(snapshot, first_kept)
+        except DiskFullError as error:
+            self._node.stop(str(error))
+            return
         self.raft.compact(snapshot, first_kept=first_kept)
         self._world.observer.compacted(self.raft.id, snapshot, first_kept, self._engine.now)
 

@@ -20,6 +20,7 @@ from faults.schedule import (
     Delay,
     Drift,
     Fault,
+    FullDisk,
     Join,
     Leave,
     Load,
@@ -166,9 +167,10 @@ def _links(on: Cut | Delay) -> str:
 
 
 FAULTS: dict[type[Fault], Callable[[Any], str]] = {
-    Crash: lambda done: f"{whom(done.node)} is killed",
+    Crash: lambda done: f"{whom(done.node)} is killed{' in its next save, which is torn,' if done.torn else ''}",
     Pause: lambda done: f"{whom(done.node)} is stopped",
     SlowDisk: lambda done: f"each save of {whom(done.node)} takes {done.latency_ms} ms longer",
+    FullDisk: lambda done: f"the disk of {whom(done.node)} is full",
     Drift: lambda done: f"the clock of {whom(done.node)} runs at {done.rate:g} of its rate",
     Cut: lambda done: f"links {_links(done)} are cut ({done.mode.value})",
     Delay: lambda done: f"links {_links(done)} are {done.latency_ms} ms late, up to {done.jitter_ms} ms more or less",

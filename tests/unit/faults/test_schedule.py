@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import random
+from typing import get_args
 
 import pytest
 
 from faults.links import Link
-from faults.schedule import Crash, Cut, Fault, Join, Leave, Load, Schedule, ScheduleError, Snapshot, Transfer, generate
+from faults.schedule import AnyFault, Crash, Cut, Fault, Schedule, ScheduleError, generate
 
 NODES = ("n1", "n2", "n3")
 
@@ -42,8 +43,12 @@ def test_generated_schedules_hold_every_kind_of_fault_and_start_in_order() -> No
         faults = generate(random.Random(seed), 5).faults
         kinds |= {type(fault) for fault in faults}
         assert [fault.at_s for fault in faults] == sorted(fault.at_s for fault in faults)
-    assert len(kinds) == 13
-    assert {Crash, Cut, Join, Leave, Load, Snapshot, Transfer} <= kinds
+    assert kinds == set(get_args(AnyFault))
+
+
+def test_generated_schedules_tear_some_saves_and_not_all() -> None:
+    crashes = [fault for seed in range(20) for fault in generate(random.Random(seed), 5).faults if type(fault) is Crash]
+    assert {crash.torn for crash in crashes} == {True, False}
 
 
 def test_any_subset_of_a_schedules_faults_is_a_schedule() -> None:

@@ -64,7 +64,17 @@ def test_without_a_transaction_a_torn_save_leaves_a_part() -> None:
         disk.crash(torn=True)
         assert disk.load().hard_state == HardState()
         parts.add(len(disk.load().entries))
-    assert len(parts) > 5
+    assert parts == set(range(10)), "from nothing to everything but the hard state"
+
+
+def test_a_torn_snapshot_is_not_there_on_any_disk() -> None:
+    for seed in SEEDS:
+        disk = SimulatedDisk(random.Random(seed))
+        disk.transactional = False
+        saved(disk, Write(HardState(1, "a"), entries(1, 3)))
+        disk.begin(Write(None, entries(8, 9), snapshot(7)))
+        assert disk.crash(torn=True) is None
+        assert [entry.index for entry in disk.load().entries] == [1, 2, 3]
 
 
 def test_a_disk_that_lies_loses_what_was_never_synced() -> None:
@@ -93,7 +103,9 @@ def test_a_full_disk_refuses_a_save_and_keeps_what_it_has() -> None:
     disk.full = True
     with pytest.raises(DiskFullError):
         disk.begin(Write(HardState(2, "b"), ()))
-    assert disk.load().hard_state == HardState(1, "a")
+    with pytest.raises(DiskFullError):
+        disk.compact(snapshot(2), first_kept=3)
+    assert (disk.load().hard_state, disk.load().snapshot) == (HardState(1, "a"), None)
 
 
 def test_a_slow_disk_takes_longer_by_what_was_asked() -> None:

@@ -14,7 +14,7 @@ from bench.simulated.player import Player
 from bench.simulated.world import World
 from faults.links import Link
 from faults.network import Mode
-from faults.schedule import Crash, Cut, Delay, Fault, Leave, Load, Pause, Schedule, SlowDisk
+from faults.schedule import Crash, Cut, Delay, Fault, FullDisk, Leave, Load, Pause, Schedule, SlowDisk
 from node.flaws import load
 from node.kv import Command, KeyValueStore, Result, Session
 from node.raft import Role
@@ -58,6 +58,13 @@ def test_a_crash_lasts_as_long_as_it_says_and_a_pause_too() -> None:
     ]
 
 
+def test_a_torn_crash_comes_in_the_middle_of_a_save_or_not_at_all() -> None:
+    _, watcher = played(Crash(at_s=1, for_s=1, node="n2", torn=True), Load(at_s=1.5, for_s=2, clients=4))
+    assert ["n2" in watcher.at(at_s)[0] for at_s in (1.4, 1.9, 2.1)] == [True, False, True]
+    _, watcher = played(Crash(at_s=1, for_s=1, node="n2", torn=True), Load(at_s=2, for_s=2, clients=4))
+    assert all("n2" in running for at_s, running, _ in watcher.seen if at_s > 0)
+
+
 def test_a_link_that_another_fault_is_still_on_keeps_that() -> None:
     world, watcher = played(
         Cut(at_s=1, for_s=2, sources=("n1",), targets=("n2",), both_ways=False),
@@ -81,6 +88,18 @@ def test_a_server_with_a_slow_disk_is_slow_as_long_as_it_says() -> None:
     world, _ = played(Load(at_s=0, for_s=4, clients=2), SlowDisk(at_s=1, for_s=1, node="n1", latency_ms=300))
     assert world.nodes["n1"].disk.extra_s == 0
     assert any(operation.outcome == "ok" for operation in world.history)
+
+
+def test_a_server_whose_disk_is_full_stops_at_its_next_save_and_is_started_when_there_is_room() -> None:
+    _, watcher = played(Load(at_s=0, for_s=4, clients=2), FullDisk(at_s=1, for_s=1.5, node="n2"))
+    assert [watcher.at(at_s)[0] for at_s in (0.9, 2.4, 2.6)] == [{"n1", "n2", "n3"}, {"n1", "n3"}, {"n1", "n2", "n3"}]
+
+
+@pytest.mark.parametrize("first", [Crash(at_s=1, for_s=2, node="n2"), FullDisk(at_s=1, for_s=2, node="n2")])
+def test_a_server_that_two_faults_keep_down_is_up_when_both_are_over(first: Fault) -> None:
+    second = type(first)(at_s=1.5, for_s=2, node="n2")  # type: ignore[call-arg]
+    _, watcher = played(Load(at_s=0, for_s=4, clients=4), first, second)
+    assert ["n2" in watcher.at(at_s)[0] for at_s in (2.9, 3.2, 3.6)] == [False, False, True]
 
 
 def test_who_leaves_is_gone_in_the_end() -> None:

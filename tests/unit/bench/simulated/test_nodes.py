@@ -164,6 +164,42 @@ def test_a_node_whose_disk_is_full_stops_and_acknowledges_nothing() -> None:
     assert leader_of(world) != leader, "the others go on"
 
 
+def test_a_node_that_cannot_keep_its_snapshot_stops() -> None:
+    world = founded(settings=SMALL_SNAPSHOTS)
+    follower = world.nodes[followers_of(world)[0]]
+    assert follower.process is not None
+    follower.process.take_snapshot()
+    follower.disk.full = True
+    pass_time(world, 0.1)
+    assert follower.process is None
+    assert follower.disk.load().snapshot is None
+
+
+def test_a_node_comes_back_from_a_torn_save_and_agrees_with_the_others() -> None:
+    kept = set()
+    for seed in range(10):
+        world = founded(seed=seed)
+        follower = world.nodes[followers_of(world)[0]]
+        follower.disk.transactional, follower.doomed = False, True
+        put(world, leader_of(world), seconds=0.5)
+        assert follower.process is None
+        kept.add(last_synced(world, follower.name))
+        follower.start()
+        pass_time(world, 5.0)
+        assert len({node.process.machine.digest for node in world.nodes.values() if node.process}) == 1
+    assert kept == {2, 3}
+
+
+def test_a_save_is_not_torn_when_the_fault_is_over_before_the_crash_comes() -> None:
+    world = founded()
+    follower = world.nodes[followers_of(world)[0]]
+    follower.disk.extra_s, follower.doomed = 1.0, True
+    put(world, leader_of(world), seconds=0.01)
+    follower.doomed = False
+    pass_time(world, 2.0)
+    assert follower.process is not None
+
+
 def test_clocks_that_disagree_about_the_time_and_its_rate_elect_and_write() -> None:
     world = founded(5, settings=Settings(clock_rates=(0.9, 1.1)))
     rates = {node.clock.rate for node in world.nodes.values()}
