@@ -136,6 +136,8 @@ class Join(Fault, frozen=True, kw_only=True):
     """Asked for until it is done, or until `for_s` is over; so is `Leave`."""
 
     node: Name
+    wrong_address: bool = False
+    """Under an address where nobody lives. It leads to the node when `for_s` is over."""
 
 
 class Leave(Fault, frozen=True, kw_only=True):
@@ -143,7 +145,8 @@ class Leave(Fault, frozen=True, kw_only=True):
 
 
 class Readdress(Fault, frozen=True, kw_only=True):
-    """The node joins under another address."""
+    """The node is stopped, comes back at another address, and is to join under that. Its former address leads nowhere,
+    until `for_s` is over: then it leads to the node too, wherever that is written down by then."""
 
     node: Name
 
@@ -414,6 +417,21 @@ def _change(tell: _Teller, at_s: float) -> list[AnyFault]:
     return told
 
 
+def _move(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """To another address, half the time while something else goes wrong."""
+    told: list[AnyFault] = [Readdress(**tell.span(at_s, 1, 4), node=tell.victim())]
+    if tell.chance(0.5):
+        told += tell.rng.choice((_minority, _crash, _isolation))(tell, at_s + tell.rng.uniform(0, 1))
+    return told
+
+
+def _astray(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Brought in under a wrong address, and then, before that is given up or after, under its own."""
+    node, wrong = tell.victim(), tell.span(at_s, 0.2, 3)
+    right = tell.span(at_s + tell.rng.uniform(0.1, 2), 1, 4)
+    return [Join(**wrong, node=node, wrong_address=True), Join(**right, node=node)]
+
+
 def _transfer(tell: _Teller, at_s: float) -> list[AnyFault]:
     return [Transfer(at_s=at_s, node=tell.rng.choice(("follower", tell.rng.choice(tell.nodes))))]
 
@@ -445,6 +463,8 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_full_disk, 2),
     (_drift, 1),
     (_change, 4),
+    (_move, 2),
+    (_astray, 2),
     (_transfer, 3),
     (_snapshots, 2),
 )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.simulated.engine import Engine
 from faults.links import CLIENT, Link, client_links, peer_links
 from faults.network import LinkFaults, LinkState, Mode
+from node.raft.messages import AnyMessage
 
 FASTEST_S, USUAL_SPREAD_S = 0.0002, 0.0012
 """Through a proxy on one machine."""
@@ -31,6 +32,14 @@ LATE_MS = 20
 Receive = Callable[[Any], None]
 OnChange = Callable[[str, tuple[Link, ...], str, int | None, Collection[str]], None]
 """What was done, to which links, in words, `FaultEvent.attempted`, and whose clients' connections it broke."""
+
+
+class Envelope(NamedTuple):
+    """What travels between nodes."""
+
+    message: AnyMessage
+    raft_address: str
+    """Where the sender says that it lives."""
 
 
 class Stream:
@@ -197,6 +206,12 @@ class SimulatedNetwork(LinkFaults):
             self.links[link].set_noise(loss, duplication, reordering)
         self._on_change("noise", peers, f"loss {loss} duplication {duplication} reordering {reordering}", None, [])
 
+    def disconnect(self, node: str) -> None:
+        """Break every connection to `node`; what is under way on it is lost."""
+        for link, found in self.links.items():
+            if link.target == node:
+                found.close()
+
     def clear(self) -> frozenset[tuple[str, str]]:
         """The links between nodes that are as they should be, by source and target."""
         return frozenset(
@@ -229,8 +244,14 @@ def _nowhere(item: Any) -> None:
 
 def _weight(item: Any) -> int:
     """Bytes on the wire, about."""
-    entries = getattr(item, "entries", ())
-    return MESSAGE_BYTES + sum(len(entry.data) for entry in entries) + len(getattr(item, "data", b""))
+    message = item.message if type(item) is Envelope else item
+    entries = getattr(message, "entries", ())
+    return MESSAGE_BYTES + sum(len(entry.data) for entry in entries) + len(getattr(message, "data", b""))
+
+
+def first_address(node: str) -> str:
+    """Where a node lives that has never moved."""
+    return f"{node}:7000"
 
 
 def named(links: Collection[Link]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import SimulatedDisk, Write
+from bench.simulated.network import first_address
 from bench.simulated.process import Process
 from bench.simulated.requests import Request
 from node.raft import Configuration, Raft, Transition
@@ -22,6 +23,8 @@ OFFSET_S = 1000.0
 class SimulatedNode:
     __slots__ = (
         "_incarnations",
+        "address",
+        "addresses",
         "answers",
         "clock",
         "disk",
@@ -43,6 +46,10 @@ class SimulatedNode:
         low, high = world.settings.clock_rates
         self.clock = DriftingClock(reads_s=OFFSET_S * rng.random(), rate=rng.uniform(low, high))
         self.disk = SimulatedDisk(world.engine.random(f"disk/{name}"))
+        self.address = first_address(name)
+        """Where it says that it lives."""
+        self.addresses = frozenset((self.address,))
+        """Every address that leads to it."""
         self.links = world.network.from_node[name]
         self.answers = world.network.answers[name]
         self.process: Process | None = None
@@ -99,6 +106,17 @@ class SimulatedNode:
         self.disk = SimulatedDisk(self.world.engine.random(f"disk/{self.name}/{self._incarnations}"))
         self.world.observer.wiped(self.name)
 
+    def move(self, address: str) -> None:
+        """Live elsewhere from now on: nothing that was sent to where it was arrives."""
+        assert self.process is None, f"{self.name} runs"
+        self.address = address
+        self.addresses = frozenset((address,))
+        self.world.network.disconnect(self.name)
+
+    def lead_here(self, addresses: frozenset[str]) -> None:
+        """Whoever dials one of these reaches this node from now on."""
+        self.addresses |= addresses
+
     def pause(self) -> None:
         if self.process is not None:
             self.process.pause()
@@ -127,7 +145,7 @@ class SimulatedNode:
         elif process is None:
             return
         else:
-            world.chronicle.note((world.engine.now, self.name, item))
+            world.chronicle.note((world.engine.now, self.name, item.message))
         process.deliver(item)
 
     # The trace

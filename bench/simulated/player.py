@@ -14,7 +14,7 @@ from bench.simulated.clients import Workers
 from bench.simulated.invariants import PATIENCE, Invariants
 from bench.simulated.node import SimulatedNode
 from bench.simulated.words import Over, whom
-from bench.simulated.world import World, address
+from bench.simulated.world import World
 from bench.workload import Invocation, Script, retrying
 from faults.links import Link
 from faults.schedule import (
@@ -68,9 +68,12 @@ class Player:
         self._full: Counter[str] = Counter()
         self._down: Counter[str] = Counter()
         """How many faults keep a node's disk full, and how many a node down."""
-        self._changes = 0
         self._clients = 0
         """How many have begun to work."""
+        self._excused: Counter[str] = Counter()
+        """For how many reasons nobody may wait for a node."""
+        self._addresses_given = 0
+        self._putting_right = False
         self._deadline_s = 0.0
         """For what is owed after the last fault."""
 
@@ -105,6 +108,8 @@ class Player:
         while not self._agreed():
             if engine.now >= self._deadline_s:
                 invariants.all_agree_in_the_end(self._states())
+            if (leader := self.leader()) is not None:
+                self._put_right(leader)
             engine.run(engine.now + LOOK_S)
         self._show_contents()
 
@@ -132,9 +137,10 @@ class Player:
             engine.run(engine.now + RETRY_S)
 
     def _agreed(self) -> bool:
-        """Whether every member has applied all that the leader has, and all of that is committed."""
+        """Whether every member has applied all that the leader has, all of that is committed, and says rightly where
+        they live."""
         leader = self.leader()
-        if leader is None or leader.commit_index < leader.log.last_index:
+        if leader is None or leader.commit_index < leader.log.last_index or self._elsewhere(leader):
             return False
         for name in leader.configuration.names:
             process = self.world.nodes[name].process
@@ -215,12 +221,19 @@ class Player:
 
     def slow_disk(self, fault: SlowDisk) -> Undo:
         node = self.node(fault.node)
-        self._slow(node, fault.latency_ms / 1000)
-        return lambda: self._slow(node, 0.0)
+        node.disk.extra_s = fault.latency_ms / 1000
+        self._excuse(node, 1)
 
-    def _slow(self, node: SimulatedNode, extra_s: float) -> None:
-        node.disk.extra_s = extra_s
-        self.watcher.excuse(node.name, bool(extra_s))
+        def undo() -> None:
+            node.disk.extra_s = 0.0
+            self._excuse(node, -1)
+
+        return undo
+
+    def _excuse(self, node: SimulatedNode, reasons: int) -> None:
+        """For so many reasons more, or less, than before."""
+        self._excused[node.name] += reasons
+        self.watcher.excuse(node.name, self._excused[node.name] > 0)
         self.world.topology_changed()
 
     def full_disk(self, fault: FullDisk) -> Undo:
@@ -288,14 +301,55 @@ class Player:
         self._clients += 1
         return number, retrying(_script(self.world.engine.random(f"client/{number}")), f"client-{number}")
 
-    def join(self, fault: Join) -> None:
-        node = self.resolve(fault.node)
-        self._change(Invocation("join", node, address(node)), fault.for_s)
+    def join(self, fault: Join) -> Undo | None:
+        node = self.node(fault.node)
+        if not fault.wrong_address:
+            self._change(Invocation("join", node.name, node.address), fault.for_s)
+            return None
+        wrong = self._another_address(node)
+        self._change(Invocation("join", node.name, wrong), fault.for_s)
+        return self._unreached(node, frozenset((wrong,)))
 
-    def readdress(self, fault: Readdress) -> None:
-        node = self.resolve(fault.node)
-        self._changes += 1
-        self._change(Invocation("join", node, f"{node}:{7000 + self._changes}"), fault.for_s)
+    def readdress(self, fault: Readdress) -> Undo:
+        node = self.node(fault.node)
+        former = node.addresses
+        node.crash()
+        node.move(self._another_address(node))
+        self._start(node)
+        self._change(Invocation("join", node.name, node.address), fault.for_s)
+        return self._unreached(node, former)
+
+    def _another_address(self, node: SimulatedNode) -> str:
+        self._addresses_given += 1
+        return f"{node.name}:{7000 + self._addresses_given}"
+
+    def _unreached(self, node: SimulatedNode, addresses: frozenset[str]) -> Undo:
+        """By whoever takes these for its addresses."""
+        self._excuse(node, 1)
+
+        def undo() -> None:
+            node.lead_here(addresses)
+            self._excuse(node, -1)
+
+        return undo
+
+    def _put_right(self, leader: Raft) -> None:
+        """Have the address of a member that lives elsewhere corrected, one member after the other."""
+        elsewhere = self._elsewhere(leader)
+        if not elsewhere or self._putting_right:
+            return
+
+        def told(_: Operation) -> None:
+            self._putting_right = False
+
+        self._putting_right = True
+        invocation = Invocation("join", elsewhere[0].name, elsewhere[0].address)
+        self.world.ask(OPERATOR, leader.id, invocation, told)
+
+    def _elsewhere(self, leader: Raft) -> list[SimulatedNode]:
+        """Members that do not live where the configuration says."""
+        servers = leader.configuration.servers
+        return [node for server in servers if (node := self.world.nodes[server.id]).address != server.address]
 
     def leave(self, fault: Leave) -> None:
         self._change(Invocation("leave", self.resolve(fault.node)), fault.for_s)

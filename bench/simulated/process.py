@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.history import Outcome
 from bench.simulated import requests
 from bench.simulated.disk import DiskFullError, Write
+from bench.simulated.network import Envelope
 from bench.simulated.requests import Answer, Request
 from bench.workload import Invocation
 from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result
@@ -34,6 +35,7 @@ from node.raft import (
     TransferError,
     TransferInProgressError,
 )
+from node.raft.messages import AnyMessage
 from node.raft.snapshot import SnapshotMeta
 from node.state_machine import Frozen, StateMachine
 
@@ -73,11 +75,14 @@ class Process:
     """Runs one `Raft` on what its node's disk holds, until `die`."""
 
     __slots__ = (
+        "_addresses",
         "_busy",
         "_changes",
         "_clock",
+        "_configuration",
         "_deadline_s",
         "_engine",
+        "_heard",
         "_inbox",
         "_leader",
         "_led",
@@ -126,6 +131,11 @@ class Process:
         self._timer_s = self._deadline_s = math.inf
         self._led = False
         self._leader: str | None = None
+        self._configuration: Configuration | None = None
+        self._addresses: dict[str, str] = {}
+        """What the configuration says of where its servers live."""
+        self._heard: dict[str, str] = {}
+        """What servers have said of where they live."""
         self._writes: dict[int, tuple[int, Request]] = {}
         self._reads: dict[int, Request] = {}
         self._reads_waiting: list[tuple[int, str, Request]] = []
@@ -185,8 +195,9 @@ class Process:
                 if self.dead:
                     return
                 continue
+            message, self._heard[message.sender] = item
             try:
-                raft.receive(item, now)
+                raft.receive(message, now)
             except ProtocolViolationError as error:
                 self._world.say(raft.id, f"refused a message: {error}")
         if now >= self._deadline_s:
@@ -242,11 +253,8 @@ class Process:
         raft, transitions = self.raft, effects.transitions
         if transitions:
             self._node.note(transitions)
-        links = self._links
-        for message in effects.messages:
-            link = links.get(message.recipient)
-            if link is not None:
-                link.send(message)
+        if effects.messages:
+            self._send(effects.messages)
         if effects.snapshot is not None:
             self._restore(raft.id, effects.snapshot)
         if effects.committed:
@@ -260,6 +268,19 @@ class Process:
             self._leader = leader
             self._world.changed = True
         self._arm()
+
+    def _send(self, messages: Sequence[AnyMessage]) -> None:
+        """A member is dialled where the configuration says, a stranger where it said itself; whoever does not live
+        there is not reached."""
+        if self._configuration is not self.raft.configuration:
+            self._configuration = self.raft.configuration
+            self._addresses = {server.id: server.address for server in self._configuration.servers}
+        nodes, links, here = self._world.nodes, self._links, self._node.address
+        for message in messages:
+            recipient = message.recipient
+            address = self._addresses.get(recipient) or self._heard.get(recipient)
+            if recipient in links and address in nodes[recipient].addresses:
+                links[recipient].send(Envelope(message, here))
 
     def _note_reign(self) -> None:
         leads = self.raft.role is Role.LEADER
@@ -432,6 +453,8 @@ class Process:
             try:
                 if CHANGES[request.invocation.kind](self, request, now):
                     continue
+                if now >= change.deadline_s and request.invocation.kind == "join":
+                    self.raft.abandon_join(request.invocation.key, now)
             except MembershipChangeError as error:
                 self._answer(request, Answer(Outcome.FAILED, str(error)))
                 continue

@@ -178,8 +178,8 @@ FAULTS: dict[type[Fault], Callable[[Any], str]] = {
         f"messages are lost ({done.loss:g}), doubled ({done.duplication:g}), overtaken ({done.reordering:g})"
     ),
     Load: lambda done: f"{done.clients} client{'s write and read' if done.clients > 1 else ' writes and reads'}",
-    Join: lambda done: f"{whom(done.node)} is to join",
-    Readdress: lambda done: f"{whom(done.node)} is to have another address",
+    Join: lambda done: f"{whom(done.node)} is to join{' under a wrong address' if done.wrong_address else ''}",
+    Readdress: lambda done: f"{whom(done.node)} moves to another address, under which it is to join,",
     Leave: lambda done: f"{whom(done.node)} is to leave",
     Transfer: lambda done: f"{whom(done.node)} is to be handed the leadership",
     Snapshot: lambda done: f"{whom(done.node)} is to take a snapshot",

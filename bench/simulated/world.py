@@ -10,7 +10,7 @@ from bench.history import History, Operation
 from bench.simulated import requests
 from bench.simulated.chronicle import Chronicle
 from bench.simulated.engine import Engine
-from bench.simulated.network import SimulatedNetwork, named
+from bench.simulated.network import SimulatedNetwork, first_address, named
 from bench.simulated.node import SimulatedNode
 from bench.simulated.observer import Observer
 from bench.simulated.requests import Answer, Request
@@ -70,7 +70,7 @@ class World:
 
     def found(self, members: Iterable[str]) -> Configuration:
         """The configuration a cluster of these nodes is born with."""
-        return Configuration.first((name, address(name)) for name in members)
+        return Configuration.first((name, first_address(name)) for name in members)
 
     # What happens around the nodes
 
@@ -104,7 +104,7 @@ class World:
         """Let a client ask this of a node; `done` is called with what came of it, in time or not."""
 
         if invocation.kind == "join" and invocation.value is None:
-            invocation = invocation._replace(value=address(invocation.key))
+            invocation = invocation._replace(value=first_address(invocation.key))
 
         def settled(request: Request, answer: Answer) -> None:
             done(self._record(request, answer))
@@ -164,8 +164,3 @@ class World:
             sequence=invocation.sequence,
         )
         return recorded(self.history, invocation, operation)
-
-
-def address(name: str) -> str:
-    """Where the configuration says that a node lives."""
-    return f"{name}:7000"

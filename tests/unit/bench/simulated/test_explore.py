@@ -8,13 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from bench.commands.exploring import explore_command
+from bench.history import Outcome
 from bench.simulated.explore import died_of, explore, flaw_names, play, plus, walk
 from bench.simulated.invariants import Invariants
 from bench.simulated.player import Player
 from bench.simulated.world import World
 from faults.links import Link
 from faults.network import Mode
-from faults.schedule import Crash, Cut, Delay, Fault, FullDisk, Leave, Load, Pause, Schedule, SlowDisk
+from faults.schedule import Crash, Cut, Delay, Fault, FullDisk, Join, Leave, Load, Pause, Readdress, Schedule, SlowDisk
 from node.flaws import load
 from node.kv import Command, KeyValueStore, Result, Session
 from node.raft import Role
@@ -100,6 +101,32 @@ def test_a_server_that_two_faults_keep_down_is_up_when_both_are_over(first: Faul
     second = type(first)(at_s=1.5, for_s=2, node="n2")  # type: ignore[call-arg]
     _, watcher = played(Load(at_s=0, for_s=4, clients=4), first, second)
     assert ["n2" in watcher.at(at_s)[0] for at_s in (2.9, 3.2, 3.6)] == [False, False, True]
+
+
+def addresses(world: World) -> list[str]:
+    rafts = [node.process.raft for node in world.nodes.values() if node.process]
+    (leader,) = [raft for raft in rafts if raft.role is Role.LEADER]
+    return [server.address for server in leader.configuration.servers]
+
+
+@pytest.mark.parametrize("for_s", [2, 0])
+def test_who_moves_is_a_member_under_its_new_address_in_the_end_whether_or_not_that_was_in_time(for_s: float) -> None:
+    world, _ = played(Readdress(at_s=1, for_s=for_s, node="n3"))
+    assert addresses(world) == ["n1:7000", "n2:7000", "n3:7001"]
+
+
+def test_who_moves_is_out_of_reach_under_its_former_address_until_the_fault_is_over() -> None:
+    faults = (Crash(at_s=1, for_s=8, node="n1"), Readdress(at_s=1, for_s=4, node="n2"))
+    world, _ = played(Load(at_s=0, for_s=10, clients=2), *faults, length_s=10.0)
+    told_s = [o.completed_s for o in world.history if o.kind == "put" and o.outcome is Outcome.OK]
+    assert not [at_s for at_s in told_s if 1 < at_s < 5], "the two that are up do not both hear one another"
+    assert [at_s for at_s in told_s if 5 < at_s < 9]
+    assert addresses(world) == ["n1:7000", "n2:7001", "n3:7000"]
+
+
+def test_who_was_brought_in_under_a_wrong_address_is_there_under_the_right_one_in_the_end() -> None:
+    world, _ = played(Join(at_s=1, for_s=1, node="n3", wrong_address=True))
+    assert addresses(world) == ["n1:7000", "n2:7000", "n3:7000"]
 
 
 def test_who_leaves_is_gone_in_the_end() -> None:

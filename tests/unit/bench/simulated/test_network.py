@@ -125,6 +125,19 @@ def test_reordering_lets_some_be_overtaken_and_loses_none() -> None:
     assert arrived != sorted(arrived)
 
 
+def test_a_node_that_is_disconnected_gets_nothing_of_what_was_under_way_and_everything_after_it() -> None:
+    wire = Wire()
+    wire.network.delay([LINK], 50)
+    wire.send(3)
+    wire.network.disconnect("c")
+    wire.send(3)
+    assert wire.settle() == list(range(6))
+    wire.send(3)
+    wire.network.disconnect("b")
+    wire.send(3)
+    assert wire.settle() == [*range(6), 9, 10, 11]
+
+
 def test_noise_ends_when_it_is_set_to_nothing() -> None:
     wire = Wire()
     wire.network.noise(loss=1.0)

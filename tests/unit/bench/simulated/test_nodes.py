@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from bench.history import Outcome
+from bench.simulated.network import first_address
 from bench.simulated.observer import Observer
-from bench.simulated.world import Settings, World, address
+from bench.simulated.world import Settings, World
 from bench.workload import Invocation
 from faults import cuts
 from faults.network import Mode
-from node.raft import Entry, HardState, Role, Snapshot
+from node.raft import Configuration, Entry, HardState, Role, Snapshot
 from node.raft.transitions import RoleChanged, SnapshotInstalled
 from tests.unit.bench.simulated.worlds import asked, followers_of, founded, leader_of, pass_time, put
 
@@ -243,13 +244,65 @@ def test_a_node_joins_leaves_and_leadership_moves_when_asked() -> None:
         node.start(world.found(["n1", "n2", "n3"]) if node.name == "n1" else None)
     pass_time(world, 3.0)
     old = leader_of(world)
-    assert asked(world, old, Invocation("join", "n4", address("n4"))).outcome is Outcome.OK
+    assert asked(world, old, Invocation("join", "n4", first_address("n4"))).outcome is Outcome.OK
     assert asked(world, old, Invocation("transfer", "n4")).outcome is Outcome.OK
     assert leader_of(world) == "n4"
     assert asked(world, "n4", Invocation("leave", "n4")).outcome is Outcome.OK
     pass_time(world, 5.0)
     process = world.nodes[next(name for name in ("n1", "n2", "n3") if name != old)].process
     assert process is not None
+    assert process.raft.configuration.names == ("n1", "n2", "n3")
+
+
+def moved(world: World, name: str, address: str) -> None:
+    node = world.nodes[name]
+    node.crash()
+    node.move(address)
+    node.start()
+
+
+def test_a_node_that_has_moved_hears_nothing_until_it_joins_under_its_new_address() -> None:
+    world = founded()
+    leader, follower = leader_of(world), followers_of(world)[0]
+    moved(world, follower, "elsewhere:1")
+    assert put(world, leader).outcome is Outcome.OK
+    assert (last_synced(world, leader), last_synced(world, follower)) == (3, 2)
+    assert asked(world, leader, Invocation("join", follower, "elsewhere:1")).outcome is Outcome.OK
+    assert (last_synced(world, leader), last_synced(world, follower)) == (4, 4)
+
+
+def test_a_member_that_is_given_a_wrong_address_hears_nothing_more_until_that_leads_to_it() -> None:
+    world = founded()
+    leader, follower = leader_of(world), followers_of(world)[0]
+    assert asked(world, leader, Invocation("join", follower, "nowhere:1")).outcome is Outcome.OK
+    put(world, leader)
+    assert (last_synced(world, leader), last_synced(world, follower)) == (4, 2)
+    world.nodes[follower].lead_here(frozenset(("nowhere:1",)))
+    pass_time(world, 1.0)
+    assert last_synced(world, follower) == 4
+
+
+def test_a_joiner_answers_a_leader_that_it_does_not_know_where_that_says_it_lives() -> None:
+    world = World(1, ["n1", "n2"])
+    moved(world, "n1", "elsewhere:1")
+    for node, first in zip(world.nodes.values(), (Configuration.first([("n1", "elsewhere:1")]), None), strict=True):
+        node.crash()
+        node.start(first)
+    pass_time(world, 3.0)
+    assert asked(world, "n1", Invocation("join", "n2", first_address("n2"))).outcome is Outcome.OK
+
+
+def test_a_joiner_that_is_never_reached_is_given_up() -> None:
+    world = World(1, ["n1", "n2", "n3", "n4"])
+    for node in world.nodes.values():
+        node.start(world.found(["n1", "n2", "n3"]) if node.name == "n1" else None)
+    pass_time(world, 3.0)
+    leader = leader_of(world)
+    asked(world, leader, Invocation("join", "n4", "nowhere:1"), seconds=9.0)
+    process = world.nodes[leader].process
+    assert process is not None
+    assert process.raft.configuration.others == ("n4",)
+    pass_time(world, 2.0)
     assert process.raft.configuration.names == ("n1", "n2", "n3")
 
 

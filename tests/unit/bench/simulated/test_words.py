@@ -9,7 +9,7 @@ from bench.simulated.chronicle import Chronicle
 from bench.simulated.requests import Answer, Request
 from bench.workload import Invocation
 from faults.network import Mode
-from faults.schedule import AnyFault, Crash, Cut, Delay, Fault, FullDisk, Load, Pause
+from faults.schedule import AnyFault, Crash, Cut, Delay, Fault, FullDisk, Join, Load, Pause, Readdress
 from node.raft import AppendEntries, Entry, EntryKind
 from node.raft.transitions import Cause, Role, RoleChanged
 
@@ -68,6 +68,8 @@ def test_what_happens_to_a_node_is_told_in_words(what: object, said: str) -> Non
         (Crash(at_s=1, for_s=2, node="leader"), "the leader is killed for 2 s"),
         (Crash(at_s=1, for_s=2, node="n1", torn=True), "n1 is killed in its next save, which is torn, for 2 s"),
         (FullDisk(at_s=1, for_s=2, node="n1"), "the disk of n1 is full for 2 s"),
+        (Join(at_s=1, for_s=2, node="n1", wrong_address=True), "n1 is to join under a wrong address for 2 s"),
+        (Readdress(at_s=1, for_s=2, node="n1"), "n1 moves to another address, under which it is to join, for 2 s"),
         (Load(at_s=0, for_s=9, clients=1), "1 client writes and reads for 9 s"),
         (
             Cut(at_s=0, for_s=1, sources=("n1", "n2"), mode=Mode.HOLD),
