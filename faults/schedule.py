@@ -55,7 +55,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", tag=Tr
 
 
 class Crash(Fault, frozen=True, kw_only=True):
-    """Killed, and started again on what it had synced."""
+    """Killed, and started again on what it had synced; from the schedule's beginning on, not started before."""
 
     node: Name
     torn: bool = False
@@ -186,7 +186,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     nodes: tuple[Name, ...]
     members: tuple[Name, ...]
-    """Who founds the cluster; the other nodes run, and may be asked to join."""
+    """Who is in the cluster that the first of them founds; the other nodes run, and may be asked to join."""
     length_s: Seconds
     """When every fault is over."""
     faults: tuple[AnyFault, ...]
@@ -244,6 +244,8 @@ def generate(rng: random.Random, nodes: int, *, length_s: float = 9.0) -> Schedu
     founders = nodes if nodes < 4 or rng.random() < 0.5 else rng.randint(nodes // 2 + 1, nodes)
     teller = _Teller(rng, names, length_s)
     faults: list[AnyFault] = [Load(at_s=0.0, for_s=length_s, clients=rng.randint(1, 4))]
+    if rng.random() < 0.25:
+        faults += _beginning(teller)
     for story in rng.choices([s for s, _ in _STORIES], [w for _, w in _STORIES], k=rng.randint(4, 10)):
         faults += story(teller, round(rng.uniform(0.3, length_s * 0.8), 3))
     faults += [Join(**teller.span(rng.uniform(0.3, 3), 3, 5), node=name) for name in names[founders:]]
@@ -275,6 +277,22 @@ class _Teller:
 
     def mode(self) -> Mode:
         return self.rng.choice(tuple(Mode))
+
+
+def _beginning(tell: _Teller) -> list[AnyFault]:
+    """Nodes start one after the other, and something happens to the founder before the others know of the cluster."""
+    starts_s = {node: round(tell.rng.choice((0.0, tell.rng.uniform(0, 1))), 3) for node in tell.nodes}
+    told: list[AnyFault] = [Crash(at_s=0.0, for_s=start_s, node=node) for node, start_s in starts_s.items() if start_s]
+    founder = tell.nodes[0]
+    soon_s = starts_s[founder] + tell.rng.choice((0.0, tell.rng.uniform(0, 0.01), tell.rng.uniform(0, 0.2)))
+    happening: tuple[list[AnyFault], ...] = (
+        [Crash(**tell.span(soon_s, 0.05, 2), node=founder)],
+        [Crash(**tell.span(0.0, 1.5, 3), node=founder, torn=True)],
+        [Cut(**tell.span(soon_s, 0.2, 3), sources=(founder,), both_ways=tell.chance(0.7), mode=tell.mode())],
+        [Load(**tell.span(0.0, 1, 2), clients=8), Leave(**tell.span(soon_s, 1, 2), node=founder)],
+        [Load(**tell.span(0.0, 1, 2), clients=8), Transfer(at_s=round(soon_s, 3), node="follower")],
+    )
+    return told + tell.rng.choice(happening)
 
 
 def _isolation(tell: _Teller, at_s: float) -> list[AnyFault]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bench.simulated import requests
@@ -28,7 +28,7 @@ class SimulatedNode:
         "answers",
         "clock",
         "disk",
-        "doomed",
+        "in_next_save",
         "links",
         "name",
         "process",
@@ -55,8 +55,8 @@ class SimulatedNode:
         self.process: Process | None = None
         self.started = False
         """Whether it was ever started."""
-        self.doomed = False
-        """Whether it crashes in the middle of its next save, and tears it."""
+        self.in_next_save: Callable[[], None] | None = None
+        """What is done in the middle of the node's next save, unless it is taken back before."""
         self.records: list[tuple[float, Any]] = []
         """The node's trace: the world's time and a transition, or (term, index, digest) of what was applied."""
         self._incarnations = 0
@@ -81,7 +81,6 @@ class SimulatedNode:
     def crash(self, *, torn: bool = False) -> None:
         """Gone at this instant; what its disk has not synced is lost, and a save under way may be `torn`."""
         process, self.process = self.process, None
-        self.doomed = False
         if process is None:
             return
         process.die()

@@ -80,12 +80,10 @@ class Player:
     def play(self) -> None:
         """Found the cluster, let every fault begin and end, and wait until all have the same and clients are served."""
         world, schedule = self.world, self.schedule
-        founder, *others = schedule.members
-        world.nodes[founder].start(world.found(schedule.members))
-        for name in (*others, *(name for name in schedule.nodes if name not in schedule.members)):
-            world.nodes[name].start()
         for fault in schedule.faults:
             world.engine.at(fault.at_s, self._begin, fault)
+        # After the faults that are there from the beginning, which may keep a node down.
+        world.engine.at(0.0, self._start_all)
         world.engine.run(schedule.length_s)
         self._deadline_s = world.engine.now + 2 * PATIENCE * world.settings.timing.election_timeout_s
         self._wait_until_agreed()
@@ -187,24 +185,45 @@ class Player:
 
     def crash(self, fault: Crash) -> Undo:
         node = self.node(fault.node)
+        return self._tear_next_save(node) if fault.torn else self._take_down(node)
+
+    def _take_down(self, node: SimulatedNode, *, torn: bool = False) -> Undo:
+        node.crash(torn=torn)
         self._down[node.name] += 1
-        if fault.torn:
-            node.disk.transactional = False
-            node.doomed = True
-        else:
-            node.crash()
 
         def undo() -> None:
             self._down[node.name] -= 1
-            node.doomed = False
             self._start(node)
 
         return undo
 
+    def _tear_next_save(self, node: SimulatedNode) -> Undo:
+        undone: list[Undo] = []
+
+        def strike() -> None:
+            node.in_next_save = None
+            undone.append(self._take_down(node, torn=True))
+
+        def undo() -> None:
+            if node.in_next_save is strike:
+                node.in_next_save = None
+            for start in undone:
+                start()
+
+        node.disk.transactional = False
+        node.in_next_save = strike
+        return undo
+
     def _start(self, node: SimulatedNode) -> None:
-        """Unless it runs, or another fault keeps it down."""
+        """Unless it runs, or a fault keeps it down. The first of the members founds the cluster, again if a crash has
+        left nothing of that."""
         if node.process is None and not self._down[node.name]:
-            node.start()
+            founds = node.name == self.schedule.members[0] and node.disk.load().fresh
+            node.start(self.world.found(self.schedule.members) if founds else None)
+
+    def _start_all(self, _: None) -> None:
+        for name in dict.fromkeys((*self.schedule.members, *self.schedule.nodes)):
+            self._start(self.world.nodes[name])
 
     def pause(self, fault: Pause) -> Undo | None:
         node = self.node(fault.node)

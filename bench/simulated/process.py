@@ -219,12 +219,12 @@ class Process:
             self._node.stop(str(error))
             return
         self._engine.after(took_s, self._on_synced, effects)
-        if self._node.doomed:
-            self._engine.after(took_s * self._node.random(), self._tear)
+        if self._node.in_next_save is not None:
+            self._engine.after(took_s * self._node.random(), self._on_saving, self._node.in_next_save)
 
-    def _tear(self, _: Any) -> None:
-        if self._node.doomed and not self.dead:
-            self._node.crash(torn=True)
+    def _on_saving(self, action: Callable[[], None]) -> None:
+        if self._node.in_next_save is action and not self.dead:
+            action()
 
     def _on_synced(self, effects: Effects) -> None:
         if self.dead:

@@ -47,6 +47,14 @@ def test_a_save_cut_short_by_a_crash_is_there_whole_or_not_at_all_and_both_happe
     assert left == {(HardState(1, "a"), 2), (HardState(2, "b"), 9)}
 
 
+def test_a_disk_is_fresh_until_anything_is_on_it() -> None:
+    for write in (Write(HardState(1, None), ()), Write(None, entries(1, 1)), Write(None, (), snapshot(3))):
+        disk = SimulatedDisk(random.Random(1))
+        assert disk.load().fresh
+        saved(disk, write)
+        assert not disk.load().fresh
+
+
 def test_a_torn_save_is_rolled_back_by_the_transaction() -> None:
     for seed in SEEDS:
         disk = SimulatedDisk(random.Random(seed))

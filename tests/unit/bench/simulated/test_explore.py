@@ -66,6 +66,18 @@ def test_a_torn_crash_comes_in_the_middle_of_a_save_or_not_at_all() -> None:
     assert all("n2" in running for at_s, running, _ in watcher.seen if at_s > 0)
 
 
+def test_a_server_that_is_down_from_the_beginning_starts_late() -> None:
+    _, watcher = played(Crash(at_s=0, for_s=0.5, node="n1"), Crash(at_s=0, for_s=0.7, node="n2"))
+    assert [watcher.at(at_s)[0] for at_s in (0.4, 0.6, 0.8)] == [{"n3"}, {"n1", "n3"}, {"n1", "n2", "n3"}]
+
+
+@pytest.mark.parametrize("torn", [True, False])
+def test_a_founder_that_falls_before_anybody_has_heard_of_the_cluster_founds_it_all_the_same(torn: bool) -> None:
+    world, watcher = played(Crash(at_s=0.0 if torn else 0.0001, for_s=1, node="n1", torn=torn))
+    assert watcher.at(0.5)[0] == {"n2", "n3"}
+    assert addresses(world) == ["n1:7000", "n2:7000", "n3:7000"]
+
+
 def test_a_link_that_another_fault_is_still_on_keeps_that() -> None:
     world, watcher = played(
         Cut(at_s=1, for_s=2, sources=("n1",), targets=("n2",), both_ways=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -181,7 +182,8 @@ def test_a_node_comes_back_from_a_torn_save_and_agrees_with_the_others() -> None
     for seed in range(10):
         world = founded(seed=seed)
         follower = world.nodes[followers_of(world)[0]]
-        follower.disk.transactional, follower.doomed = False, True
+        follower.disk.transactional = False
+        follower.in_next_save = partial(follower.crash, torn=True)
         put(world, leader_of(world), seconds=0.5)
         assert follower.process is None
         kept.add(last_synced(world, follower.name))
@@ -191,12 +193,12 @@ def test_a_node_comes_back_from_a_torn_save_and_agrees_with_the_others() -> None
     assert kept == {2, 3}
 
 
-def test_a_save_is_not_torn_when_the_fault_is_over_before_the_crash_comes() -> None:
+def test_what_was_to_be_done_in_a_save_and_is_taken_back_is_not_done() -> None:
     world = founded()
     follower = world.nodes[followers_of(world)[0]]
-    follower.disk.extra_s, follower.doomed = 1.0, True
+    follower.disk.extra_s, follower.in_next_save = 1.0, follower.crash
     put(world, leader_of(world), seconds=0.01)
-    follower.doomed = False
+    follower.in_next_save = None
     pass_time(world, 2.0)
     assert follower.process is not None
 
