@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from node.errors import LeadershipLostError, NotInTimeError
 from node.pending import Pending
-from node.raft import NotLeaderError, Raft, Role, Transition
+from node.raft import MembershipChangeError, NotLeaderError, Raft, Role, Transition
 from node.raft.transitions import LeadershipTransferred
 
 CHANGE_TIMEOUT_S = 10.0
@@ -26,16 +26,24 @@ class Change(Protocol):
 
 
 class Join:
-    """Done when the server votes under its address."""
+    """Done when the server votes under its address; refused when it was given another after this one.
+
+    Two that are asked for at once, of a server that is not a voter yet, would else undo one another until both are out
+    of time: thousands of configurations, each of them saved and sent.
+    """
 
     def __init__(self, server_id: str, address: str, future: Future[None], now: float) -> None:
         self.future = future
         self._server_id = server_id
         self._address = address
         self._begun = False
+        self._stood = False
+        """Whether the address has been in the configuration."""
         self._deadline_s = now + CHANGE_TIMEOUT_S
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
+        if self._stood and self._address_in(raft) not in (self._address, None) and raft.role is Role.LEADER:
+            raise MembershipChangeError(f"{self._server_id} was given another address than {self._address} since")
         try:
             joined = raft.join(self._server_id, self._address, now)
         except NotLeaderError as error:
@@ -46,6 +54,7 @@ class Join:
                 ) from error
             raise
         self._begun = True
+        self._stood = self._stood or self._address_in(raft) == self._address
         if joined:
             pending.answer(self.future, None)
             return True
@@ -53,6 +62,11 @@ class Join:
             raft.abandon_join(self._server_id, now)
             raise NotInTimeError(f"{self._server_id} at {self._address} did not catch up in {CHANGE_TIMEOUT_S:g} s")
         return False
+
+    def _address_in(self, raft: Raft) -> str | None:
+        """The server's, as the configuration has it."""
+        server = raft.configuration.get(self._server_id)
+        return server.address if server else None
 
 
 class Leave:

@@ -12,6 +12,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.history import Outcome
@@ -63,12 +64,15 @@ class SnapshotWritten(NamedTuple):
     snapshot: Snapshot
 
 
-class _Change(NamedTuple):
+@dataclass(slots=True)
+class _Change:
     """A change that is asked for until it is done."""
 
     request: Request
     deadline_s: float
     """On the node's own clock."""
+    stood: bool = False
+    """Of a join, whether the address has been in the configuration."""
 
 
 class Process:
@@ -451,7 +455,7 @@ class Process:
         for change in changes:
             request = change.request
             try:
-                if CHANGES[request.invocation.kind](self, request, now):
+                if CHANGES[request.invocation.kind](self, change, now):
                     continue
                 if now >= change.deadline_s and request.invocation.kind == "join":
                     self.raft.abandon_join(request.invocation.key, now)
@@ -467,20 +471,27 @@ class Process:
             else:
                 self._answer(request, requests.TOO_LATE)
 
-    def _joined(self, request: Request, now: float) -> bool:
-        joined = self.raft.join(request.invocation.key, request.invocation.value or "", now)
+    def _joined(self, change: _Change, now: float) -> bool:
+        raft, name, address = self.raft, change.request.invocation.key, change.request.invocation.value or ""
+        server = raft.configuration.get(name)
+        if change.stood and server is not None and server.address != address and raft.role is Role.LEADER:
+            raise MembershipChangeError(f"{name} was given another address than {address} since")
+        joined = raft.join(name, address, now)
+        server = raft.configuration.get(name)
+        change.stood = change.stood or (server is not None and server.address == address)
         if joined:
-            self._answer(request, requests.OK)
+            self._answer(change.request, requests.OK)
         return joined
 
-    def _left(self, request: Request, now: float) -> bool:
-        position = self.raft.leave(request.invocation.key, now)
+    def _left(self, change: _Change, now: float) -> bool:
+        position = self.raft.leave(change.request.invocation.key, now)
         if position is None:
             return False
-        self._writes[position.index] = (position.term, request)
+        self._writes[position.index] = (position.term, change.request)
         return True
 
-    def _transferred(self, request: Request, now: float) -> bool:
+    def _transferred(self, change: _Change, now: float) -> bool:
+        request = change.request
         if self.raft.role is not Role.LEADER:
             self._answer(request, requests.OK)
         elif self.raft.transfer_target is None:
@@ -508,7 +519,7 @@ ASKED: dict[str, Callable[[Process, Request, float], None]] = {
     "transfer": Process._on_transfer,
     "snapshot": Process._on_snapshot,
 }
-CHANGES: dict[str, Callable[[Process, Request, float], bool]] = {
+CHANGES: dict[str, Callable[[Process, _Change, float], bool]] = {
     "join": Process._joined,
     "leave": Process._left,
     "transfer": Process._transferred,

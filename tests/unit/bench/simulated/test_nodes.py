@@ -308,6 +308,22 @@ def test_a_joiner_that_is_never_reached_is_given_up() -> None:
     assert process.raft.configuration.names == ("n1", "n2", "n3")
 
 
+def test_of_two_joins_of_a_server_under_two_addresses_the_later_one_counts() -> None:
+    world = World(1, ["n1", "n2"])
+    for node in world.nodes.values():
+        node.start(world.found(["n1"]) if node.name == "n1" else None)
+    pass_time(world, 3.0)
+    world.nodes["n2"].crash()
+    for address in ("nowhere:1", first_address("n2")):
+        world.ask(0, "n1", Invocation("join", "n2", address), lambda _: None)
+    pass_time(world, 2.0)
+    assert [(o.value, o.outcome) for o in world.history] == [("nowhere:1", Outcome.FAILED)]
+    assert last_synced(world, "n1") == 4
+    world.nodes["n2"].start()
+    pass_time(world, 2.0)
+    assert [o.outcome for o in world.history] == [Outcome.FAILED, Outcome.OK]
+
+
 def test_a_leave_of_a_stranger_and_a_transfer_to_one_are_refused() -> None:
     world = founded()
     for kind in ("leave", "transfer"):
