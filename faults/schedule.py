@@ -114,6 +114,12 @@ class Delay(_OnLinks, frozen=True, kw_only=True):
     jitter_ms: Milliseconds = 0
 
 
+class Limit(_OnLinks, frozen=True, kw_only=True):
+    """No more than `rate_kib_s` KiB a second."""
+
+    rate_kib_s: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)]
+
+
 class Noise(Fault, frozen=True, kw_only=True):
     """Each message on any link between nodes is lost, doubled or overtaken with these probabilities."""
 
@@ -171,6 +177,7 @@ AnyFault = (
     | Drift
     | Cut
     | Delay
+    | Limit
     | Noise
     | Load
     | Join
@@ -402,6 +409,16 @@ def _delay(tell: _Teller, at_s: float) -> list[AnyFault]:
     return [Delay(**span, **side, both_ways=tell.chance(0.5), latency_ms=latency_ms, jitter_ms=latency_ms // 2)]
 
 
+def _limit(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Too little room for what is to be sent, from somebody or to them; half the time while many clients write."""
+    side: dict[str, Any] = {tell.rng.choice(("sources", "targets")): (tell.victim(),)}
+    span, rate_kib_s = tell.span(at_s, 0.5, 5), tell.rng.choice((1, 4, 16, 64))
+    told: list[AnyFault] = [Limit(**span, **side, both_ways=tell.chance(0.3), rate_kib_s=rate_kib_s)]
+    if tell.chance(0.5):
+        told.append(Load(**tell.span(at_s, 0.5, 2), clients=6))
+    return told
+
+
 def _slow_disk(tell: _Teller, at_s: float) -> list[AnyFault]:
     """Slow to save, and sometimes dead before it has: what was said before the save is then not true."""
     span, node = tell.span(at_s, 0.5, 4), tell.victim()
@@ -477,6 +494,7 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_long_deafness, 2),
     (_noise, 3),
     (_delay, 3),
+    (_limit, 3),
     (_slow_disk, 3),
     (_full_disk, 2),
     (_drift, 1),

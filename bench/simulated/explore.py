@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.simulated.invariants import Invariants, InvariantViolationError
+from bench.simulated.network import Bounds
 from bench.simulated.player import Player
 from bench.simulated.world import Settings, World
 from faults.schedule import Schedule, generate
@@ -70,6 +71,7 @@ def settings_of(seed: int, core: type[Raft]) -> Settings:
     small = FlowLimits(
         entries_per_message=rng.choice((1, 3, 64)),
         entries_in_flight=rng.choice((4, 1024)),
+        bytes_per_message=rng.choice((200, 2000, 256 * 1024)),
         snapshot_chunk_bytes=rng.choice((100, 1000, 128 * 1024)),
     )
     return Settings(
@@ -79,6 +81,7 @@ def settings_of(seed: int, core: type[Raft]) -> Settings:
         clock_rates=(0.95, 1.05),
         snapshot_threshold=rng.choice((5, 15, 50)),
         trailing_entries=rng.choice((0, 3, 20)),
+        bounds=rng.choice((Bounds(), Bounds(unanswered_bytes=2048, waiting=16))),
         client_timeout_s=rng.choice((0.1, 0.5, 8.0)),
     )
 

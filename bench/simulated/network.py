@@ -3,11 +3,15 @@
 A link carries one stream: what is sent arrives later, in order. The three cuts are Toxiproxy's: a *blackhole* loses
 what is sent and what is under way, a *refused* connection too, and *hold* keeps it and lets it through, in order, when
 healed. Noise is per message: lost, doubled, or overtaken by what was sent after it.
+
+A link between nodes takes on what `node.transport` does, and drops what is beyond that. It matters where messages stay
+under way for long: so it is kept account of on links that are not as they should be, and on those alone.
 """
 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,7 +27,8 @@ OVERTAKEN_S = 0.3
 KIB = 1024
 MESSAGE_BYTES = 256
 """What a message weighs on a limited link, its entries' data aside."""
-HELD_MESSAGES = 10_000
+ANSWER_TIMEOUT_S = 5.0
+"""A connection on which something is under way for so long is given up when something more is to be sent."""
 
 CLEAR = LinkState()
 LATE_MS = 20
@@ -42,26 +47,66 @@ class Envelope(NamedTuple):
     """Where the sender says that it lives."""
 
 
+class Bounds(NamedTuple):
+    """How much a link takes on, as `node.transport` bounds it."""
+
+    unanswered_bytes: int = 1024 * 1024
+    """Beyond so much under way what is sent waits; one message may always be under way."""
+    waiting: int = 1024
+    """Beyond so many messages that wait what is sent is lost."""
+
+
+class Sent(NamedTuple):
+    """A message under way on a link that is not as it should be."""
+
+    item: Any
+    at_s: float
+    weight: int
+
+
 class Stream:
     """One connection. Closed, it delivers nothing more of what is under way."""
 
-    __slots__ = ("is_open", "last_s", "link")
+    __slots__ = ("_noted", "is_open", "last_s", "link", "unanswered", "unanswered_bytes", "waiting")
 
     def __init__(self, link: SimulatedLink) -> None:
         self.link = link
         self.is_open = True
         self.last_s = 0.0
         """When the last thing sent arrives: nothing sent in order arrives before it."""
+        self._noted = 0
+        self.unanswered: dict[int, Sent] = {}
+        self.unanswered_bytes = 0
+        self.waiting: deque[Any] = deque()
 
     def arrive(self, item: Any) -> None:
         if not self.is_open:
             return
         link = self.link
         if link.holding:
-            if len(link.held) < HELD_MESSAGES:
-                link.held.append(item)
+            link.held.append(item)
             return
         link.receive(item)
+
+    def note(self, sent: Sent) -> int:
+        """Remember that this is under way; returns what to tell `arrive_noted`."""
+        self._noted += 1
+        self.unanswered[self._noted] = sent
+        self.unanswered_bytes += sent.weight
+        return self._noted
+
+    def arrive_noted(self, number: int) -> None:
+        """What is held stays under way."""
+        if not self.is_open or self.link.holding:
+            return
+        sent = self.unanswered.pop(number)
+        self.unanswered_bytes -= sent.weight
+        self.link.receive(sent.item)
+        self.link.drain()
+
+    def is_stuck(self, now: float) -> bool:
+        oldest = next(iter(self.unanswered.values()), None)
+        return oldest is not None and now - oldest.at_s > ANSWER_TIMEOUT_S
 
 
 class SimulatedLink:
@@ -72,6 +117,7 @@ class SimulatedLink:
         "_random",
         "_stream",
         "attempted",
+        "bounds",
         "duplication",
         "held",
         "holding",
@@ -83,7 +129,7 @@ class SimulatedLink:
         "state",
     )
 
-    def __init__(self, engine: Engine, link: Link, rng: random.Random) -> None:
+    def __init__(self, engine: Engine, link: Link, rng: random.Random, bounds: Bounds | None = None) -> None:
         self._engine = engine
         self._random = rng.random
         self.link = link
@@ -96,6 +142,8 @@ class SimulatedLink:
         """Whether sending needs a closer look."""
         self.holding = False
         self.held: list[Any] = []
+        """What was under way when holding began."""
+        self.bounds = bounds
         self._stream = Stream(self)
 
     @property
@@ -106,33 +154,58 @@ class SimulatedLink:
         return state.cut is None and state.rate_kib_s is None and not (late or self.loss or self.reordering)
 
     def send(self, item: Any) -> None:
+        if self.rough:
+            self._send_roughly(item)
+            return
         chance = self._random()
         engine, stream = self._engine, self._stream
         when_s = engine.now + FASTEST_S + USUAL_SPREAD_S * chance * chance * chance
-        if self.rough:
-            self._send_roughly(item, when_s)
-            return
         if when_s < stream.last_s:
             when_s = stream.last_s
         stream.last_s = when_s
         engine.at(when_s, stream.arrive, item)
 
-    def _send_roughly(self, item: Any, when_s: float) -> None:
+    def _send_roughly(self, item: Any) -> None:
         self.attempted += 1
-        state, stream = self.state, self._stream
-        if state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or self._random() < self.loss:
+        if self.state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or self._random() < self.loss:
             return
+        bounds, weight = self.bounds, _weight(item)
+        if bounds is not None:
+            if self._stream.is_stuck(self._engine.now):
+                self.close()
+            waiting = self._stream.waiting
+            if waiting or not self._has_room(weight):
+                if len(waiting) < bounds.waiting:
+                    waiting.append(item)
+                return
+        self._write(item, weight)
+
+    def _has_room(self, weight: int) -> bool:
+        under_way, bounds = self._stream.unanswered_bytes, self.bounds
+        return not under_way or bounds is None or under_way + weight <= bounds.unanswered_bytes
+
+    def _write(self, item: Any, weight: int) -> None:
+        engine, state, stream, chance = self._engine, self.state, self._stream, self._random()
+        when_s = engine.now + FASTEST_S + USUAL_SPREAD_S * chance * chance * chance
         jitter_s = state.jitter_ms * (2 * self._random() - 1)
         when_s += max(0.0, state.latency_ms + jitter_s) / 1000
         if state.rate_kib_s is not None:
-            when_s = max(when_s, stream.last_s) + _weight(item) / (state.rate_kib_s * KIB)
+            when_s = max(when_s, stream.last_s) + weight / (state.rate_kib_s * KIB)
         if self._random() < self.duplication:
-            self._engine.at(when_s + OVERTAKEN_S * self._random(), stream.arrive, item)
+            engine.at(when_s + OVERTAKEN_S * self._random(), stream.arrive, item)
+        number = stream.note(Sent(item, engine.now, weight))
         if self._random() < self.reordering:
-            self._engine.at(when_s + OVERTAKEN_S * self._random(), stream.arrive, item)
+            engine.at(when_s + OVERTAKEN_S * self._random(), stream.arrive_noted, number)
             return
         stream.last_s = max(when_s, stream.last_s)
-        self._engine.at(stream.last_s, stream.arrive, item)
+        engine.at(stream.last_s, stream.arrive_noted, number)
+
+    def drain(self) -> None:
+        """Send what waits, as far as there is room."""
+        waiting = self._stream.waiting
+        while waiting and (not self.rough or self._has_room(_weight(waiting[0]))):
+            item = waiting.popleft()
+            self._write(item, _weight(item))
 
     def bring_into(self, state: LinkState) -> None:
         former, self.state = self.state, state
@@ -140,9 +213,10 @@ class SimulatedLink:
             if state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or former.cut is Mode.BLACKHOLE:
                 self.close()
             self.holding = state.cut is Mode.HOLD
-            if not self.holding:
-                self._let_through()
         self._look()
+        limit_is_over = former.rate_kib_s not in (None, state.rate_kib_s)
+        if not self.holding and (former.cut is Mode.HOLD or limit_is_over):
+            self._let_through()
 
     def set_noise(self, loss: float, duplication: float, reordering: float) -> None:
         self.loss, self.duplication, self.reordering = loss, duplication, reordering
@@ -155,12 +229,16 @@ class SimulatedLink:
         self.held.clear()
 
     def _let_through(self) -> None:
-        held, self.held = self.held, []
-        for item in held:
+        """What is under way goes on as the link is now."""
+        stream = self._stream
+        under_way = [*self.held, *(sent.item for sent in stream.unanswered.values()), *stream.waiting]
+        self.close()
+        for item in under_way:
             self.send(item)
 
     def _look(self) -> None:
         self.rough = self.state != CLEAR or bool(self.loss or self.duplication or self.reordering)
+        self.drain()
 
 
 class SimulatedNetwork(LinkFaults):
@@ -171,14 +249,21 @@ class SimulatedNetwork(LinkFaults):
         engine: Engine,
         nodes: Iterable[str],
         on_change: OnChange,
+        bounds: Bounds | None = None,
     ) -> None:
+        """`bounds` are of the links between nodes; by default there are none."""
         names = tuple(nodes)
         self._engine = engine
         self._on_change = on_change
         links = (*client_links(names), *peer_links(names))
         super().__init__(links, self._count)
         self._broken: list[Link] = []
-        self.links = {link: SimulatedLink(engine, link, engine.random(f"network/{link}")) for link in links}
+        self.links = {
+            link: SimulatedLink(
+                engine, link, engine.random(f"network/{link}"), bounds if link.source != CLIENT else None
+            )
+            for link in links
+        }
         self.answers = {
             name: SimulatedLink(engine, Link(name, CLIENT), engine.random(f"network/{name}->client")) for name in names
         }

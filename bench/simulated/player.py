@@ -26,6 +26,7 @@ from faults.schedule import (
     FullDisk,
     Join,
     Leave,
+    Limit,
     Load,
     Noise,
     Pause,
@@ -39,6 +40,9 @@ from node.raft import Raft, Role
 
 PAUSE_S = 0.25
 """Between a client's answer and its next question: about ten operations a second from three clients."""
+SIZES = (0,) * 17 + (300, 1500, 6000)
+"""By how many bytes a value is longer than need be: most fit many times into what a link or a message takes, some do
+not."""
 RETRY_S = 0.2
 """Between two requests for the same change."""
 LOOK_S = 0.05
@@ -63,7 +67,7 @@ class Player:
         self.schedule = schedule
         self.watcher = watcher
         self.rng = world.engine.random("player")
-        self._on_links: list[tuple[frozenset[Link], Cut | Delay]] = []
+        self._on_links: list[tuple[frozenset[Link], Cut | Delay | Limit]] = []
         self._noises: list[Noise] = []
         self._full: Counter[str] = Counter()
         self._down: Counter[str] = Counter()
@@ -270,13 +274,13 @@ class Player:
 
     # What is done to links
 
-    def on_links(self, fault: Cut | Delay) -> Undo:
+    def on_links(self, fault: Cut | Delay | Limit) -> Undo:
         links = fault.links(self.schedule.nodes, self._meant)
         self._on_links.append((links, fault))
         self._bring_into_force(links)
         return lambda: self._heal(links, fault)
 
-    def _heal(self, links: frozenset[Link], fault: Cut | Delay) -> None:
+    def _heal(self, links: frozenset[Link], fault: Cut | Delay | Limit) -> None:
         """A link that another fault is still on keeps that."""
         self._on_links.remove((links, fault))
         self.world.network.heal(sorted(links))
@@ -290,6 +294,8 @@ class Player:
                 network.cut(these, fault.mode)
             elif these and isinstance(fault, Delay):
                 network.delay(these, fault.latency_ms, fault.jitter_ms)
+            elif these and isinstance(fault, Limit):
+                network.limit(these, fault.rate_kib_s)
 
     def noise(self, fault: Noise) -> Undo:
         self._noises.append(fault)
@@ -402,6 +408,7 @@ BEGIN: dict[type[Fault], Callable[[Player, Any], Undo | None]] = {
     FullDisk: Player.full_disk,
     Cut: Player.on_links,
     Delay: Player.on_links,
+    Limit: Player.on_links,
     Noise: Player.noise,
     Load: Player.load,
     Join: Player.join,
@@ -420,10 +427,11 @@ def _script(rng: random.Random) -> Script:
     """The modify_index of each key, 0 when it is not there, as this client knows it."""
     for count in itertools.count(1):
         chance, key = rng.random(), f"k{rng.randrange(4)}"
+        value = f"{count}{'.' * rng.choice(SIZES)}"
         if chance < 0.25:
-            seen[key] = (yield Invocation("put", key, str(count))).modify_index or 0
+            seen[key] = (yield Invocation("put", key, value)).modify_index or 0
         elif chance < 0.45:
-            seen[key] = (yield Invocation("cas", key, str(count), modify_index=seen.get(key, 0))).modify_index or 0
+            seen[key] = (yield Invocation("cas", key, value, modify_index=seen.get(key, 0))).modify_index or 0
         elif chance < 0.55:
             yield Invocation("delete", key)
             seen[key] = 0

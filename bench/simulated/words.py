@@ -23,6 +23,7 @@ from faults.schedule import (
     FullDisk,
     Join,
     Leave,
+    Limit,
     Load,
     Noise,
     Pause,
@@ -44,6 +45,9 @@ from node.raft.transitions import (
     Transition,
     Voted,
 )
+
+LONG = 20
+"""What is longer is told by its beginning and its length."""
 
 
 class Over(NamedTuple):
@@ -136,15 +140,19 @@ def change(transition: Transition) -> str:
 
 def question(request: Request) -> str:
     asked = request.invocation
-    value = f" = {asked.value}" if asked.value is not None else ""
+    value = f" = {_short(asked.value)}" if asked.value is not None else ""
     number = f" (write {asked.sequence})" if asked.sequence else ""
     return f"{'consistent ' if asked.consistent else ''}{asked.kind} {asked.key}{value}{number}".rstrip()
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONG else f"{value[:LONG]}... ({len(value)} characters)"
 
 
 def answered(request: Request, answer: Answer) -> str:
     silent = answer in (requests.NO_ANSWER, requests.CONNECTION_LOST)
     whose = f"client {request.client} hears nothing from" if silent else f"client {request.client} is told by"
-    found = answer.result if answer.outcome is Outcome.OK else answer.reason
+    found = _short(answer.result or "") if answer.outcome is Outcome.OK else answer.reason
     return f"{whose} {request.node}: {question(request)}: {answer.outcome.value}{f', {found}' if found else ''}"
 
 
@@ -161,7 +169,7 @@ def whom(name: str) -> str:
     return {"leader": "the leader", "follower": "a follower"}[name] if name in ROLES else name
 
 
-def _links(on: Cut | Delay) -> str:
+def _links(on: Cut | Delay | Limit) -> str:
     sources, targets = (", ".join(map(whom, names)) or "everybody else" for names in (on.sources, on.targets))
     return f"between {sources} and {targets}" if on.both_ways else f"from {sources} to {targets}"
 
@@ -174,6 +182,7 @@ FAULTS: dict[type[Fault], Callable[[Any], str]] = {
     Drift: lambda done: f"the clock of {whom(done.node)} runs at {done.rate:g} of its rate",
     Cut: lambda done: f"links {_links(done)} are cut ({done.mode.value})",
     Delay: lambda done: f"links {_links(done)} are {done.latency_ms} ms late, up to {done.jitter_ms} ms more or less",
+    Limit: lambda done: f"links {_links(done)} carry {done.rate_kib_s} KiB a second",
     Noise: lambda done: (
         f"messages are lost ({done.loss:g}), doubled ({done.duplication:g}), overtaken ({done.reordering:g})"
     ),

@@ -10,7 +10,7 @@ from bench.history import History, Operation
 from bench.simulated import requests
 from bench.simulated.chronicle import Chronicle
 from bench.simulated.engine import Engine
-from bench.simulated.network import SimulatedNetwork, first_address, named
+from bench.simulated.network import Bounds, SimulatedNetwork, first_address, named
 from bench.simulated.node import SimulatedNode
 from bench.simulated.observer import Observer
 from bench.simulated.requests import Answer, Request
@@ -34,6 +34,8 @@ class Settings:
     """A snapshot is taken after so many entries; 0 is never."""
     trailing_entries: int = 1024
     """How many entries are kept behind a snapshot, for followers that are a little behind."""
+    bounds: Bounds = field(default_factory=Bounds)
+    """How much a link between nodes takes on."""
     client_timeout_s: float = 8.0
     """So long a client waits for an answer."""
 
@@ -62,7 +64,7 @@ class World:
         self._on_event = on_event or (lambda event, fields: None)
         self._outstanding: dict[int, Request] = {}
         names = tuple(names)
-        self.network = SimulatedNetwork(self.engine, names, self._on_fault)
+        self.network = SimulatedNetwork(self.engine, names, self._on_fault, self.settings.bounds)
         self.nodes = {name: SimulatedNode(name, self) for name in names}
         self.network.deliver_to(
             {CLIENT: self._receive_answer} | {name: node.receive for name, node in self.nodes.items()}

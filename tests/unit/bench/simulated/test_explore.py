@@ -15,7 +15,21 @@ from bench.simulated.player import Player
 from bench.simulated.world import World
 from faults.links import Link
 from faults.network import Mode
-from faults.schedule import Crash, Cut, Delay, Fault, FullDisk, Join, Leave, Load, Pause, Readdress, Schedule, SlowDisk
+from faults.schedule import (
+    Crash,
+    Cut,
+    Delay,
+    Fault,
+    FullDisk,
+    Join,
+    Leave,
+    Limit,
+    Load,
+    Pause,
+    Readdress,
+    Schedule,
+    SlowDisk,
+)
 from node.flaws import load
 from node.kv import Command, KeyValueStore, Result, Session
 from node.raft import Role
@@ -86,6 +100,13 @@ def test_a_link_that_another_fault_is_still_on_keeps_that() -> None:
     assert ("n1", "n2") not in watcher.at(2.5)[1], "the delay is over, the cut is not"
     assert ("n1", "n3") not in watcher.at(1.7)[1]
     assert ("n1", "n3") in watcher.at(2.5)[1]
+    assert all(str(state) == "up" for state in world.network.state().values())
+
+
+def test_a_link_is_limited_as_long_as_it_says_also_when_a_delay_on_it_is_over_before() -> None:
+    limit = Limit(at_s=1, for_s=2, sources=("n1",), targets=("n2",), both_ways=False, rate_kib_s=4)
+    world, watcher = played(limit, Delay(at_s=1.5, for_s=0.5, sources=("n1",), latency_ms=100))
+    assert [("n1", "n2") in watcher.at(at_s)[1] for at_s in (0.9, 2.5, 3.1)] == [True, False, True]
     assert all(str(state) == "up" for state in world.network.state().values())
 
 

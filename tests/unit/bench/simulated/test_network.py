@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bench.simulated.engine import Engine
-from bench.simulated.network import SimulatedNetwork
+from bench.simulated.network import Bounds, SimulatedNetwork
 from faults import cuts
 from faults.links import CLIENT, Link
 from faults.network import LinkState, Mode
@@ -18,10 +19,10 @@ LINK = Link("a", "b")
 class Wire:
     """A network of a, b and c on which numbers are sent from a to b, one every millisecond."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, bounds: Bounds | None = None) -> None:
         self.engine = Engine(seed)
         self.changes: list[tuple[str, tuple[str, ...]]] = []
-        self.network = SimulatedNetwork(self.engine, "abc", self._changed)
+        self.network = SimulatedNetwork(self.engine, "abc", self._changed, bounds)
         self.arrived: list[tuple[float, int]] = []
         self.network.deliver_to(dict.fromkeys([*"abc", CLIENT], self._receive))
         self._sent = 0
@@ -96,6 +97,72 @@ def test_a_limited_link_takes_its_time_for_each_message() -> None:
     wire.send(4)
     wire.settle()
     assert [round(at_s, 1) for at_s, _ in wire.arrived] == [0.3, 0.5, 0.8, 1.0], "256 bytes each, 1024 a second"
+
+
+def test_what_a_limit_has_kept_back_comes_through_in_order_when_it_is_over() -> None:
+    wire = Wire()
+    wire.network.limit([LINK], 1)
+    wire.send(40)
+    wire.network.heal([LINK])
+    wire.engine.run(wire.engine.now + 0.01)
+    wire.send(3)
+    assert wire.settle() == list(range(43))
+    assert all(at_s < 0.1 for at_s, _ in wire.arrived), "and at once: 40 messages would have taken ten seconds"
+
+
+def test_beyond_what_may_be_under_way_messages_wait_and_beyond_what_may_wait_they_are_lost() -> None:
+    wire = Wire(bounds=Bounds(unanswered_bytes=1024, waiting=3))
+    wire.network.delay([LINK], 1000)
+    wire.send(9)
+    assert wire.settle() == [0, 1, 2, 3, 4, 5, 6], "four of 256 bytes are under way, three wait"
+    assert [round(at_s) for at_s, _ in wire.arrived] == [1, 1, 1, 1, 2, 2, 2]
+
+
+def test_a_message_that_is_larger_than_the_bound_goes_alone() -> None:
+    wire = Wire(bounds=Bounds(unanswered_bytes=100, waiting=3))
+    wire.network.delay([LINK], 1000)
+    wire.send(3)
+    wire.settle()
+    assert [(round(at_s), item) for at_s, item in wire.arrived] == [(1, 0), (2, 1), (3, 2)]
+
+
+def test_a_small_message_does_not_overtake_a_large_one_that_waits() -> None:
+    wire = Wire(bounds=Bounds(unanswered_bytes=1024, waiting=3))
+    wire.network.delay([LINK], 1000)
+    large = SimpleNamespace(data=bytes(900))
+    link = wire.network.from_node["a"]["b"]
+    for item in (0, large, 1):
+        link.send(item)
+    assert wire.settle() == [0, large, 1]
+
+
+def test_what_waits_when_a_link_becomes_clear_goes_before_what_is_sent_then() -> None:
+    wire = Wire(bounds=Bounds(unanswered_bytes=256, waiting=9))
+    wire.network.delay([LINK], 1000)
+    wire.send(4)
+    wire.network.heal([LINK])
+    wire.send(2)
+    assert wire.settle() == list(range(6))
+
+
+def test_a_connection_on_which_nothing_has_come_through_for_long_is_given_up_with_what_waits_on_it() -> None:
+    wire = Wire(bounds=Bounds(unanswered_bytes=256, waiting=9))
+    wire.network.cut([LINK], Mode.HOLD)
+    wire.send(3)
+    wire.engine.run(6.0)
+    wire.send(1)
+    wire.network.heal([LINK])
+    assert wire.settle() == [3]
+
+
+def test_a_held_link_keeps_what_was_under_way_when_it_was_clear() -> None:
+    wire = Wire(bounds=Bounds())
+    wire.network.from_node["a"]["b"].send(-1)
+    wire.network.cut([LINK], Mode.HOLD)
+    wire.send(3)
+    assert wire.settle() == []
+    wire.network.heal([LINK])
+    assert wire.settle() == [-1, 0, 1, 2]
 
 
 def test_loss_loses_about_its_share() -> None:

@@ -9,7 +9,7 @@ from bench.simulated.chronicle import Chronicle
 from bench.simulated.requests import Answer, Request
 from bench.workload import Invocation
 from faults.network import Mode
-from faults.schedule import AnyFault, Crash, Cut, Delay, Fault, FullDisk, Join, Load, Pause, Readdress
+from faults.schedule import AnyFault, Crash, Cut, Delay, Fault, FullDisk, Join, Limit, Load, Pause, Readdress
 from node.raft import AppendEntries, Entry, EntryKind
 from node.raft.transitions import Cause, Role, RoleChanged
 
@@ -54,6 +54,7 @@ def request(*asked: Any, **more: Any) -> Request:
             words.Answered(request("get", "k3"), requests.NO_ANSWER),
             "hears nothing from n1: get k3: unknown, ReadTimeout",
         ),
+        (request("put", "k3", "7" * 300), f"put k3 = {'7' * 20}... (300 characters)"),
         ("restart", "n1: restart"),
     ],
 )
@@ -70,6 +71,10 @@ def test_what_happens_to_a_node_is_told_in_words(what: object, said: str) -> Non
         (FullDisk(at_s=1, for_s=2, node="n1"), "the disk of n1 is full for 2 s"),
         (Join(at_s=1, for_s=2, node="n1", wrong_address=True), "n1 is to join under a wrong address for 2 s"),
         (Readdress(at_s=1, for_s=2, node="n1"), "n1 moves to another address, under which it is to join, for 2 s"),
+        (
+            Limit(at_s=0, for_s=1, targets=("leader",), both_ways=False, rate_kib_s=4),
+            "links from everybody else to the leader carry 4 KiB a second for 1 s",
+        ),
         (Load(at_s=0, for_s=9, clients=1), "1 client writes and reads for 9 s"),
         (
             Cut(at_s=0, for_s=1, sources=("n1", "n2"), mode=Mode.HOLD),
