@@ -18,7 +18,7 @@ from bench.measure.result import Result
 from bench.measure.setting import Setting
 from faults.acquire import find_server
 
-USUAL = ("start", "writes", "reads", "throughput", "failover", "heal_short")
+USUAL = ("start", "writes", "reads", "throughput", "failover", "heal_blackhole")
 """What is measured when nothing is named: about three minutes."""
 
 

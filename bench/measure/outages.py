@@ -15,6 +15,7 @@ from bench.measure.load import drive, put
 from bench.measure.registry import measurement
 from bench.measure.result import MeasurementError, Result, Series
 from bench.measure.setting import Setting, address_of
+from faults.network import Mode
 
 PAUSE_S = 0.002
 DEADLINE_S = 30.0
@@ -31,16 +32,25 @@ def failover(setting: Setting) -> Result:
         )
 
 
-@measurement(count=20)
-def heal_short(setting: Setting) -> Result:
-    """A follower cut off for 2 s under writes: from before the healing until it is within 5 entries of the leader."""
-    return _heal(setting, partition_s=2)
+@measurement(count=20, seconds=2)
+def heal_blackhole(setting: Setting) -> Result:
+    """A follower under writes whose links swallowed all for --seconds: from before the healing until it is near.
+
+    Near is within 5 entries of the leader.
+    """
+    return _heal(setting, Mode.BLACKHOLE)
 
 
-@measurement(count=5)
-def heal_long(setting: Setting) -> Result:
-    """A follower cut off for 25 s under writes: from before the healing until it is within 5 entries of the leader."""
-    return _heal(setting, partition_s=25)
+@measurement(count=20, seconds=2)
+def heal_refuse(setting: Setting) -> Result:
+    """As heal_blackhole, of links that refused: from before the healing until it is near."""
+    return _heal(setting, Mode.REFUSE)
+
+
+@measurement(count=20, seconds=2)
+def heal_hold(setting: Setting) -> Result:
+    """As heal_blackhole, of links that held all back and now deliver it: from before the healing until it is near."""
+    return _heal(setting, Mode.HOLD)
 
 
 def _failover_ms(cluster: LiveCluster, number: int) -> float:
@@ -70,18 +80,19 @@ def first_acknowledged(nodes: Sequence[str], cluster: LiveCluster, request: byte
     raise AssertionError("cycle ends only when there is no node")
 
 
-def _heal(setting: Setting, *, partition_s: float) -> Result:
+def _heal(setting: Setting, mode: Mode) -> Result:
     with setting.cluster() as cluster:
         leader = cluster.wait_for_leader()
         follower = next(node for node in cluster.nodes if node != leader)
         with cluster.writing(nodes=[leader]):
-            found = [_heal_ms(cluster, follower, partition_s) for _ in setting.counted(itertools.count())]
-    return Result([Series(f"near again after {partition_s:g} s", "ms", found, "p99 < 100 ms")])
+            heal_ms = partial(_heal_ms, cluster, follower, mode, setting.seconds)
+            found = [heal_ms() for _ in setting.counted(itertools.count())]
+    return Result([Series(f"near again after {setting.seconds:g} s", "ms", found, "p99 < 100 ms")])
 
 
-def _heal_ms(cluster: LiveCluster, follower: str, partition_s: float) -> float:
+def _heal_ms(cluster: LiveCluster, follower: str, mode: Mode, partition_s: float) -> float:
     cluster.wait_until(partial(_is_near, cluster, follower), f"{follower} is near the leader")
-    with cluster.network.isolated(follower):
+    with cluster.network.isolated(follower, mode):
         time.sleep(partition_s)
         if _is_near(cluster, follower):
             raise MeasurementError(f"{follower} did not fall behind: no writes went through meanwhile")
