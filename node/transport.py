@@ -8,9 +8,11 @@ message would wait for the answer to the one before, and a delay of 200 ms would
 What is unanswered is bounded (`MAX_UNANSWERED_BYTES`): beyond it the sender waits, its queue fills, and what finds it
 full is dropped, as by a network. One request may always be under way, however large, or an entry larger than the bound
 could never leave. A batch is bounded too (`BATCH_BYTES`), so that what gathered meanwhile does not become one request
-that is larger than everything. When a connection breaks, what waits is out of date and dropped with it. A connection
-that has not answered for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one
-at once. There is no back-off: a peer that is not there is tried again every `RETRY_S` while there is something to say.
+that is larger than everything. And the longer nothing is answered, the rarer requests become (`KEPT_DISTANCE`) and the
+more messages each takes: what a cut held back arrives when it heals, and each request costs the peer half a
+millisecond. When a connection breaks, what waits is out of date and dropped with it. A connection that has not answered
+for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one at once. There is no
+back-off: a peer that is not there is tried again every `RETRY_S` while there is something to say.
 
 After a cut the leader should not wait for its next heartbeat. Two things hint that a cut is over: a connection that had
 lived for a while ends (healing a blackhole ends it), and a peer that refused to be connected to is there again. They
@@ -40,6 +42,9 @@ BATCH_BYTES = 256 * 1024
 """A batch takes no further message once it weighs so much."""
 MESSAGE_BYTES = 256
 """What a message weighs beside its data."""
+KEPT_DISTANCE = 1 / 8
+"""A request keeps this part of the oldest unanswered one's age from the one before it. So the number of them grows with
+the logarithm of the time, and a slow link is felt to be slower by no more than this."""
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 5.0
 RETRY_S = 0.015
@@ -138,15 +143,29 @@ class PeerSender:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            batch = self._next_batch()
-            if batch:
-                self._post(wire.encode(self._envelope(batch)))
+            first = self._queue.get()
+            if first is not None:
+                self._deliver(first)
         if self._connection is not None:
             # It may have been opened while `close` was called.
             self._connection.close()
 
-    def _next_batch(self) -> list[AnyMessage]:
-        batch, weight = [self._queue.get()], 0
+    def _deliver(self, first: AnyMessage) -> None:
+        """Send it, with what gathers until its turn has come."""
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = self._connect()
+            self._connection.await_turn()
+            self._connection.post(wire.encode(self._envelope(self._batch(first))))
+        except ConnectionRefusedError:
+            self._await_peer()
+        except OSError as error:
+            log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
+            self._drop_waiting()
+
+    def _batch(self, first: AnyMessage) -> list[AnyMessage]:
+        batch: list[AnyMessage | None] = [first]
+        weight = 0
         while (weight := weight + _weight(batch[-1])) < BATCH_BYTES and not self._queue.empty():
             batch.append(self._queue.get_nowait())
         return [message for message in batch if message is not None]
@@ -154,17 +173,6 @@ class PeerSender:
     def _drop_waiting(self) -> None:
         while not self._queue.empty():
             self._queue.get_nowait()
-
-    def _post(self, body: bytes) -> None:
-        try:
-            if self._connection is None or self._connection.closed:
-                self._connection = self._connect()
-            self._connection.post(body)
-        except ConnectionRefusedError:
-            self._await_peer()
-        except OSError as error:
-            log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
-            self._drop_waiting()
 
     def _connect(self) -> _Connection:
         return _Connection(self._peer, self._target, ended=self._hint, settled_s=self._settled_s)
@@ -212,6 +220,19 @@ class _Connection:
         self._opened_s = time.monotonic()
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=self._read_answers, name=f"answers-{peer}", daemon=True).start()
+
+    def await_turn(self) -> None:
+        """Keep the distance that is due from the request before; returns at once when the connection is closed."""
+        with self._changed:
+            while not self.closed and (due_s := self._due_s()) > (now := time.monotonic()):
+                self._changed.wait(due_s - now)
+
+    def _due_s(self) -> float:
+        """When the next request may be written, as long as no further answer comes."""
+        if not self._unanswered:
+            return 0.0
+        oldest_s, newest_s = self._unanswered[0][0], self._unanswered[-1][0]
+        return newest_s + KEPT_DISTANCE * (newest_s - oldest_s)
 
     def post(self, body: bytes) -> None:
         """Write one request, once there is room for it."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import queue
+import select
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
@@ -203,6 +205,26 @@ def test_what_gathered_meanwhile_leaves_in_requests_of_bounded_size(address: Add
                 body = read_body(connection, stream)
                 assert len(body) <= MAX_UNANSWERED_BYTES
                 arrived.append(len(wire.decode(body).messages))
+    peer.transport.close()
+
+
+def test_a_peer_that_answers_nothing_is_sent_ever_rarer_requests(address: Address) -> None:
+    """What a cut holds back arrives when it heals, request by request."""
+    peer = Peer(address, settled_s=0.0)
+    with listening(address) as listener:
+        peer.send()
+        connection, _ = listener.accept()
+        with connection:
+            sent, arrived = 1, b""
+            ends_s = time.monotonic() + 1
+            while time.monotonic() < ends_s:
+                if select.select([connection], [], [], 0.001)[0]:
+                    arrived += connection.recv(65536)
+                peer.send()
+                sent += 1
+    requests = arrived.count(b"POST ")
+    assert sent > 300
+    assert 1 < requests < 100
     peer.transport.close()
 
 
