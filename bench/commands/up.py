@@ -45,6 +45,11 @@ def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
     if detach:
         _detach(nodes, profile, name, runs)
         return
+    with registry.taken(name):
+        _run(nodes, profile, name, runs)
+
+
+def _run(nodes: int, profile: str, name: str, runs: Path) -> None:
     # Not an Event: its set() in a signal's handler can wait for ever for the wait() it interrupted. And never waited
     # for without a time-out: a signal just before the main thread sleeps in a lock does not wake it.
     ended: Ended = queue.SimpleQueue()

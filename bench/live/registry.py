@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,17 +37,31 @@ def state_folder() -> Path:
     return Path(os.environ.get(STATE) or platformdirs.user_state_path("raft-bench"))
 
 
-def register(name: str, entry: Entry) -> None:
-    """Raises RegistryError when a cluster of this name runs."""
+@contextmanager
+def taken(name: str) -> Iterator[None]:
+    """The name is this process's until the block ends or it dies. Raises RegistryError when it is another's."""
     file = _file(name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Or of two that both saw the name free, the second would take the first one's file for a dead bench's.
-    with filelock.FileLock(file.with_suffix(".lock")):
+    lock = filelock.FileLock(file.with_suffix(".lock"), blocking=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
         check_free(name)
-        file.unlink(missing_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(asdict(entry), stream)
+        raise RegistryError(f"a cluster named {name} is starting or ending; choose another --name") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def register(name: str, entry: Entry) -> None:
+    """Tell where the cluster is, whose name is `taken`."""
+    file = _file(name)
+    # What a dead bench left behind, perhaps with other permissions.
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(asdict(entry), stream)
 
 
 def check_free(name: str) -> None:

@@ -176,7 +176,8 @@ def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so
         first, second = sorted(threads.map(lambda _: terminal.run(*arguments), range(2)), key=lambda a: a.returncode)
     assert (first.returncode, second.returncode) == (0, 2)
     assert "end it with: python -m bench down --name twice" in first.stdout
-    assert "a cluster named twice is running" in second.stderr
+    assert "a cluster named twice is" in second.stderr
+    assert len(list(terminal.folder.glob("runs/up-twice/*"))) == 1, "both started a cluster"
     assert terminal.run("down", "--name", "twice").returncode == 0
 
 
