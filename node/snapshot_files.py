@@ -1,25 +1,32 @@
 """Snapshots on the disk: one file each, complete or not there.
 
 A file is `<term>-<index>.snap`: a line of JSON that says what the snapshot stands for, how long it is and what its
-checksum is, and then the data. It is written under another name, synced, renamed, and the folder synced. So a file of
-that name with a wrong checksum was not cut short by a crash: it was damaged, and the one before stands in for it. That
-is why `retention` of them are kept, and why the log keeps every entry since the oldest of them.
+checksum is, and then the data. It is written piece by piece, so that the whole is never in memory, under another name,
+synced, renamed, and the folder synced. So a file of that name with a wrong checksum was not cut short by a crash: it
+was damaged, and the one before stands in for it. That is why `retention` of them are kept, and why the log keeps every
+entry since the oldest of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import mmap
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from node.raft import Snapshot, SnapshotMeta
+from node.raft.snapshot import Data
 
 FOLDER = "snapshots"
 FORMAT = 1
+CHECKSUM_BYTES = 16
+"""Of a blake2b, as `Snapshot.checksum` is."""
+LARGEST = 2**63 - 1
 NAME = re.compile(r"[0-9]+-([0-9]+)\.snap")
 
 log = logging.getLogger(__name__)
@@ -77,14 +84,18 @@ class SnapshotFiles:
         self._kept = [snapshot.meta for snapshot in found]
         return found
 
-    def write(self, snapshot: Snapshot) -> Snapshot:
-        """Make it durable; returns it with its data in the file, so that memory is free of it."""
-        path = self._path(snapshot.meta)
+    def write(self, meta: SnapshotMeta, data: Iterable[Data]) -> Snapshot:
+        """Make it durable, piece by piece; returns it with its data in the file, so that memory is free of it."""
+        path = self._path(meta)
         draft = path.with_suffix(f".{os.urandom(4).hex()}.draft")
-        head = Head(FORMAT, snapshot.meta, len(snapshot.data), snapshot.checksum)
         with draft.open("wb") as file:
-            file.write(msgspec.json.encode(head) + b"\n")
-            file.write(snapshot.data)
+            file.write(_head_line(meta, 0, ""))
+            size, checksum = 0, hashlib.blake2b(digest_size=CHECKSUM_BYTES)
+            for piece in data:
+                size += file.write(piece)
+                checksum.update(piece)
+            file.seek(0)
+            file.write(_head_line(meta, size, checksum.hexdigest()))
             file.flush()
             os.fsync(file.fileno())
         draft.rename(path)
@@ -100,6 +111,12 @@ class SnapshotFiles:
 
     def _path(self, meta: SnapshotMeta) -> Path:
         return self.folder / f"{meta.term}-{meta.index}.snap"
+
+
+def _head_line(meta: SnapshotMeta, size: int, checksum: str) -> bytes:
+    """Padded, so that it can be written over when size and checksum are known."""
+    widest = Head(FORMAT, meta, LARGEST, "0" * 2 * CHECKSUM_BYTES)
+    return msgspec.json.encode(Head(FORMAT, meta, size, checksum)).ljust(len(msgspec.json.encode(widest))) + b"\n"
 
 
 def _index_of(path: Path) -> int:

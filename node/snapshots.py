@@ -1,7 +1,7 @@
 """`Snapshots`: when one is due, and how it is taken while writes go on.
 
     driver's thread   copy the state (cheap: values are never changed in place) -> ... rounds ... -> keep it, compact
-    another thread                                            encode -> write -> sync -> hand back
+    another thread                                            encode and write line by line -> sync -> hand back
 
 Compacting the stored log is done in portions, one a round, so that no write waits for the deletion of ten thousand
 rows. A disk that fails here fails the node, as it does anywhere: the error is raised on the driver's thread.
@@ -107,7 +107,7 @@ class Snapshots:
     def _take(self, meta: SnapshotMeta, frozen: Frozen) -> None:
         began_s = time.monotonic()
         try:
-            snapshot = self._storage.write_snapshot(Snapshot(meta, frozen.encode()))
+            snapshot = self._storage.write_snapshot(meta, frozen.lines())
         except (OSError, ValueError) as error:
             # A file that is not what was written to it is a disk that fails, like one that cannot be written.
             reason = error

@@ -48,12 +48,16 @@ class Frozen:
     store: KeyValueStore
     digest: bytes
 
-    def encode(self) -> bytes:
+    def lines(self) -> Iterator[bytes]:
         """The same bytes on every server that has applied the same entries. May run beside the state machine."""
         values, sessions = self.store.values(), self.store.sessions()
-        head = Head(FORMAT, self.digest.hex(), len(values), len(sessions))
-        lines = [msgspec.json.encode(head), *_lines(values), *_lines(sessions)]
-        return b"".join(line + b"\n" for line in lines)
+        yield msgspec.json.encode(Head(FORMAT, self.digest.hex(), len(values), len(sessions))) + b"\n"
+        yield from _lines(values)
+        yield from _lines(sessions)
+
+    def encode(self) -> bytes:
+        """All lines at once."""
+        return b"".join(self.lines())
 
 
 class StateMachine:
@@ -102,7 +106,7 @@ class StateMachine:
 def _lines(rows: Iterable[tuple[str, T]]) -> Iterator[bytes]:
     rows = iter(rows)
     while batch := list(islice(rows, ROWS_PER_LINE)):
-        yield msgspec.json.encode(batch)
+        yield msgspec.json.encode(batch) + b"\n"
 
 
 def _rows(

@@ -17,13 +17,14 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from node.raft import Configuration, Entry, EntryKind, HardState, Log, Snapshot
+from node.raft import Configuration, Entry, EntryKind, HardState, Log, Snapshot, SnapshotMeta
+from node.raft.snapshot import Data
 from node.snapshot_files import SnapshotFiles, sync_folder
 
 FILE = "raft.db"
@@ -115,17 +116,17 @@ class Storage:
         in the file."""
         if hard_state is not None:
             self.save(hard_state, ())
-        stored = self._snapshots.write(snapshot)
+        stored = self._snapshots.write(snapshot.meta, [snapshot.data])
         self._replace_log(snapshot, entries)
         self._snapshots.keep(snapshot.meta)
         return stored
 
-    def write_snapshot(self, snapshot: Snapshot) -> Snapshot:
+    def write_snapshot(self, meta: SnapshotMeta, data: Iterable[Data]) -> Snapshot:
         """Make a snapshot of our own durable, from any thread; returns it with its data in the file.
 
         `keep_snapshot` has to follow, on the thread that owns the rest.
         """
-        return self._snapshots.write(snapshot)
+        return self._snapshots.write(meta, data)
 
     def keep_snapshot(self, snapshot: Snapshot, *, trailing_logs: int) -> int:
         """Delete the snapshots that this one makes superfluous; returns the first entry that the log has to keep.

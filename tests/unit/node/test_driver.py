@@ -6,7 +6,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from node.config import SnapshotPolicy
 from node.driver import Driver
 from node.errors import LeadershipLostError, StoppingError
 from node.kv import Command, Put
-from node.raft import Configuration, Entry, FlowLimits, HardState, Raft, Snapshot, Timing
+from node.raft import Configuration, Entry, FlowLimits, HardState, Raft, Snapshot, SnapshotMeta, Timing
+from node.raft.snapshot import Data
 from node.state_machine import StateMachine
 from node.storage import Storage
 from node.trace import Trace
@@ -44,9 +45,9 @@ class FailingStorage(Storage):
         self._fail_if_told()
         super().save(hard_state, entries)
 
-    def write_snapshot(self, snapshot: Snapshot) -> Snapshot:
+    def write_snapshot(self, meta: SnapshotMeta, data: Iterable[Data]) -> Snapshot:
         self._fail_if_told()
-        return super().write_snapshot(snapshot)
+        return super().write_snapshot(meta, data)
 
     def _fail_if_told(self) -> None:
         if self.failing is not None:
@@ -198,10 +199,10 @@ def test_writes_go_on_while_a_snapshot_is_taken(start: Callable[..., Node]) -> N
     reached, go_on = threading.Event(), threading.Event()
     write_snapshot = node.storage.write_snapshot
 
-    def slow(snapshot: Snapshot) -> Snapshot:
+    def slow(meta: SnapshotMeta, data: Iterable[Data]) -> Snapshot:
         reached.set()
         assert go_on.wait(WAIT_S)
-        return write_snapshot(snapshot)
+        return write_snapshot(meta, data)
 
     node.storage.write_snapshot = slow  # type: ignore[method-assign]
     taken = node.driver.snapshot()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from node.storage import FILE, Storage, StorageError, Stored
 
 CONFIGURATION = Configuration.first([("n1", "127.0.0.1:7001")])
 DATA = b"state\n" * 1000
+PIECE, PIECES = 100_000, 100
 
 
 def entry(index: int, term: int = 1) -> Entry:
@@ -46,9 +48,19 @@ def filled(folder: Path, *snapshots_at: int, last_index: int = 100) -> None:
 
 
 def take(storage: Storage, taken: Snapshot, trailing_logs: int = 5) -> None:
-    first_kept = storage.keep_snapshot(storage.write_snapshot(taken), trailing_logs=trailing_logs)
+    first_kept = write_and_keep(storage, taken, trailing_logs)
     while storage.compact(first_kept, at_most=7):
         pass
+
+
+def write_and_keep(storage: Storage, taken: Snapshot, trailing_logs: int) -> int:
+    """The first entry that the log has to keep."""
+    return storage.keep_snapshot(storage.write_snapshot(taken.meta, [taken.data]), trailing_logs=trailing_logs)
+
+
+def write(folder: Path, taken: Snapshot) -> None:
+    """Put a file there behind the storage's back."""
+    SnapshotFiles(folder, retention=2).write(taken.meta, [taken.data])
 
 
 def file_of(folder: Path, index: int, term: int = 1) -> Path:
@@ -63,6 +75,16 @@ def test_a_snapshot_and_the_log_behind_it_are_loaded_as_they_were(tmp_path: Path
     assert (stored.log.first_index, stored.log.last_index, stored.log.base_term) == (41, 100, 1)
 
 
+def test_a_snapshot_is_never_in_memory_whole(tmp_path: Path) -> None:
+    files = SnapshotFiles(tmp_path, retention=2)
+    tracemalloc.start()
+    written = files.write(snapshot(60).meta, (bytes([number]) * PIECE for number in range(PIECES)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(written.data) == PIECE * PIECES
+    assert peak < PIECE * PIECES / 4
+
+
 def test_no_more_snapshots_are_kept_than_retention_says(tmp_path: Path) -> None:
     filled(tmp_path, 20, 40, 60, 80)
     assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"1-60.snap", "1-80.snap"}
@@ -71,9 +93,7 @@ def test_no_more_snapshots_are_kept_than_retention_says(tmp_path: Path) -> None:
 def test_the_log_is_compacted_no_further_than_the_oldest_snapshot_and_the_trailing_logs(tmp_path: Path) -> None:
     with opened(tmp_path) as storage:
         storage.save(HardState(1), [entry(index) for index in range(1, 101)])
-        kept = [
-            storage.keep_snapshot(storage.write_snapshot(snapshot(index)), trailing_logs=5) for index in (20, 40, 43)
-        ]
+        kept = [write_and_keep(storage, snapshot(index), trailing_logs=5) for index in (20, 40, 43)]
     assert kept == [1, 21, 39], "the whole log stands in for the snapshot before the first"
 
 
@@ -136,7 +156,7 @@ def test_a_log_without_its_beginning_and_without_a_whole_snapshot_is_refused(tmp
 def test_a_snapshot_of_another_cluster_is_refused(tmp_path: Path) -> None:
     filled(tmp_path, 40, 60)
     other = Configuration.first([("n1", "127.0.0.1:9999")])
-    SnapshotFiles(tmp_path, retention=2).write(snapshot(70, configuration=other))
+    write(tmp_path, snapshot(70, configuration=other))
     with pytest.raises(StorageError, match=f"of cluster {other.cluster_id}"):
         loaded(tmp_path)
 
@@ -160,7 +180,7 @@ def test_a_log_that_cannot_follow_its_base_is_refused(tmp_path: Path, statement:
 
 def test_a_snapshot_of_a_later_term_than_the_nodes_is_refused(tmp_path: Path) -> None:
     filled(tmp_path)
-    SnapshotFiles(tmp_path, retention=2).write(snapshot(150, term=7))
+    write(tmp_path, snapshot(150, term=7))
     with pytest.raises(StorageError, match="snapshot of term 7 where the current term is 1"):
         loaded(tmp_path)
 
@@ -184,7 +204,7 @@ def test_an_installation_cut_short_between_file_and_log_is_finished(tmp_path: Pa
     with opened(tmp_path) as storage:
         storage.save(HardState(3), [entry(index, term_in_log) for index in range(1, 101)])
     index = 150 if term_in_log == 1 else 80
-    SnapshotFiles(tmp_path, retention=2).write(snapshot(index, term=3))
+    write(tmp_path, snapshot(index, term=3))
     with opened(tmp_path) as storage:
         stored = storage.load()
         assert (stored.log.base_index, stored.log.base_term, stored.log.last_index) == (index, 3, index)
@@ -194,7 +214,7 @@ def test_an_installation_cut_short_between_file_and_log_is_finished(tmp_path: Pa
 
 def test_an_installation_cut_short_keeps_the_log_that_agrees_with_the_snapshot(tmp_path: Path) -> None:
     filled(tmp_path)
-    SnapshotFiles(tmp_path, retention=2).write(snapshot(80))
+    write(tmp_path, snapshot(80))
     stored = loaded(tmp_path)
     assert stored.snapshot is not None
     assert (stored.log.first_index, stored.log.last_index) == (1, 100)
