@@ -87,6 +87,7 @@ class NetworkFaults(Protocol):
     def isolated(self, node: str, mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]: ...
     def partitioned(self, *groups: Collection[str], mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]: ...
     def delayed(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> AbstractContextManager[None]: ...
+    def limited(self, links: Collection[Link], rate_kib_s: int) -> AbstractContextManager[None]: ...
 
 
 class LinkFaults(abc.ABC):
@@ -140,6 +141,14 @@ class LinkFaults(abc.ABC):
     def delayed(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> Iterator[None]:
         try:
             self.delay(links, latency_ms, jitter_ms)
+            yield
+        finally:
+            self.heal(links)
+
+    @contextlib.contextmanager
+    def limited(self, links: Collection[Link], rate_kib_s: int) -> Iterator[None]:
+        try:
+            self.limit(links, rate_kib_s)
             yield
         finally:
             self.heal(links)

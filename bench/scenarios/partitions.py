@@ -96,6 +96,11 @@ def late(cluster: Cluster, links: Collection[Link]) -> AbstractContextManager[No
     return cluster.network.delayed(links, latency_ms=100, jitter_ms=50)
 
 
+def little(cluster: Cluster, links: Collection[Link]) -> AbstractContextManager[None]:
+    """A tenth of what it would hear."""
+    return cluster.network.limited(links, rate_kib_s=16)
+
+
 def held_back(cluster: Cluster, links: Collection[Link]) -> AbstractContextManager[None]:
     return cluster.network.cutting(links, Mode.HOLD)
 
@@ -104,11 +109,11 @@ def lost(cluster: Cluster, links: Collection[Link]) -> AbstractContextManager[No
     return cluster.network.cutting(links, Mode.BLACKHOLE)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], each={"how": [late, held_back, lost]})
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], each={"how": [late, little, held_back, lost]})
 def lagging_follower(
     cluster: Cluster, how: Callable[[Cluster, Collection[Link]], AbstractContextManager[None]]
 ) -> None:
-    """A follower that hears late, or nothing for long, holds nobody up and catches up when it hears again."""
+    """A follower that hears late, little, or nothing for long, holds nobody up and catches up when it hears again."""
     leader = write(cluster, "before")
     follower = followers(cluster, leader)[0]
     links = [link for link in peer_links(cluster.nodes) if follower in (link.source, link.target)]
