@@ -1,7 +1,7 @@
 """python -m node: environment -> wiring -> run, until SIGTERM or SIGINT.
 
-Exit status: 0 after a stop on request, 1 when the node had to stop (a failed disk, a broken invariant), 2 when it could
-not start (a bad variable, a taken port, a data folder that is not its own).
+Exit status: 0 after a stop on request, 1 when the node had to stop (a failed disk, no more memory, a broken invariant),
+2 when it could not start (a bad variable, a taken port, a data folder that is not its own).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from node.client_api import client_app, metrics_app
 from node.config import Config, ConfigError, RaftConfig, read_config
@@ -36,7 +37,11 @@ CLIENT_CONNECTIONS = 512
 PEER_CONNECTIONS = 256
 METRICS_CONNECTIONS = 16
 
+OUT_OF_MEMORY = b"konsul: the node stops: it is out of memory\n"
+
 log = logging.getLogger("node")
+
+T = TypeVar("T", threading.ExceptHookArgs, "sys.UnraisableHookArgs")
 
 
 USAGE = """usage: python -m node
@@ -65,8 +70,30 @@ def _run(config: Config) -> int:
     level = config.raft.log_level if config.raft else logging.INFO
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger().setLevel(level)
+    _end_when_out_of_memory()
     ends = _block_ends()
     return _run_alone(config, ends) if config.raft is None else _run_member(config, config.raft, ends)
+
+
+def _end_when_out_of_memory() -> None:
+    """End the process, as kill -9 does, when a thread of it dies for want of memory.
+
+    Whatever that thread did is done no more: the others live on as a node that is deaf, mute, or leads and serves
+    nobody.
+    """
+
+    def ending(usual: Callable[[T], object]) -> Callable[[T], object]:
+        def hook(failure: T) -> object:
+            if not issubclass(failure.exc_type, MemoryError):
+                return usual(failure)
+            os.write(sys.stderr.fileno(), OUT_OF_MEMORY)
+            os._exit(1)
+
+        return hook
+
+    threading.excepthook = ending(threading.excepthook)
+    # Told of a thread that fails before it has begun.
+    sys.unraisablehook = ending(sys.unraisablehook)
 
 
 def _block_ends() -> set[signal.Signals]:

@@ -37,6 +37,8 @@ def new_app(name: str, *, max_body: int) -> Flask:
     """A Flask application whose every error is JSON."""
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body
+    # What an error handler raises ends the thread instead of being an answer.
+    app.config["PROPAGATE_EXCEPTIONS"] = True
     app.register_error_handler(ApiError, _answer_api_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_bug)
@@ -71,6 +73,8 @@ def _answer_http_exception(error: HTTPException) -> Response:
 
 
 def _answer_bug(error: Exception) -> Response:
+    if isinstance(error, MemoryError):
+        raise error
     logging.getLogger(__name__).error("a request failed: %s %s", request.method, request.path, exc_info=error)
     return json_response({"error": "internal error", "message": "the node could not answer; see its log"}, 500)
 

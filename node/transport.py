@@ -159,7 +159,8 @@ class PeerSender:
             self._connection.post(wire.encode(self._envelope(self._batch(first))))
         except ConnectionRefusedError:
             self._await_peer()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            # RuntimeError: no further thread may be started.
             log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
             self._drop_waiting()
 
@@ -185,7 +186,7 @@ class PeerSender:
                 self._connection = self._connect()
             except ConnectionRefusedError:
                 continue
-            except OSError as error:
+            except (OSError, RuntimeError) as error:
                 log.debug("cannot connect to %s at %s: %s", self._peer, self._target, error)
                 return
             self._drop_waiting()

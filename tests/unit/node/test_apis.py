@@ -17,6 +17,7 @@ from node import wire
 from node.client_api import client_app
 from node.config import SnapshotPolicy
 from node.driver import Driver
+from node.http import new_app
 from node.kv import Command, KeyValueStore, Put
 from node.peer_api import peer_app
 from node.raft import (
@@ -300,3 +301,14 @@ def test_without_a_cluster_the_store_works_and_the_cluster_says_so() -> None:
     assert client.get("/kv/a?consistent=true").get_json()["value"] == "1"
     answer = client.get("/cluster/leader")
     assert (answer.status_code, answer.get_json()["error"]) == (503, "clustering not enabled")
+
+
+def test_a_request_that_finds_no_memory_is_not_answered_as_if_the_node_could_go_on() -> None:
+    app = new_app("starved", max_body=1)
+
+    @app.get("/")
+    def starve() -> str:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        app.test_client().get("/")
