@@ -292,7 +292,12 @@ class VirtualCluster(Cluster):
 
 
 class FiledCluster(Cluster):
-    """What else can be done where a node's data are files."""
+    """What else can be done where a node is a process and its data are files."""
+
+    @abc.abstractmethod
+    def exhaust_memory(self, node: str) -> str:
+        """From now on it gets no more memory, until it is started again. Returns once it has stopped because of it,
+        which takes something to be written."""
 
     @abc.abstractmethod
     def snapshots(self, node: str) -> int:

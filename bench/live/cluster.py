@@ -164,16 +164,18 @@ class LiveCluster(FiledCluster):
         return self.kill(node)
 
     def fill_disk(self, node: str) -> str:
-        node = self.resolve(node)
-        found = self._must_run(node)
         # It looks like a full disk to this one process: whatever it appends to a file fails.
-        psutil.Process(found.process.pid).rlimit(psutil.RLIMIT_FSIZE, (0, 0))
-        self._note("fill_disk", node=node)
-        # Its trace cannot say any more when it ceased to lead, and it takes its time to end.
-        self.wait_until(lambda: not self.leads(node), f"{node} leads no more because its disk is full")
-        self._note("fail", node=node)
-        self.wait_until(lambda: not found.process.alive, f"{node} stops because its disk is full")
-        return self.kill(node)
+        return self._starve(node, "fill_disk", psutil.RLIMIT_FSIZE, lambda process: 0, "its disk is full")
+
+    def exhaust_memory(self, node: str) -> str:
+        # Not its address space, in which malloc reserves far more than it uses.
+        return self._starve(
+            node,
+            "exhaust_memory",
+            psutil.RLIMIT_DATA,
+            lambda process: int(process.memory_info().data),
+            "its memory is used up",
+        )
 
     def snapshots(self, node: str) -> int:
         return len(konsul.snapshot_files(self._plans[node]))
@@ -283,6 +285,19 @@ class LiveCluster(FiledCluster):
         """For each peer: the listener of our link to it, in the place of its own address."""
         routes = {route.link: route.listen for route in self._routes}
         return {plan.raft: routes[Link(name, peer)] for peer, plan in self._plans.items() if peer != name}
+
+    def _starve(self, node: str, event: str, resource: int, limit: Callable[[psutil.Process], int], reason: str) -> str:
+        """Limit a resource of the node's to what it has; returns once it has stopped because of it."""
+        node = self.resolve(node)
+        found = self._must_run(node)
+        process = psutil.Process(found.process.pid)
+        process.rlimit(resource, (limit(process),) * 2)
+        self._note(event, node=node)
+        # Its trace cannot say any more when it ceased to lead, and it takes its time to end.
+        self.wait_until(lambda: not self.leads(node), f"{node} leads no more because {reason}")
+        self._note("fail", node=node)
+        self.wait_until(lambda: not found.process.alive, f"{node} stops because {reason}")
+        return self.kill(node)
 
     def _must_run(self, node: str) -> NodeProcess:
         found = self._running.get(node)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 from collections.abc import Callable
 from functools import partial
 
 from bench.checkers import acknowledged_writes_survive
-from bench.cluster import Cluster, VirtualCluster
+from bench.cluster import Cluster, FiledCluster, VirtualCluster
 from bench.history import Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
 from bench.scenarios.steps import read_back, write, write_more
+from bench.workload import Invocation, Script
 from faults.links import peer_links
 
-WITHOUT_LIMITS = {} if hasattr(resource, "prlimit") else {"live": "this system cannot limit another process's files"}
+LARGE = "x" * 10_000
+WITHOUT_LIMITS = {} if hasattr(resource, "prlimit") else {"live": "this system cannot limit what another process has"}
 
 
 @scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
@@ -140,6 +143,31 @@ def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
         cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
     cluster.wait_until_agreed()
     read_back(cluster)
+
+
+@scenario(
+    nodes=3,
+    checks=[*SAFETY, acknowledged_writes_survive],
+    each={"victim_of": [leader_of, follower_of]},
+    impossible={**WITHOUT_LIMITS, "simulated": "simulated nodes share the memory of one process"},
+)
+def memory_pressure(cluster: FiledCluster, victim_of: Callable[[Cluster], str]) -> None:
+    """A node that gets no more memory stops and acknowledges nothing that is lost; the others go on without it."""
+    with cluster.writing() as load, cluster.working([large_values(client) for client in range(2)]):
+        write_more(cluster, load)
+        victim = cluster.exhaust_memory(victim_of(cluster))
+        cluster.wait_for_leader(other_than=victim)
+        write_more(cluster, load)
+        cluster.restart(victim)
+        cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+def large_values(client: int) -> Script:
+    """What fills a memory within seconds, and is not too much to be read back."""
+    for count in itertools.count():
+        yield Invocation("put", f"large-{client}-{count}", LARGE)
 
 
 @scenario(
