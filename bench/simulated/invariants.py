@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.cluster import PromiseBrokenError
 from bench.history import DECISIONS, Outcome
@@ -133,8 +133,8 @@ class Step:
     voters: tuple[str, ...]
     configuration_index: int
     effects: Effects
-    inbox: Sequence[Any] = ()
-    """What it took in, in order: messages of its peers, and what else a process is told."""
+    inbox: Sequence[Message] = ()
+    """What it heard from its peers, in order."""
 
     @property
     def name(self) -> str:
@@ -264,7 +264,7 @@ def candidates_disturb_nobody(ledger: Ledger, step: Step) -> None:
 def _heeded(ledger: Ledger, step: Step, term: int) -> str | None:
     """The candidate from whose request, and from nothing else in the round, a server took this term; None for one that
     a leader told to stand."""
-    told = [item for item in step.inbox if isinstance(item, Message) and item.term == term]
+    told = [message for message in step.inbox if message.term == term]
     brought = [message for message in told if not isinstance(message, PreVote)]
     heeds = all(isinstance(item, RequestVote) and (item.sender, term) not in ledger.told_to_stand for item in brought)
     own = any(
@@ -678,7 +678,7 @@ class Invariants(observer.Observer):
         self.ledger.disks.pop(name, None)
         self.ledger.votes = {vote: candidate for vote, candidate in self.ledger.votes.items() if vote[0] != name}
 
-    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Any] = ()) -> None:
+    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Message] = ()) -> None:
         server, role, changed = self._servers[name], raft.role, effects.transitions
         leads = role is Role.LEADER
         step = Step(

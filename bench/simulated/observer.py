@@ -7,11 +7,11 @@ and when, and what clients were told. It changes nothing; to stop the world it r
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from bench.simulated.requests import Answer
 from node.kv import KeyValueStore, Result
-from node.raft import Effects, Entry, HardState, Raft, Snapshot
+from node.raft import Effects, Entry, HardState, Message, Raft, Snapshot
 from node.state_machine import Frozen
 
 
@@ -40,10 +40,10 @@ class Observer:
     def excuse(self, name: str, excused: bool) -> None:
         """The node is slowed down from now on, or no more: nobody may wait for it."""
 
-    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Any] = ()) -> None:
+    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Message] = ()) -> None:
         """A round of the node is over: its effects were taken, and nothing of them is saved or sent yet.
 
-        `inbox` is what it had taken in, in order: messages of peers, and requests and news of its own process.
+        `inbox` is what it had heard from its peers, in order.
         """
 
     def saved(

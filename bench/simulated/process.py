@@ -192,6 +192,7 @@ class Process:
     def _round(self, items: Sequence[Any]) -> None:
         raft, world_s = self.raft, self._engine.now
         now = self._clock.at(world_s)
+        heard = []
         for item in items:
             handler = HANDLERS.get(type(item))
             if handler is not None:
@@ -200,6 +201,7 @@ class Process:
                     return
                 continue
             message, self._heard[message.sender] = item
+            heard.append(message)
             try:
                 raft.receive(message, now)
             except ProtocolViolationError as error:
@@ -209,7 +211,7 @@ class Process:
         if self._changes:
             self._poll_changes(now)
         effects = raft.take_effects()
-        self._stepped(raft.id, raft, effects, world_s, items)
+        self._stepped(raft.id, raft, effects, world_s, heard)
         if effects.hard_state is not None or effects.entries or effects.snapshot is not None:
             self._save(effects)
         else:
