@@ -472,10 +472,14 @@ def _transfer(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _snapshots(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """Some take snapshots while one is away, so that it must be sent one."""
+    """Some take snapshots while one is away, so that it must be sent one; often in pieces of which some come twice, or
+    long after what followed them."""
     told: list[AnyFault] = [Snapshot(at_s=at_s, node=node) for node in tell.some(2)]
     if tell.chance(0.5):
         told += _isolation(tell, at_s - tell.rng.uniform(0, 0.3))
+    if tell.chance(0.5):
+        span = tell.span(at_s, 1, 3)
+        told += [Noise(**span, duplication=0.5, reordering=0.3), Load(**span, clients=4)]
     return told
 
 
@@ -502,6 +506,6 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_move, 2),
     (_astray, 2),
     (_transfer, 3),
-    (_snapshots, 2),
+    (_snapshots, 4),
 )
 """What is told, and how often."""

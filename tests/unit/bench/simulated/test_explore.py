@@ -177,6 +177,7 @@ def test_the_core_keeps_its_promises_under_a_few_schedules() -> None:
 @pytest.mark.parametrize(
     ("flaw", "invariant"),
     [
+        ("heed_every_candidate", "candidates_disturb_nobody"),
         ("forget_vote", "what_is_believed_is_durable"),
         ("commit_old_term", "only_the_leaders_term_is_counted"),
         ("stuck_terms", "all_agree_in_the_end"),
