@@ -11,7 +11,7 @@ from bench.history import Operation, Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
 from bench.scenarios.snapshots import OFTEN, snapshot_index
-from bench.scenarios.steps import decide, followers, hand_over, put, read_newest, undisturbed, write_more
+from bench.scenarios.steps import come_back, decide, followers, hand_over, put, read_newest, undisturbed, write_more
 from bench.workload import Invocation, Script, retrying
 from faults.links import CLIENT, Link
 from faults.network import Mode
@@ -152,8 +152,7 @@ def retries_take_effect_once(cluster: Cluster, mode: Mode) -> None:
         for node in cluster.nodes:
             write_more(cluster, load)
             cluster.wait_until(partial(snapshot_index, cluster, node), f"{node} takes a snapshot")
-            cluster.restart(node)
-            cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+            come_back(cluster, node)
     cluster.wait_until_agreed()
     assert any(one.tries and one.outcome is Outcome.OK for one in cluster.history), "nobody asked again"
     for key in keys:

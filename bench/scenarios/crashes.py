@@ -12,7 +12,7 @@ from bench.cluster import Cluster, FiledCluster, VirtualCluster
 from bench.history import Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import read_back, write, write_more
+from bench.scenarios.steps import carry_on_without, come_back, read_back, write, write_more
 from bench.workload import Invocation, Script
 from faults.links import peer_links
 
@@ -92,8 +92,7 @@ def cascading_failures(cluster: Cluster) -> None:
         cluster.restart(last)
         write_more(cluster, load)
         for node in fallen:
-            cluster.restart(node)
-            cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+            come_back(cluster, node)
     cluster.wait_until_agreed()
     read_back(cluster)
 
@@ -137,10 +136,7 @@ def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
     with cluster.writing() as load:
         write_more(cluster, load)
         victim = cluster.fill_disk(victim_of(cluster))
-        cluster.wait_for_leader(other_than=victim)
-        write_more(cluster, load)
-        cluster.restart(victim)
-        cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
+        carry_on_without(cluster, load, victim)
     cluster.wait_until_agreed()
     read_back(cluster)
 
@@ -156,10 +152,7 @@ def memory_pressure(cluster: FiledCluster, victim_of: Callable[[Cluster], str]) 
     with cluster.writing() as load, cluster.working([large_values(client) for client in range(2)]):
         write_more(cluster, load)
         victim = cluster.exhaust_memory(victim_of(cluster))
-        cluster.wait_for_leader(other_than=victim)
-        write_more(cluster, load)
-        cluster.restart(victim)
-        cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
+        carry_on_without(cluster, load, victim)
     cluster.wait_until_agreed()
     read_back(cluster)
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from bench.checkers import acknowledged_writes_survive, leadership_is_handed_over, nobody_disturbs_a_leader
 from bench.cluster import Cluster, Setup
 from bench.history import Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import bring_in, followers, hand_over, let_go, members, read_back, write, write_more
+from bench.scenarios.steps import (
+    bring_in,
+    carry_on_without,
+    followers,
+    hand_over,
+    let_go,
+    members,
+    read_back,
+    write,
+    write_more,
+)
 from bench.workload import Invocation, Script
 
 CHANGES = 100
@@ -115,9 +123,6 @@ def rolling_restart_in_order(cluster: Cluster) -> None:
         for node in cluster.nodes:
             write_more(cluster, load)
             cluster.shut_down(node)
-            cluster.wait_for_leader(other_than=node)
-            write_more(cluster, load)
-            cluster.restart(node)
-            cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+            carry_on_without(cluster, load, node)
     cluster.wait_until_agreed()
     read_back(cluster)

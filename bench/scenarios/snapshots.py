@@ -11,7 +11,7 @@ from bench.checkers import acknowledged_writes_survive
 from bench.cluster import Cluster, FiledCluster, Setup
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import bring_in, followers, members, read_back, write, write_more
+from bench.scenarios.steps import bring_in, come_back, followers, members, read_back, write, write_more
 from bench.workload import Item, Script, batch
 
 OFTEN = Setup(snapshot_threshold=60, trailing_logs=10)
@@ -28,8 +28,7 @@ def snapshots_under_writes(cluster: Cluster) -> None:
         for node in cluster.nodes:
             cluster.wait_until(partial(snapshot_index, cluster, node), f"{node} takes a snapshot")
             write_more(cluster, load)
-            cluster.restart(node)
-            cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+            come_back(cluster, node)
     cluster.wait_until_agreed()
     read_back(cluster)
 
@@ -117,8 +116,7 @@ def damaged_snapshot(cluster: FiledCluster) -> None:
     assert cluster.snapshots(victim) == RETAINED
     cluster.kill(victim)
     cluster.damage_snapshot(victim)
-    cluster.restart(victim)
-    cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
+    come_back(cluster, victim)
     assert cluster.snapshots(victim) == RETAINED - 1
     cluster.wait_until_agreed()
     read_back(cluster)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from bench.cluster import Client, Cluster, Load
 from bench.history import Operation, Outcome
@@ -75,6 +76,19 @@ def read_back(cluster: Cluster) -> None:
 def write_more(cluster: Cluster, load: Load, count: int = WRITES) -> None:
     goal = load.acknowledged() + count
     cluster.wait_until(lambda: load.acknowledged() >= goal, f"{count} more writes")
+
+
+def come_back(cluster: Cluster, node: str) -> None:
+    """Start a node again, and wait until it has what the others have."""
+    cluster.restart(node)
+    cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+
+
+def carry_on_without(cluster: Cluster, load: Load, gone: str) -> None:
+    """The others write on without a node that has gone down, and then it comes back."""
+    cluster.wait_for_leader(other_than=gone)
+    write_more(cluster, load)
+    come_back(cluster, gone)
 
 
 def undisturbed(cluster: Cluster, story: Callable[[Client, str], Sequence[Operation]]) -> list[Operation]:

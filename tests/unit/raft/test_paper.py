@@ -323,19 +323,24 @@ def test_a_refusal_that_comes_late_backs_nobody_up() -> None:
     assert leader.match_indexes["n2"] == leader.log.last_index
 
 
+def have_confirmed(network: Network, leader: Raft) -> None:
+    """Deliver what it asks of n2 and n3 now, and what they answer; before that it answers no read."""
+    asking = leader.take_effects()
+    assert not asking.reads
+    for message in asking.messages:
+        network.deliver(message)
+    network.collect(["n2", "n3"])
+    for message in network.in_flight:
+        network.deliver(message)
+
+
 def test_a_read_is_confirmed_by_what_was_sent_after_it_was_asked() -> None:
     """Thesis 6.4."""
     network = Network(3)
     leader = network.bootstrap()
     network.now += 0.01
     ticket = leader.read(network.now)
-    effects = leader.take_effects()
-    assert not effects.reads
-    for message in effects.messages:
-        network.deliver(message)
-    network.collect(["n2", "n3"])
-    for message in network.in_flight:
-        network.deliver(message)
+    have_confirmed(network, leader)
     assert [ready.ticket for ready in leader.take_effects().reads] == [ticket]
 
 
@@ -377,13 +382,7 @@ def test_a_read_rests_on_a_round_of_messages_and_on_no_clock() -> None:
     network.now += 4
     assert network.now >= leader.lease_until_s
     ticket = leader.read(network.now)
-    asking = leader.take_effects()
-    assert not asking.reads
-    for message in asking.messages:
-        network.deliver(message)
-    network.collect(["n2", "n3"])
-    for message in network.in_flight:
-        network.deliver(message)
+    have_confirmed(network, leader)
     assert [ready.ticket for ready in leader.take_effects().reads] == [ticket]
 
 
@@ -396,13 +395,7 @@ def test_a_read_asked_of_a_leader_that_slept_while_another_was_elected_is_given_
     assert network.leader().id != "n1"
     network.nodes["n1"] = sleeper
     ticket = sleeper.read(network.now)
-    asking = sleeper.take_effects()
-    assert not asking.reads
-    for message in asking.messages:
-        network.deliver(message)
-    network.collect(["n2", "n3"])
-    for message in network.in_flight:
-        network.deliver(message)
+    have_confirmed(network, sleeper)
     assert sleeper.take_effects().reads == (ReadReady(ticket, None),)
 
 
