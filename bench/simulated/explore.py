@@ -26,7 +26,7 @@ CHUNK = 8
 
 TIMINGS = (Timing(), Timing(heartbeat_timeout_s=0.5, election_timeout_s=1.0, leader_lease_timeout_s=0.25))
 LENGTHS_S = (9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 24.0)
-"""Most schedules are short; some leave a fault in force longer than a majority may be without a leader."""
+"""Most schedules are short; some are long (`faults.schedule.LONG_S`)."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from faults.links import Link
-from faults.schedule import AnyFault, Crash, Cut, Fault, Schedule, ScheduleError, generate
+from faults.schedule import LONG_S, AnyFault, Crash, Cut, Fault, Schedule, ScheduleError, generate
 
 NODES = ("n1", "n2", "n3")
 
@@ -110,3 +110,9 @@ def test_a_node_has_one_name_and_not_a_roles() -> None:
 def test_what_is_no_schedule_is_refused_with_the_reason(json: bytes, words: str) -> None:
     with pytest.raises(ScheduleError, match=words):
         Schedule.from_json(json)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_a_long_schedule_the_leader_hears_nobody_for_longer_than_a_majority_waits_for_another(seed: int) -> None:
+    faults = generate(random.Random(seed), 5, length_s=LONG_S).faults
+    assert any(isinstance(fault, Cut) and fault.targets == ("leader",) and fault.for_s > 10 for fault in faults)
