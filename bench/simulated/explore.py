@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import multiprocessing
 import random
@@ -128,6 +129,8 @@ def _violation(name: str, words: str, world: World, schedule: Schedule) -> Viola
 
 def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None) -> Walk:
     """These seeds one after the other, up to the first violation."""
+    # What was there before is no world's: that it is not looked through for garbage again and again is worth 5%.
+    gc.freeze()
     core = Raft if flaw is None else load(flaw)
     total = Walk()
     for seed in seeds:

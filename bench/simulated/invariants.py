@@ -44,6 +44,7 @@ from node.raft import (
     RequestVoteResponse,
     Snapshot,
 )
+from node.raft.effects import NOTHING
 from node.raft.quorum import has_majority, majority
 from node.raft.snapshot import Data
 from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, TermChanged, Voted
@@ -610,23 +611,24 @@ def clients_are_served_in_the_end(kind: str, reason: str) -> None:
     _violated(clients_are_served_in_the_end, f"no {kind} has been answered since the last fault was over: {reason}")
 
 
-ALWAYS, MESSAGES, CHANGES, ENTRIES = 0, 1, 2, 4
-"""What a step must have had for an invariant to have anything to look at."""
+NEWS, MESSAGES, CHANGES, ENTRIES, REIGN = 1, 2, 4, 8, 16
+"""What a step must have had for an invariant to have anything to look at. News is anything but a longer lease and
+further matches; a reign is one that goes on, begins or ends."""
 
 ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
-    (term_never_goes_back, ALWAYS),
-    (what_is_believed_is_durable, ALWAYS),
+    (term_never_goes_back, NEWS),
+    (what_is_believed_is_durable, NEWS),
     (candidates_disturb_nobody, CHANGES),
     (voters_keep_to_their_leader, MESSAGES),
     (candidates_have_asked, MESSAGES),
     (one_vote_in_a_term, MESSAGES),
     (only_voters_lead, CHANGES),
     (one_leader_in_a_term, CHANGES),
-    (one_leader_at_a_time, ALWAYS),
+    (one_leader_at_a_time, REIGN),
     (logs_match, ENTRIES),
-    (leader_has_what_is_committed, ALWAYS),
-    (commit_index_never_goes_back, ALWAYS),
-    (match_index_never_goes_back, ALWAYS),
+    (leader_has_what_is_committed, NEWS | REIGN),
+    (commit_index_never_goes_back, NEWS),
+    (match_index_never_goes_back, REIGN),
     (only_the_leaders_term_is_counted, CHANGES),
     (committed_is_on_a_majority, CHANGES),
     (committed_stays, CHANGES),
@@ -634,7 +636,7 @@ ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
 )
 """In the order in which they are asked: what explains another failure comes before it."""
 
-ASKED = [tuple(invariant for invariant, needs in ON_STEP if needs & had == needs) for had in range(8)]
+ASKED = [tuple(invariant for invariant, needs in ON_STEP if needs & had == needs) for had in range(32)]
 """By what a step had. Most have little: asking everything of each would take half of an exploration."""
 
 
@@ -681,6 +683,11 @@ class Invariants(observer.Observer):
     def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Message] = ()) -> None:
         server, role, changed = self._servers[name], raft.role, effects.transitions
         leads = role is Role.LEADER
+        if name in self._pending:
+            _violated(what_is_believed_is_durable, f"{name} went on before its last round was durable")
+        if effects is NOTHING and not leads and _is_still(server, role, raft.current_term, raft.commit_index):
+            self._liveness.passed(name, raft, at_s)
+            return
         step = Step(
             before=server,
             at_s=at_s,
@@ -697,8 +704,6 @@ class Invariants(observer.Observer):
             effects=effects,
             inbox=inbox,
         )
-        if name in self._pending:
-            _violated(what_is_believed_is_durable, f"{name} went on before its last round was durable")
         if effects.must_save:
             self._pending[name] = step
         else:
@@ -751,17 +756,21 @@ class Invariants(observer.Observer):
 
     def _judge(self, step: Step) -> None:
         effects = step.effects
+        before = step.before
         had = bool(effects.messages) * MESSAGES | bool(effects.transitions) * CHANGES | bool(effects.entries) * ENTRIES
+        if effects is not NOTHING or not _is_still(before, step.role, step.term, step.commit_index):
+            had |= NEWS
+        if step.role is Role.LEADER or before.role is Role.LEADER:
+            had |= REIGN
         for invariant in ASKED[had]:
             invariant(self.ledger, step)
-        before = step.before
         reconfigured = before.voters != step.voters or before.configuration_index != step.configuration_index
         before.role, before.term, before.commit_index = step.role, step.term, step.commit_index
         before.matches, before.voters, before.configuration_index = step.matches, step.voters, step.configuration_index
         before.lease_until_s = step.lease_until_s
         if reconfigured:
             self._liveness.reconsider(self._servers, step.at_s)
-        self._liveness.passed(step)
+        self._liveness.passed(step.name, before.raft, step.at_s)
 
 
 class Liveness:
@@ -792,11 +801,12 @@ class Liveness:
         self._core = self._connected_majority(up, servers)
         self._since_s = at_s if self._core else math.inf
 
-    def passed(self, step: Step) -> None:
-        if step.name in self._ledger.leases:
-            self._since_s = max(self._since_s, step.at_s) if self._core else math.inf
-        elif step.at_s > self._since_s + PATIENCE * step.before.raft.timing.election_timeout_s:
-            connected_majority_has_a_leader(self._ledger, self._core, step.at_s - self._since_s)
+    def passed(self, name: str, raft: Raft, at_s: float) -> None:
+        """A round of the server is over."""
+        if name in self._ledger.leases:
+            self._since_s = max(self._since_s, at_s) if self._core else math.inf
+        elif at_s > self._since_s + PATIENCE * raft.timing.election_timeout_s:
+            connected_majority_has_a_leader(self._ledger, self._core, at_s - self._since_s)
 
     def _connected_majority(self, names: Sequence[str], servers: Mapping[str, Server]) -> frozenset[str]:
         """Those of `names` of which each pair hears one another, and that are a majority of the newest committed voters
@@ -814,6 +824,11 @@ class Liveness:
         return has_majority(group, self._ledger.voters) and all(
             has_majority(group, servers[name].voters) for name in group if name in self._ledger.voters
         )
+
+
+def _is_still(before: Server, role: Role, term: int, commit_index: int) -> bool:
+    """Whether a round from which nothing followed has left everything as it was."""
+    return role is before.role and term == before.term and commit_index == before.commit_index
 
 
 def _violated(invariant: Callable[..., None], words: str) -> None:

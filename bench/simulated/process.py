@@ -284,9 +284,10 @@ class Process:
         nodes, links, here = self._world.nodes, self._links, self._node.address
         for message in messages:
             recipient = message.recipient
+            link = links.get(recipient)
             address = self._addresses.get(recipient) or self._heard.get(recipient)
-            if recipient in links and address in nodes[recipient].addresses:
-                links[recipient].send(Envelope(message, here))
+            if link is not None and address in nodes[recipient].addresses:
+                link.send(Envelope(message, here))
 
     def _note_reign(self) -> None:
         leads = self.raft.role is Role.LEADER
