@@ -123,13 +123,8 @@ class LinkFaults(abc.ABC):
     def heal(self, links: Collection[Link] | None = None) -> None:
         self._change("heal", self._wanted if links is None else links, "", lambda _: LinkState())
 
-    @contextlib.contextmanager
-    def cutting(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> Iterator[None]:
-        try:
-            self.cut(links, mode)
-            yield
-        finally:
-            self.heal(links)
+    def cutting(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]:
+        return self._until_healed(links, partial(self.cut, links, mode))
 
     def isolated(self, node: str, mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]:
         return self.cutting(cuts.isolate(node, self._nodes()), mode)
@@ -137,18 +132,16 @@ class LinkFaults(abc.ABC):
     def partitioned(self, *groups: Collection[str], mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]:
         return self.cutting(cuts.split(*groups), mode)
 
-    @contextlib.contextmanager
-    def delayed(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> Iterator[None]:
-        try:
-            self.delay(links, latency_ms, jitter_ms)
-            yield
-        finally:
-            self.heal(links)
+    def delayed(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> AbstractContextManager[None]:
+        return self._until_healed(links, partial(self.delay, links, latency_ms, jitter_ms))
+
+    def limited(self, links: Collection[Link], rate_kib_s: int) -> AbstractContextManager[None]:
+        return self._until_healed(links, partial(self.limit, links, rate_kib_s))
 
     @contextlib.contextmanager
-    def limited(self, links: Collection[Link], rate_kib_s: int) -> Iterator[None]:
+    def _until_healed(self, links: Collection[Link], begin: Callable[[], None]) -> Iterator[None]:
         try:
-            self.limit(links, rate_kib_s)
+            begin()
             yield
         finally:
             self.heal(links)
