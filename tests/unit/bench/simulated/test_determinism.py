@@ -24,6 +24,9 @@ SOURCES = (
     "bench/simulated",
     "bench/scenarios",
     "bench/workload.py",
+    "bench/cluster.py",
+    "bench/history.py",
+    "faults",
 )
 """What makes a version, as far as a digest is concerned."""
 
