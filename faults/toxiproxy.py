@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import psutil
 import requests
 import toxiproxy.api
+from toxiproxy import Toxiproxy
 from toxiproxy.api import APIConsumer
 
 from faults.acquire import ToxiproxyUnavailableError, describe_sources, find_server
@@ -109,6 +110,10 @@ class ToxiproxyServer:
     def proxies(self) -> dict[str, dict[str, Any]]:
         """Every proxy with its toxics, as the server has them now."""
         return dict(self.call(lambda: APIConsumer.get("/proxies").json()))
+
+    def reset(self) -> None:
+        """Enable every proxy and take away all toxics, in one call."""
+        self.call(Toxiproxy().reset)
 
     def _wait_until_ours_answers(self, process: ManagedProcess) -> None:
         """A server whose API port is taken only logs it and lives on, so an answer may come from somebody else."""
