@@ -16,8 +16,9 @@ back-off: a peer that is not there is tried again every `RETRY_S` while there is
 
 After a cut the leader should not wait for its next heartbeat. Two things hint that a cut is over: a connection that had
 lived for a while ends (healing a blackhole ends it), and a peer that refused to be connected to is there again. They
-are told to the core, which then says something to this peer at once. A hint cannot make a loop: a proxy before a dead
-node accepts and closes at once, which is neither a connection that lived nor one that was refused before.
+are told to the core, which then says something to this peer at once. It may be lost once more, with a connection that
+is opened while the healing is still under way: so the end of the one after a connection that lived is a hint too. A
+hint cannot make a loop: a proxy before a dead node accepts and closes at once, time after time.
 """
 
 from __future__ import annotations
@@ -118,6 +119,8 @@ class PeerSender:
         self._envelope = envelope
         self._hint = hint
         self._settled_s = settled_s
+        self._lived = False
+        """Whether the connection did that ended last."""
         self._offered_s = time.monotonic()
         self._ending = threading.Event()
         self._queue: queue.SimpleQueue[AnyMessage | None] = queue.SimpleQueue()
@@ -176,7 +179,13 @@ class PeerSender:
             self._queue.get_nowait()
 
     def _connect(self) -> _Connection:
-        return _Connection(self._peer, self._target, ended=self._hint, settled_s=self._settled_s)
+        return _Connection(self._peer, self._target, ended=self._on_end)
+
+    def _on_end(self, age_s: float) -> None:
+        """The other side has ended the connection."""
+        before, self._lived = self._lived, age_s >= self._settled_s
+        if before or self._lived:
+            self._hint()
 
     def _await_peer(self) -> None:
         """Try again until the peer is there or nothing more is to be said; what waits meanwhile is out of date."""
@@ -206,11 +215,10 @@ def _weight(message: AnyMessage | None) -> int:
 class _Connection:
     """One keep-alive connection with requests written ahead of their answers. Raises OSError where it breaks."""
 
-    def __init__(self, peer: str, target: Address, *, ended: Callable[[], None], settled_s: float) -> None:
-        """`ended` is called when the other side ends it after it has lived for `settled_s`."""
+    def __init__(self, peer: str, target: Address, *, ended: Callable[[float], None]) -> None:
+        """`ended` is called when the other side ends it, with how long it has lived, in seconds."""
         self._peer = peer
         self._ended = ended
-        self._settled_s = settled_s
         self._head = f"POST {wire.PATH} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n"
         self._unanswered: deque[tuple[float, int]] = deque()
         self._changed = threading.Condition()
@@ -281,8 +289,8 @@ class _Connection:
         finally:
             ours = self.closed
             self._note_closed()
-            if not ours and time.monotonic() - self._opened_s >= self._settled_s:
-                self._ended()
+            if not ours:
+                self._ended(time.monotonic() - self._opened_s)
 
     def _read_answer(self, stream: BinaryIO) -> bool:
         """Read one answer whole; False at the end of the stream."""

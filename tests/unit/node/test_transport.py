@@ -22,6 +22,7 @@ from node.raft.messages import AnyMessage
 from node.transport import BATCH_BYTES, MAX_UNANSWERED_BYTES, Transport
 
 WAIT_S = 20.0
+SETTLED_S = 0.3
 ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -124,6 +125,21 @@ def test_a_connection_that_lived_and_ends_is_a_hint(address: Address) -> None:
         again, _ = listener.accept()
         with again:
             read_request(again)
+    peer.transport.close()
+
+
+def test_the_end_of_the_connection_after_one_that_lived_is_a_hint_too(address: Address) -> None:
+    """Healing may end it as well, and with it goes what was said on the strength of the first hint."""
+    peer = Peer(address, settled_s=SETTLED_S)
+    with listening(address) as listener:
+        peer.send()
+        with listener.accept()[0] as lived:
+            read_request(lived)
+            assert select.select([lived], [], [], 1.1 * SETTLED_S) == ([], [], [])
+        peer.wait_for_hint()
+        peer.send()
+        listener.accept()[0].close()
+        peer.wait_for_hint()
     peer.transport.close()
 
 
