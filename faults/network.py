@@ -239,8 +239,8 @@ class ToxiproxyNetwork(LinkFaults):
 def _apply(proxy: Any, former: LinkState, wanted: LinkState) -> None:
     """Bring a proxy from one state to the other. A toxic that differs is deleted and added, never changed in place."""
     old, new = _toxics(former), _toxics(wanted)
-    # In order: a connection ends with the first of a blackhole's toxics, and what is said on the next one at once has to
-    # find the way there open, upstream.
+    # In order: a connection ends with the first of a blackhole's toxics, and what is said on the next one at once has
+    # to find the way there open, upstream.
     for name, toxic in old.items():
         if new.get(name) != toxic:
             proxy.destroy_toxic(name)
