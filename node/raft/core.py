@@ -51,7 +51,9 @@ class Raft(Following, Leading):
 
     @property
     def deadline(self) -> float:
-        """When `tick` is next due."""
+        """When `tick` is next due, and effects are to be taken."""
+        if self._last_applied < self._commit_index:
+            return self._now
         if self._role is Role.LEADER:
             return min(
                 self._next_heartbeat_s,
@@ -239,8 +241,9 @@ class Raft(Following, Leading):
             return NOTHING
         pending, self._pending = self._pending, Pending()
         first = pending.first_unsaved
-        committed = self.log.between(self._last_applied + 1, self._commit_index)
-        self._last_applied = self._commit_index
+        last = min(self._commit_index, self._last_applied + self.limits.entries_applied_at_once)
+        committed = self.log.between(self._last_applied + 1, last)
+        self._last_applied = last
         return Effects(
             hard_state=self._hard_state() if pending.hard_state else None,
             snapshot=pending.snapshot,

@@ -34,7 +34,7 @@ class Effects(msgspec.Struct, frozen=True):
     """To be stored in the place of everything from `entries[0].index` on; beside a snapshot, of everything."""
     messages: tuple[AnyMessage, ...]
     committed: tuple[Entry, ...]
-    """To be applied, in order."""
+    """To be applied, in order; what is committed beyond `FlowLimits.entries_applied_at_once` comes next time."""
     reads: tuple[ReadReady, ...]
     transitions: tuple[Transition, ...]
 

@@ -67,7 +67,9 @@ class Leading(Elections):
 
     def _has_room(self, progress: Progress) -> bool:
         """Whether more entries may be under way: a follower that does not answer is not sent the whole log."""
-        return progress.next_index - 1 - progress.match_index < self.limits.entries_in_flight
+        limits = self.limits
+        entries = progress.next_index - 1 - progress.match_index
+        return entries < limits.entries_in_flight and progress.bytes_under_way < limits.bytes_in_flight
 
     def _send_append(self, name: str, progress: Progress) -> None:
         if progress.sending is not None or progress.next_index <= self.log.base_index:
@@ -96,8 +98,8 @@ class Leading(Elections):
         progress.told_commit = self._commit_index
         if progress.probing:
             progress.awaiting_probe = True
-        else:
-            progress.next_index = message.last_index + 1
+        elif entries:
+            progress.note_sent(message.last_index, sum([len(entry.data) for entry in entries]))
 
     def _send_chunk(self, name: str, progress: Progress) -> None:
         """The next chunk of the snapshot; when a heartbeat is due, again what was not answered."""
@@ -208,7 +210,10 @@ class Leading(Elections):
     # Handing over (thesis 3.10, 4.2.2)
 
     def _hand_over(self) -> None:
-        """Cease to lead when a transfer has become possible, or when our own removal is committed."""
+        """Cease to lead when a transfer has become possible, or when our own removal is committed; not before everything
+        committed is handed out, for whoever asked for it is still to be told so."""
+        if self._commit_index > self._last_applied + self.limits.entries_applied_at_once:
+            return
         if self.id not in self._memberships.voters and self._commit_index >= self.configuration_index:
             self._abdicate(self._furthest_voter())
         elif self._transfer is not None and self._may_abdicate(self._transfer):

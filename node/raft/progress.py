@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 from node.raft.snapshot import Snapshot
 
@@ -46,6 +47,9 @@ class Progress:
     awaiting_probe: bool = False
     told_commit: int = 0
     heartbeat_due: bool = False
+    under_way: deque[tuple[int, int]] = field(default_factory=deque)
+    """Messages with entries sent ahead, oldest first: the last index of each, and its bytes."""
+    bytes_under_way: int = 0
     sending: Sending | None = None
 
     @property
@@ -56,7 +60,15 @@ class Progress:
     def probe_from(self, index: int) -> None:
         self.next_index = index
         self.probing, self.awaiting_probe = True, False
+        self.under_way.clear()
+        self.bytes_under_way = 0
         self.sending = None
+
+    def note_sent(self, last_index: int, size: int) -> None:
+        """Entries up to `last_index`, of `size` bytes, were sent ahead."""
+        self.next_index = last_index + 1
+        self.under_way.append((last_index, size))
+        self.bytes_under_way += size
 
     def take_match(self, index: int) -> bool:
         """The follower's log is known to match up to `index`; whether that is news."""
@@ -65,6 +77,8 @@ class Progress:
         if index <= self.match_index:
             return False
         self.match_index = index
+        while self.under_way and self.under_way[0][0] <= index:
+            self.bytes_under_way -= self.under_way.popleft()[1]
         return True
 
     def take_install(self, offset: int) -> bool:

@@ -28,10 +28,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class FlowLimits:
-    """How much a leader sends to one follower without an answer."""
+    """How much a leader sends to one follower without an answer, and how much a server takes on at once."""
 
     entries_per_message: int = 64
     bytes_per_message: int = 256 * 1024
-    entries_in_flight: int = 1024
+    entries_in_flight: int = 8192
+    bytes_in_flight: int = 8 * 1024 * 1024
+    """Of entries' data. The last message may go beyond."""
+    entries_applied_at_once: int = 512
+    """A follower that has much to catch up on takes in more entries between applying those that it has."""
     snapshot_chunk_bytes: int = 128 * 1024
     snapshot_bytes_in_flight: int = 512 * 1024
