@@ -132,6 +132,7 @@ class PeerSender:
         connection = self._connection
         if connection is not None and connection.is_stuck():
             connection.close()
+            self._hint()
         self._offered_s = time.monotonic()
         if self._queue.qsize() >= QUEUE_LENGTH:
             log.debug("queue to %s is full: dropped %s", self._peer, type(message).__name__)

@@ -170,12 +170,15 @@ class Raft(Following, Leading):
     def nudge(self, peer: str, now: float) -> None:
         """The connection to `peer` broke or came back, which is a hint, no proof: say something to it at once.
 
-        A leader sends a heartbeat, a follower repeats what it last answered its leader. Both are needed: of a partition
-        that heals link by link the first heartbeat gets through before the way back is open.
+        A leader sends a heartbeat, in the place of what was under way and may be lost; a follower repeats what it last
+        answered its leader. Both are needed: of a partition that heals link by link the first heartbeat gets through
+        before the way back is open.
         """
         self._advance_clock(now)
-        if peer in self._progress:
-            self._progress[peer].heartbeat_due = True
+        progress = self._progress.get(peer)
+        if progress is not None:
+            progress.send_again(self._now)
+            progress.heartbeat_due = True
         elif peer == self._leader and self._last_answer is not None:
             self._send(self._last_answer)
 

@@ -142,11 +142,18 @@ class Leading(Elections):
             self._take_match(progress, response.match_index)
         elif self._has_lost_its_log(progress, response):
             progress.match_index = 0
-            progress.probe_from(response.conflict_index)
-        elif response.prev_log_index > progress.match_index and progress.sending is None:
-            # A refusal from before the last match is old news delivered late; backing up on it resends for nothing.
-            progress.probe_from(max(progress.match_index + 1, min(response.conflict_index, response.prev_log_index)))
+            progress.probe_from(response.conflict_index, self._now)
+        elif self._is_behind(progress, response):
+            next_index = max(progress.match_index + 1, min(response.conflict_index, response.prev_log_index))
+            progress.probe_from(next_index, self._now)
         self._answer_reads()
+
+    def _is_behind(self, progress: Progress, response: AppendEntriesResponse) -> bool:
+        """Whether a refusal is news. One from before the last match, or from before we last backed up, is an old one
+        delivered late, and there may be hundreds of them when a link that held everything back is healed; backing up on
+        each sends the same again and again."""
+        news = response.prev_log_index > progress.match_index and response.sent_at_s >= progress.probing_since_s
+        return news and progress.sending is None
 
     def _on_install_snapshot_response(self, response: InstallSnapshotResponse) -> None:
         progress = self._answered(response)

@@ -44,6 +44,8 @@ class Progress:
     matched_at_s: float = LONG_AGO
     """When we last heard that it had accepted something."""
     probing: bool = True
+    probing_since_s: float = LONG_AGO
+    """When it was last begun to be looked for: a refusal of what was sent before tells nothing new."""
     awaiting_probe: bool = False
     told_commit: int = 0
     heartbeat_due: bool = False
@@ -57,12 +59,17 @@ class Progress:
         """How good a successor this follower would be."""
         return (self.match_index, self.answered_sent_at_s)
 
-    def probe_from(self, index: int) -> None:
+    def probe_from(self, index: int, now: float) -> None:
         self.next_index = index
-        self.probing, self.awaiting_probe = True, False
+        self.probing, self.probing_since_s, self.awaiting_probe = True, now, False
         self.under_way.clear()
         self.bytes_under_way = 0
         self.sending = None
+
+    def send_again(self, now: float) -> None:
+        """What was sent ahead may be lost: begin behind what the follower is known to have."""
+        if not self.probing and self.sending is None:
+            self.probe_from(self.match_index + 1, now)
 
     def note_sent(self, last_index: int, size: int) -> None:
         """Entries up to `last_index`, of `size` bytes, were sent ahead."""
