@@ -30,6 +30,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import BinaryIO
 
@@ -132,7 +133,6 @@ class PeerSender:
         connection = self._connection
         if connection is not None and connection.is_stuck():
             connection.close()
-            self._hint()
         self._offered_s = time.monotonic()
         if self._queue.qsize() >= QUEUE_LENGTH:
             log.debug("queue to %s is full: dropped %s", self._peer, type(message).__name__)
@@ -159,31 +159,44 @@ class PeerSender:
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = self._connect()
-            self._connection.await_turn()
-            self._connection.post(wire.encode(self._envelope(self._batch(first))))
         except ConnectionRefusedError:
             self._await_peer()
+            return
         except (OSError, RuntimeError) as error:
             # RuntimeError: no further thread may be started.
-            log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
+            log.debug("cannot connect to %s at %s: %s", self._peer, self._target, error)
             self._drop_waiting()
+            return
+        try:
+            self._connection.await_turn()
+            self._connection.post(wire.encode(self._envelope(self._batch(first))))
+        except OSError as error:
+            log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
 
     def _batch(self, first: AnyMessage) -> list[AnyMessage]:
         batch: list[AnyMessage | None] = [first]
         weight = 0
-        while (weight := weight + _weight(batch[-1])) < BATCH_BYTES and not self._queue.empty():
-            batch.append(self._queue.get_nowait())
+        with suppress(queue.Empty):
+            while (weight := weight + _weight(batch[-1])) < BATCH_BYTES:
+                batch.append(self._queue.get_nowait())
         return [message for message in batch if message is not None]
 
     def _drop_waiting(self) -> None:
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        with suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+        if self._ending.is_set():
+            self._queue.put(None)
 
     def _connect(self) -> _Connection:
         return _Connection(self._peer, self._target, ended=self._on_end)
 
     def _on_end(self, age_s: float) -> None:
-        """The other side has ended the connection."""
+        """The connection is over. What waits is dropped before the hint, which makes for something to say, and not by the
+        sender when it finds out: that would drop what was said on the strength of the hint."""
+        if self._ending.is_set():
+            return
+        self._drop_waiting()
         before, self._lived = self._lived, age_s >= self._settled_s
         if before or self._lived:
             self._hint()
@@ -217,7 +230,7 @@ class _Connection:
     """One keep-alive connection with requests written ahead of their answers. Raises OSError where it breaks."""
 
     def __init__(self, peer: str, target: Address, *, ended: Callable[[float], None]) -> None:
-        """`ended` is called when the other side ends it, with how long it has lived, in seconds."""
+        """`ended` is called when it is over, with how long it has lived, in seconds."""
         self._peer = peer
         self._ended = ended
         self._head = f"POST {wire.PATH} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n"
@@ -288,10 +301,8 @@ class _Connection:
         except (OSError, ValueError) as error:
             log.debug("connection to %s broke: %s", self._peer, error)
         finally:
-            ours = self.closed
             self._note_closed()
-            if not ours:
-                self._ended(time.monotonic() - self._opened_s)
+            self._ended(time.monotonic() - self._opened_s)
 
     def _read_answer(self, stream: BinaryIO) -> bool:
         """Read one answer whole; False at the end of the stream."""

@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -47,7 +47,12 @@ class Peer:
     def __init__(self, address: Address, settled_s: float) -> None:
         self.hints: queue.Queue[str] = queue.Queue()
         self.address = str(address)
-        self.transport = Transport(envelope, self.hints.put, dial={}, settled_s=settled_s)
+        self.on_hint: Callable[[], None] = lambda: None
+        self.transport = Transport(envelope, self._hint, dial={}, settled_s=settled_s)
+
+    def _hint(self, peer: str) -> None:
+        self.hints.put(peer)
+        self.on_hint()
 
     def send(self) -> None:
         self.transport.send(MESSAGE, self.address)
@@ -140,6 +145,24 @@ def test_the_end_of_the_connection_after_one_that_lived_is_a_hint_too(address: A
         peer.send()
         listener.accept()[0].close()
         peer.wait_for_hint()
+    peer.transport.close()
+
+
+def test_what_a_hint_makes_the_core_say_is_not_dropped_with_what_waited(address: Address) -> None:
+    """Found by measuring: the sender, which was keeping its distance when a blackhole was healed, woke after the
+    leader had answered the hint, and dropped the answer. The follower heard of its leader with the next heartbeat."""
+    peer = Peer(address, settled_s=0.0)
+    peer.on_hint = peer.send
+    with listening(address) as listener:
+        peer.send()
+        connection, _ = listener.accept()
+        with connection:
+            assert select.select([connection], [], [], WAIT_S)[0]
+            for _ in range(3):
+                # Unanswered, and then waiting for their turn.
+                peer.send()
+        with listener.accept()[0] as again:
+            read_request(again)
     peer.transport.close()
 
 
