@@ -192,8 +192,8 @@ class PeerSender:
         return _Connection(self._peer, self._target, ended=self._on_end)
 
     def _on_end(self, age_s: float) -> None:
-        """The connection is over. What waits is dropped before the hint, which makes for something to say, and not by the
-        sender when it finds out: that would drop what was said on the strength of the hint."""
+        """The connection is over. What waits is dropped here, before the hint, which makes for something to say, and
+        not by the sender when it finds out: that would drop what was said on the strength of the hint."""
         if self._ending.is_set():
             return
         self._drop_waiting()

@@ -217,8 +217,8 @@ class Leading(Elections):
     # Handing over (thesis 3.10, 4.2.2)
 
     def _hand_over(self) -> None:
-        """Cease to lead when a transfer has become possible, or when our own removal is committed; not before everything
-        committed is handed out, for whoever asked for it is still to be told so."""
+        """Cease to lead when a transfer has become possible, or when our own removal is committed; not before what is
+        committed can all be handed out, for whoever asked for it is still to be told so."""
         if self._commit_index > self._last_applied + self.limits.entries_applied_at_once:
             return
         if self.id not in self._memberships.voters and self._commit_index >= self.configuration_index:
