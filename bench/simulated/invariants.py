@@ -290,10 +290,16 @@ def voters_keep_to_their_leader(ledger: Ledger, step: Step) -> None:
                 words = f"{step.name} voted for {message.recipient} {patient_s:.3f} s after it heard from another"
                 _violated(voters_keep_to_their_leader, words)
             before.contact_s, before.last_vote = step.now_s, vote
-        elif isinstance(message, AppendEntriesResponse) and message.success:
+        elif isinstance(message, AppendEntriesResponse) and message.success and _answers_news(message, step):
             before.contact_s = step.now_s
     if _in_contact(step):
         before.contact_s = step.now_s
+
+
+def _answers_news(response: AppendEntriesResponse, step: Step) -> bool:
+    """Whether it answers something heard in this round; what was said before is repeated when a connection ends."""
+    asked = (response.recipient, response.sent_at_s)
+    return any(isinstance(item, AppendEntries) and (item.sender, item.sent_at_s) == asked for item in step.inbox)
 
 
 def _in_contact(step: Step) -> bool:

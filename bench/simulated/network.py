@@ -47,6 +47,12 @@ class Envelope(NamedTuple):
     """Where the sender says that it lives."""
 
 
+class Hint(NamedTuple):
+    """To a node, from its own transport: the connection to `peer` broke, or there can be one again."""
+
+    peer: str
+
+
 class Bounds(NamedTuple):
     """How much a link takes on, as `node.transport` bounds it."""
 
@@ -123,6 +129,7 @@ class SimulatedLink:
         "holding",
         "link",
         "loss",
+        "on_end",
         "receive",
         "reordering",
         "rough",
@@ -134,6 +141,8 @@ class SimulatedLink:
         self._random = rng.random
         self.link = link
         self.receive: Receive = _nowhere
+        self.on_end: Receive = _unheeded
+        """Who at the near end is given a `Hint`."""
         self.state = CLEAR
         self.loss = self.duplication = self.reordering = 0.0
         self.attempted = 0
@@ -172,7 +181,7 @@ class SimulatedLink:
         bounds, weight = self.bounds, _weight(item)
         if bounds is not None:
             if self._stream.is_stuck(self._engine.now):
-                self.close()
+                self.break_off()
             waiting = self._stream.waiting
             if waiting or not self._has_room(weight):
                 if len(waiting) < bounds.waiting:
@@ -210,8 +219,10 @@ class SimulatedLink:
     def bring_into(self, state: LinkState) -> None:
         former, self.state = self.state, state
         if former.cut is not state.cut:
-            if state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or former.cut is Mode.BLACKHOLE:
+            if state.cut is Mode.BLACKHOLE:
                 self.close()
+            elif state.cut is Mode.REFUSE or former.cut in (Mode.BLACKHOLE, Mode.REFUSE):
+                self.break_off()
             self.holding = state.cut is Mode.HOLD
         self._look()
         limit_is_over = former.rate_kib_s not in (None, state.rate_kib_s)
@@ -227,6 +238,11 @@ class SimulatedLink:
         self._stream.is_open = False
         self._stream = Stream(self)
         self.held.clear()
+
+    def break_off(self) -> None:
+        """The same, and whoever sends on it notices."""
+        self.close()
+        self._engine.after(FASTEST_S, self.on_end, Hint(self.link.target))
 
     def _let_through(self) -> None:
         """What is under way goes on as the link is now."""
@@ -278,6 +294,12 @@ class SimulatedNetwork(LinkFaults):
         for link in (*self.links.values(), *self.answers.values()):
             link.receive = receivers[link.link.target]
 
+    def tell_of_ends(self, senders: Mapping[str, Receive]) -> None:
+        """Who is given a `Hint` when a connection of theirs ends."""
+        for source, receive in senders.items():
+            for link in self.from_node[source].values():
+                link.on_end = receive
+
     def state(self) -> Mapping[Link, LinkState]:
         return {link: found.state for link, found in self.links.items()}
 
@@ -295,7 +317,7 @@ class SimulatedNetwork(LinkFaults):
         """Break every connection to `node`; what is under way on it is lost."""
         for link, found in self.links.items():
             if link.target == node:
-                found.close()
+                found.break_off()
 
     def clear(self) -> frozenset[tuple[str, str]]:
         """The links between nodes that are as they should be, by source and target."""
@@ -321,6 +343,10 @@ class SimulatedNetwork(LinkFaults):
 def _breaks(former: Mode | None, wanted: Mode | None) -> bool:
     """A refused connection is closed, and so is one that healing finds with bytes missing in the middle."""
     return wanted is Mode.REFUSE or (former is Mode.BLACKHOLE and wanted is not Mode.BLACKHOLE)
+
+
+def _unheeded(item: Any) -> None:
+    """Clients notice a broken connection by themselves (`World.break_off`)."""
 
 
 def _nowhere(item: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import SimulatedDisk, Write
-from bench.simulated.network import first_address
+from bench.simulated.network import Hint, first_address
 from bench.simulated.process import Process
 from bench.simulated.requests import Request
 from node.raft import Configuration, Raft, Transition
@@ -143,6 +143,8 @@ class SimulatedNode:
                 return
         elif process is None:
             return
+        elif type(item) is Hint:
+            world.chronicle.note((world.engine.now, self.name, f"notices that a connection to {item.peer} ended"))
         else:
             world.chronicle.note((world.engine.now, self.name, item.message))
         process.deliver(item)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.history import Outcome
 from bench.simulated import requests
 from bench.simulated.disk import DiskFullError, Write
-from bench.simulated.network import Envelope
+from bench.simulated.network import Envelope, Hint
 from bench.simulated.requests import Answer, Request
 from bench.workload import Invocation
 from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result
@@ -368,6 +368,9 @@ class Process:
         self.raft.compact(snapshot, first_kept=first_kept)
         self._world.observer.compacted(self.raft.id, snapshot, first_kept, self._engine.now)
 
+    def _on_hint(self, hint: Hint, now: float) -> None:
+        self.raft.nudge(hint.peer, now)
+
     # What clients ask
 
     def _on_request(self, request: Request, now: float) -> None:
@@ -507,6 +510,7 @@ class Process:
 HANDLERS: dict[type, Callable[[Process, Any, float], None]] = {
     Request: Process._on_request,
     SnapshotWritten: Process._on_snapshot_written,
+    Hint: Process._on_hint,
 }
 ASKED: dict[str, Callable[[Process, Request, float], None]] = {
     "put": Process._on_write,

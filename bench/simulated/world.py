@@ -66,9 +66,9 @@ class World:
         names = tuple(names)
         self.network = SimulatedNetwork(self.engine, names, self._on_fault, self.settings.bounds)
         self.nodes = {name: SimulatedNode(name, self) for name in names}
-        self.network.deliver_to(
-            {CLIENT: self._receive_answer} | {name: node.receive for name, node in self.nodes.items()}
-        )
+        receivers = {name: node.receive for name, node in self.nodes.items()}
+        self.network.deliver_to({CLIENT: self._receive_answer} | receivers)
+        self.network.tell_of_ends(receivers)
 
     def found(self, members: Iterable[str]) -> Configuration:
         """The configuration a cluster of these nodes is born with."""

@@ -156,24 +156,38 @@ def granted(to: str, term: int) -> RequestVoteResponse:
     return RequestVoteResponse(sender="a", recipient=to, term=term, granted=True, sent_at_s=0.0)
 
 
+ACCEPTED = AppendEntriesResponse(
+    sender="a",
+    recipient="b",
+    term=1,
+    success=True,
+    prev_log_index=0,
+    match_index=0,
+    conflict_index=0,
+    sent_at_s=0.0,
+)
+"""What a says to `heard("b", 1)`."""
+
+
 def test_a_vote_against_a_leader_that_was_just_heard_is_seen() -> None:
-    answer = AppendEntriesResponse(
-        sender="a",
-        recipient="b",
-        term=1,
-        success=True,
-        prev_log_index=0,
-        match_index=0,
-        conflict_index=0,
-        sent_at_s=0.0,
-    )
     ledger, voter = Ledger(), server("a")
-    invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.0, messages=[answer]))
+    hears = step(before=voter, now_s=5.0, inbox=[heard("b", 1)], messages=[ACCEPTED])
+    invariants.voters_keep_to_their_leader(ledger, hears)
     patient = server("a", contact_s=5.0)
     invariants.voters_keep_to_their_leader(ledger, step(before=patient, now_s=6.0, messages=[granted("c", 2)]))
     hasty = step(before=voter, now_s=5.9, messages=[granted("c", 2)])
     words = r"a voted for c 0\.900 s after it heard from another"
     assert_violated(invariants.voters_keep_to_their_leader, ledger, hasty, words=words)
+    at_once = step(before=server("a"), term=2, inbox=[heard("b", 1)], messages=[ACCEPTED, granted("c", 2)])
+    words = r"a voted for c 0\.000 s after it heard from another"
+    assert_violated(invariants.voters_keep_to_their_leader, ledger, at_once, words=words)
+
+
+def test_who_repeats_an_answer_has_heard_from_nobody() -> None:
+    """Found by exploring, when it was told of broken connections: then a follower says again what it last answered."""
+    ledger, voter = Ledger(), server("a")
+    invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.0, messages=[ACCEPTED]))
+    invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.1, messages=[granted("c", 2)]))
 
 
 def test_a_vote_for_whom_a_leader_told_to_stand_need_not_wait() -> None:
