@@ -77,7 +77,7 @@ class StateMachine:
             return None
         command = Command.decode(entry.data)
         result = self.store.apply(entry.index, command)
-        self.outcomes[command.kind, result.status.value] += 1
+        self.outcomes[command.kind, result.status] += 1
         return result
 
     def freeze(self) -> Frozen:

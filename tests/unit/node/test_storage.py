@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.raft import Entry, EntryKind, HardState
-from node.storage import FILE, Storage, StorageError
+from node.storage import FILE, ROWS_AT_ONCE, Storage, StorageError
 
 
 def entry(index: int, term: int = 1) -> Entry:
@@ -32,6 +32,16 @@ def test_what_was_saved_is_loaded_and_a_conflict_replaces_all_behind_it(tmp_path
         hard_state, _, log = storage.load()
     assert hard_state == HardState(3, "n2")
     assert log.between(1, log.last_index) == (entry(1), entry(2, 3))
+
+
+@pytest.mark.parametrize("count", [1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 1])
+def test_however_many_entries_are_saved_at_once_they_are_all_loaded_in_order(tmp_path: Path, count: int) -> None:
+    saved = tuple(Entry(index, 1, EntryKind.COMMAND, b"%d" % index) for index in range(1, count + 1))
+    with opened(tmp_path) as storage:
+        storage.save(HardState(1), saved)
+    with opened(tmp_path) as storage:
+        log = storage.load().log
+    assert log.between(1, log.last_index) == saved
 
 
 def truncated(file: Path) -> None:
