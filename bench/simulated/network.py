@@ -304,14 +304,18 @@ class SimulatedNetwork(LinkFaults):
         return {link: found.state for link, found in self.links.items()}
 
     def noise(self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0) -> None:
-        """Each message between nodes is lost, doubled, or overtaken, with these probabilities; 0 is over."""
+        """Each message between nodes is lost, doubled, or overtaken, with these probabilities; 0 is over. What clients
+        ask is doubled too, as by a proxy or a library that asks again by itself."""
         for probability in (loss, duplication, reordering):
             if not 0 <= probability <= 1:
                 raise ValueError(f"{probability} is no probability; it is between 0 and 1")
-        peers = tuple(link for link in self.links if link.source != CLIENT)
-        for link in peers:
-            self.links[link].set_noise(loss, duplication, reordering)
-        self._on_change("noise", peers, f"loss {loss} duplication {duplication} reordering {reordering}", None, [])
+        for link, found in self.links.items():
+            if link.source == CLIENT:
+                found.set_noise(0.0, duplication, 0.0)
+            else:
+                found.set_noise(loss, duplication, reordering)
+        words = f"loss {loss} duplication {duplication} reordering {reordering}"
+        self._on_change("noise", tuple(self.links), words, None, [])
 
     def disconnect(self, node: str) -> None:
         """Break every connection to `node`; what is under way on it is lost."""

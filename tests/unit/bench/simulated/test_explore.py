@@ -31,7 +31,7 @@ from faults.schedule import (
     SlowDisk,
 )
 from node.flaws import load
-from node.kv import Command, KeyValueStore, Result, Session
+from node.kv import Command, KeyValueStore, Result, Session, Status
 from node.raft import Role
 from node.raft.snapshot import Data
 from node.state_machine import StateMachine
@@ -213,6 +213,22 @@ def test_a_store_to_which_every_retry_is_a_new_write_is_caught(monkeypatch: pyte
 
     monkeypatch.setattr(KeyValueStore, "apply", ignore_sessions)
     violation = walk(range(24), 5).violation
+    assert violation is not None
+    assert violation.invariant == "writes_take_effect_once"
+
+
+def test_a_store_to_which_an_older_write_of_a_client_is_a_new_one_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client asked can come a second time, after what it asked next."""
+    apply = KeyValueStore.apply
+
+    def forget_order(store: KeyValueStore, index: int, command: Command) -> Result:
+        told = apply(store, index, command)
+        if told.status is Status.SUPERSEDED:
+            return apply(store, index, Command(command.operation))
+        return told
+
+    monkeypatch.setattr(KeyValueStore, "apply", forget_order)
+    violation = walk(range(40), 5).violation
     assert violation is not None
     assert violation.invariant == "writes_take_effect_once"
 
