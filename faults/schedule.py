@@ -123,8 +123,8 @@ class Limit(_OnLinks, frozen=True, kw_only=True):
 
 
 class Noise(Fault, frozen=True, kw_only=True):
-    """Each message on any link between nodes is lost, doubled or overtaken with these probabilities. What clients ask is
-    doubled too, and the second may arrive after what they ask next."""
+    """Each message on any link between nodes is lost, doubled or overtaken with these probabilities. What clients ask
+    is doubled too, and the second may arrive after what they ask next."""
 
     loss: Probability = 0.0
     duplication: Probability = 0.0
