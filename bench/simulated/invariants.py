@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
+import msgspec
+
 from bench.cluster import PromiseBrokenError
 from bench.history import DECISIONS, Outcome
 from bench.simulated import observer, requests
@@ -115,8 +117,7 @@ class Server:
     """On its own clock."""
 
 
-@dataclass(slots=True)
-class Step:
+class Step(msgspec.Struct, gc=False):
     """A round of a server, as values; what it was before stands in `before`."""
 
     before: Server
@@ -221,8 +222,10 @@ def one_leader_at_a_time(ledger: Ledger, step: Step) -> None:
         return
     ledger.leases[step.name] = step.lease_until_s, mine
     for other, (until_s, clock) in ledger.leases.items():
+        if other == step.name:
+            continue
         left_s = until_s - clock.at(step.at_s)
-        if other != step.name and left_s > 0:
+        if left_s > 0:
             words = f"{step.name} leads in term {step.term} while {other} has {left_s:.3f} s of its lease left"
             _violated(one_leader_at_a_time, words)
 
@@ -290,25 +293,30 @@ def voters_keep_to_their_leader(ledger: Ledger, step: Step) -> None:
                 words = f"{step.name} voted for {message.recipient} {patient_s:.3f} s after it heard from another"
                 _violated(voters_keep_to_their_leader, words)
             before.contact_s, before.last_vote = step.now_s, vote
-        elif isinstance(message, AppendEntriesResponse) and message.success and _answers_news(message, step):
+        elif any(_accepts(message, item) for item in step.inbox):
             before.contact_s = step.now_s
-    if _in_contact(step):
-        before.contact_s = step.now_s
 
 
-def _answers_news(response: AppendEntriesResponse, step: Step) -> bool:
-    """Whether it answers something heard in this round; what was said before is repeated when a connection ends."""
-    asked = (response.recipient, response.sent_at_s)
-    return any(isinstance(item, AppendEntries) and (item.sender, item.sent_at_s) == asked for item in step.inbox)
+def _accepts(message: Message, item: Message) -> bool:
+    """Whether it says that an `item` of this round's inbox fits the log. What was said in an earlier round is said
+    again when a connection ends, and is no contact."""
+    return (
+        isinstance(message, AppendEntriesResponse)
+        and isinstance(item, AppendEntries)
+        and message.success
+        and (message.recipient, message.sent_at_s) == (item.sender, item.sent_at_s)
+    )
 
 
-def _in_contact(step: Step) -> bool:
-    """Whether a server heard its term's leader, if only with what did not fit its log, or voted, if only for itself."""
+def note_contact(step: Step) -> None:
+    """Remember that a server heard a leader, if only with what did not fit its log, or voted, if only for itself."""
+    if any(isinstance(change, Voted) for change in step.effects.transitions):
+        step.before.contact_s = step.now_s
     for item in step.inbox:
-        if isinstance(item, (AppendEntries, InstallSnapshot)) and item.term == step.term:
-            return True
-    changed = step.effects.transitions
-    return bool(changed) and any(isinstance(change, Voted) for change in changed)
+        if isinstance(item, (AppendEntries, InstallSnapshot)) and (
+            item.term == step.term or any(_accepts(message, item) for message in step.effects.messages)
+        ):
+            step.before.contact_s = step.now_s
 
 
 def candidates_have_asked(ledger: Ledger, step: Step) -> None:
@@ -617,17 +625,18 @@ def clients_are_served_in_the_end(kind: str, reason: str) -> None:
     _violated(clients_are_served_in_the_end, f"no {kind} has been answered since the last fault was over: {reason}")
 
 
-NEWS, MESSAGES, CHANGES, ENTRIES, REIGN = 1, 2, 4, 8, 16
+NEWS, VOTES, CHANGES, ENTRIES, REIGN = 1, 2, 4, 8, 16
 """What a step must have had for an invariant to have anything to look at. News is anything but a longer lease and
-further matches; a reign is one that goes on, begins or ends."""
+further matches; votes are messages about elections; a reign is one that goes on, begins or ends."""
+ELECTORAL = frozenset((RequestVote, RequestVoteResponse, PreVoteResponse))
 
 ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
     (term_never_goes_back, NEWS),
     (what_is_believed_is_durable, NEWS),
     (candidates_disturb_nobody, CHANGES),
-    (voters_keep_to_their_leader, MESSAGES),
-    (candidates_have_asked, MESSAGES),
-    (one_vote_in_a_term, MESSAGES),
+    (voters_keep_to_their_leader, VOTES),
+    (candidates_have_asked, VOTES),
+    (one_vote_in_a_term, VOTES),
     (only_voters_lead, CHANGES),
     (one_leader_in_a_term, CHANGES),
     (one_leader_at_a_time, REIGN),
@@ -763,7 +772,11 @@ class Invariants(observer.Observer):
     def _judge(self, step: Step) -> None:
         effects = step.effects
         before = step.before
-        had = bool(effects.messages) * MESSAGES | bool(effects.transitions) * CHANGES | bool(effects.entries) * ENTRIES
+        had = bool(effects.transitions) * CHANGES | bool(effects.entries) * ENTRIES
+        for message in effects.messages:
+            if type(message) in ELECTORAL:
+                had |= VOTES
+                break
         if effects is not NOTHING or not _is_still(before, step.role, step.term, step.commit_index):
             had |= NEWS
         if step.role is Role.LEADER or before.role is Role.LEADER:
@@ -774,6 +787,7 @@ class Invariants(observer.Observer):
         before.role, before.term, before.commit_index = step.role, step.term, step.commit_index
         before.matches, before.voters, before.configuration_index = step.matches, step.voters, step.configuration_index
         before.lease_until_s = step.lease_until_s
+        note_contact(step)
         if reconfigured:
             self._liveness.reconsider(self._servers, step.at_s)
         self._liveness.passed(step.name, before.raft, step.at_s)

@@ -25,5 +25,5 @@ def reached_by_majority(values: Mapping[str, N], voters: Collection[str], floor:
     """
     if not voters:
         return floor
-    reached = sorted((values.get(voter, floor) for voter in voters), reverse=True)
-    return reached[majority(len(voters)) - 1]
+    reached = sorted([values.get(voter, floor) for voter in voters])
+    return reached[-majority(len(voters))]

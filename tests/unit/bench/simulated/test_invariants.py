@@ -171,8 +171,7 @@ ACCEPTED = AppendEntriesResponse(
 
 def test_a_vote_against_a_leader_that_was_just_heard_is_seen() -> None:
     ledger, voter = Ledger(), server("a")
-    hears = step(before=voter, now_s=5.0, inbox=[heard("b", 1)], messages=[ACCEPTED])
-    invariants.voters_keep_to_their_leader(ledger, hears)
+    invariants.note_contact(step(before=voter, now_s=5.0, inbox=[heard("b", 1)], messages=[ACCEPTED]))
     patient = server("a", contact_s=5.0)
     invariants.voters_keep_to_their_leader(ledger, step(before=patient, now_s=6.0, messages=[granted("c", 2)]))
     hasty = step(before=voter, now_s=5.9, messages=[granted("c", 2)])
@@ -183,10 +182,18 @@ def test_a_vote_against_a_leader_that_was_just_heard_is_seen() -> None:
     assert_violated(invariants.voters_keep_to_their_leader, ledger, at_once, words=words)
 
 
+def test_a_leader_that_was_heard_counts_though_its_term_was_over_later_in_the_round() -> None:
+    ledger, voter = Ledger(), server("a")
+    invariants.note_contact(step(before=voter, term=2, now_s=5.0, inbox=[heard("b", 1)], messages=[ACCEPTED]))
+    hasty = step(before=voter, now_s=5.1, messages=[granted("c", 2)])
+    words = r"a voted for c 0\.100 s after it heard from another"
+    assert_violated(invariants.voters_keep_to_their_leader, ledger, hasty, words=words)
+
+
 def test_who_repeats_an_answer_has_heard_from_nobody() -> None:
     """Found by exploring, when it was told of broken connections: then a follower says again what it last answered."""
     ledger, voter = Ledger(), server("a")
-    invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.0, messages=[ACCEPTED]))
+    invariants.note_contact(step(before=voter, now_s=5.0, messages=[ACCEPTED]))
     invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.1, messages=[granted("c", 2)]))
 
 
@@ -229,7 +236,7 @@ def in_term(term: int) -> Transition:
 def test_a_leader_that_was_heard_counts_though_what_it_said_was_refused() -> None:
     ledger, voter = Ledger(), server("a")
     refused = step(before=voter, now_s=5.0, inbox=[heard("b", 1, prev_log_index=9)])
-    invariants.voters_keep_to_their_leader(ledger, refused)
+    invariants.note_contact(refused)
     hasty = step(before=voter, now_s=5.9, messages=[granted("c", 2)])
     assert_violated(invariants.voters_keep_to_their_leader, ledger, hasty, words="a voted for c 0.900 s after")
 
