@@ -156,22 +156,33 @@ class PeerSender:
 
     def _deliver(self, first: AnyMessage) -> None:
         """Send it, with what gathers until its turn has come."""
+        connection = self._await_turn()
+        if connection is None:
+            return
+        try:
+            connection.post(wire.encode(self._envelope(self._batch(first))))
+        except OSError as error:
+            log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
+
+    def _await_turn(self) -> _Connection | None:
+        """The connection on which something may be sent now, a new one if the last is over; None if there can be none.
+
+        Whether it is over is asked after waiting: what was said since it ended should not go with it.
+        """
+        if self._connection is not None:
+            self._connection.await_turn()
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = self._connect()
         except ConnectionRefusedError:
             self._await_peer()
-            return
+            return None
         except (OSError, RuntimeError) as error:
             # RuntimeError: no further thread may be started.
             log.debug("cannot connect to %s at %s: %s", self._peer, self._target, error)
             self._drop_waiting()
-            return
-        try:
-            self._connection.await_turn()
-            self._connection.post(wire.encode(self._envelope(self._batch(first))))
-        except OSError as error:
-            log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
+            return None
+        return self._connection
 
     def _batch(self, first: AnyMessage) -> list[AnyMessage]:
         batch: list[AnyMessage | None] = [first]

@@ -48,6 +48,7 @@ class Peer:
         self.hints: queue.Queue[str] = queue.Queue()
         self.address = str(address)
         self.on_hint: Callable[[], None] = lambda: None
+        self._pause = threading.Event()
         self.transport = Transport(envelope, self._hint, dial={}, settled_s=settled_s)
 
     def _hint(self, peer: str) -> None:
@@ -56,6 +57,15 @@ class Peer:
 
     def send(self) -> None:
         self.transport.send(MESSAGE, self.address)
+
+    def keep_sending(self, seconds: float) -> int:
+        """Returns how many messages these were."""
+        ends_s, sent = time.monotonic() + seconds, 0
+        while time.monotonic() < ends_s:
+            self.send()
+            sent += 1
+            self._pause.wait(0.001)
+        return sent
 
     def wait_for_hint(self) -> None:
         assert self.hints.get(timeout=WAIT_S) == "n2"
@@ -158,9 +168,8 @@ def test_what_a_hint_makes_the_core_say_is_not_dropped_with_what_waited(address:
         connection, _ = listener.accept()
         with connection:
             assert select.select([connection], [], [], WAIT_S)[0]
-            for _ in range(3):
-                # Unanswered, and then waiting for their turn.
-                peer.send()
+            # Unanswered for so long that the sender waits with one in hand.
+            peer.keep_sending(0.5)
         with listener.accept()[0] as again:
             read_request(again)
     peer.transport.close()
@@ -252,15 +261,9 @@ def test_a_peer_that_answers_nothing_is_sent_ever_rarer_requests(address: Addres
     peer = Peer(address, settled_s=0.0)
     with listening(address) as listener:
         peer.send()
-        connection, _ = listener.accept()
-        with connection:
-            sent, arrived = 1, b""
-            ends_s = time.monotonic() + 1
-            while time.monotonic() < ends_s:
-                if select.select([connection], [], [], 0.001)[0]:
-                    arrived += connection.recv(65536)
-                peer.send()
-                sent += 1
+        with listener.accept()[0] as connection:
+            sent = peer.keep_sending(1)
+            arrived = connection.recv(1024 * 1024)
     requests = arrived.count(b"POST ")
     assert sent > 300
     assert 1 < requests < 100
