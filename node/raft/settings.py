@@ -35,7 +35,7 @@ class FlowLimits:
     entries_in_flight: int = 8192
     bytes_in_flight: int = 8 * 1024 * 1024
     """Of entries' data. The last message may go beyond."""
-    entries_applied_at_once: int = 512
+    entries_applied_at_once: int = 128
     """A follower that has much to catch up on takes in more entries between applying those that it has."""
     snapshot_chunk_bytes: int = 128 * 1024
     snapshot_bytes_in_flight: int = 512 * 1024
