@@ -2,7 +2,8 @@
 
 A link carries one stream: what is sent arrives later, in order. The three cuts are Toxiproxy's: a *blackhole* loses
 what is sent and what is under way, a *refused* connection too, and *hold* keeps it and lets it through, in order, when
-healed. Noise is per message: lost, doubled, or overtaken by what was sent after it.
+healed. Noise is per message: lost, doubled, or overtaken by what was sent after it. A node notices when a connection
+of its own ends (`Hint`), as from `node.transport`.
 
 A link between nodes takes on what `node.transport` does, and drops what is beyond that. It matters where messages stay
 under way for long: so it is kept account of on links that are not as they should be, and on those alone.
