@@ -177,7 +177,7 @@ class Raft(Following, Leading):
         self._advance_clock(now)
         progress = self._progress.get(peer)
         if progress is not None:
-            progress.send_again(self._now)
+            progress.send_again(self.log.first_index, self._now)
             progress.heartbeat_due = True
         elif peer == self._leader and self._last_answer is not None:
             self._send(self._last_answer)
@@ -235,16 +235,21 @@ class Raft(Following, Leading):
 
     def take_effects(self) -> Effects:
         """Everything that follows from what was told since the last call; the caller now owes rule 1."""
-        if self._role is Role.LEADER:
+        led = self._role is Role.LEADER
+        if led:
             self._look_after_members()
             self._hand_over()
-        if self._role is Role.LEADER:
+        leads = self._role is Role.LEADER
+        if leads:
             self._replicate()
         if self._pending.empty and self._last_applied == self._commit_index:
             return NOTHING
         pending, self._pending = self._pending, Pending()
         first = pending.first_unsaved
-        last = min(self._commit_index, self._last_applied + self.limits.entries_applied_at_once)
+        last = self._commit_index
+        if leads or not led:
+            # Who has just handed over hands out everything: whoever asked for it is still to be told so.
+            last = min(last, self._last_applied + self.limits.entries_applied_at_once)
         committed = self.log.between(self._last_applied + 1, last)
         self._last_applied = last
         return Effects(

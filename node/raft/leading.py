@@ -169,7 +169,7 @@ class Leading(Elections):
 
     def _answered(self, response: AppendEntriesResponse | InstallSnapshotResponse) -> Progress | None:
         """Whose answer this is, if it is one to us as the leader that we are; it extends the lease."""
-        if response.term < self._term or self._role is not Role.LEADER:
+        if self._role is not Role.LEADER or not self._counts_answer(response):
             return None
         progress = self._progress.get(response.sender)
         if progress is not None:
@@ -217,10 +217,7 @@ class Leading(Elections):
     # Handing over (thesis 3.10, 4.2.2)
 
     def _hand_over(self) -> None:
-        """Cease to lead when a transfer has become possible, or when our own removal is committed; not before what is
-        committed can all be handed out, for whoever asked for it is still to be told so."""
-        if self._commit_index > self._last_applied + self.limits.entries_applied_at_once:
-            return
+        """Cease to lead when a transfer has become possible, or when our own removal is committed."""
         if self.id not in self._memberships.voters and self._commit_index >= self.configuration_index:
             self._abdicate(self._furthest_voter())
         elif self._transfer is not None and self._may_abdicate(self._transfer):

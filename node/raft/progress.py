@@ -66,10 +66,11 @@ class Progress:
         self.bytes_under_way = 0
         self.sending = None
 
-    def send_again(self, now: float) -> None:
-        """What was sent ahead may be lost: begin behind what the follower is known to have."""
+    def send_again(self, first_index: int, now: float) -> None:
+        """What was sent ahead may be lost: begin behind what the follower is known to have, but no earlier than the log
+        does; if it lacks what is gone from there, it will say so."""
         if not self.probing and self.sending is None:
-            self.probe_from(self.match_index + 1, now)
+            self.probe_from(max(self.match_index + 1, first_index), now)
 
     def note_sent(self, last_index: int, size: int) -> None:
         """Entries up to `last_index`, of `size` bytes, were sent ahead."""

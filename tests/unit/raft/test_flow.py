@@ -55,7 +55,10 @@ def test_what_was_answered_makes_room_for_more() -> None:
 def test_a_follower_that_is_looked_for_anew_has_nothing_under_way() -> None:
     """Lost bytes would otherwise count for ever, and the leader would send it nothing more."""
     network, leader = founded(FlowLimits(bytes_in_flight=100))
-    append(network, leader, 60, 60)
+    leader.propose(b"x" * 60, network.now)
+    leader.propose(b"x" * 60, network.now)
+    network.collect(["n1"])
+    # Both in one message, so that the first alone, once it is known to match, does not account for what was lost.
     network.in_flight = []
     network.advance(0.2)
     assert {node.log.last_index for node in network.nodes.values()} == {leader.log.last_index}
@@ -138,3 +141,40 @@ def test_of_many_refusals_of_what_was_sent_before_only_the_first_backs_the_leade
         network.collect(["n1"])
     assert len(others) == 2
     assert sizes_sent(network.in_flight, "n2") == [1]
+
+
+def test_a_leader_that_lets_itself_go_hands_over_however_much_is_asked_of_it_meanwhile() -> None:
+    network, leader = founded(FlowLimits(entries_applied_at_once=1))
+    leader.leave("n1", network.now)
+    for _ in range(20):
+        if leader.role is Role.LEADER:
+            leader.propose(b"x", network.now)
+            leader.propose(b"x", network.now)
+        network.collect()
+        for message in network.in_flight[:]:
+            network.in_flight.remove(message)
+            network.deliver(message)
+    assert leader.role is Role.FOLLOWER
+
+
+def test_a_broken_connection_is_no_reason_for_a_snapshot() -> None:
+    """The follower may have what is gone from the leader's log: its answers were under way."""
+    network, leader = founded(FlowLimits())
+    append(network, leader, 1, 1, 1)
+    for name in ("n2", "n3"):
+        for message in [message for message in network.in_flight if message.recipient == name]:
+            network.deliver(message)
+    network.collect(["n2", "n3"])
+    answers = [message for message in network.in_flight if message.sender in ("n2", "n3")]
+    network.in_flight = []
+    for answer in answers:
+        if answer.sender == "n2":
+            network.deliver(answer)
+    network.collect(["n1"])
+    network.in_flight = []
+    network.compact("n1")
+    leader.nudge("n3", network.now)
+    network.collect(["n1"])
+    assert [type(message) for message in network.in_flight if message.recipient == "n3"] == [AppendEntries]
+    network.settle()
+    assert leader.match_indexes["n3"] == leader.log.last_index
