@@ -324,6 +324,12 @@ class SimulatedNetwork(LinkFaults):
             if link.target == node:
                 found.break_off()
 
+    def end_connections_to(self, node: str) -> None:
+        """It has died: its peers notice."""
+        for source, links in self.from_node.items():
+            if source not in (CLIENT, node):
+                links[node].break_off()
+
     def clear(self) -> frozenset[tuple[str, str]]:
         """The links between nodes that are as they should be, by source and target."""
         return frozenset(

@@ -90,6 +90,7 @@ class SimulatedNode:
         if left is not None:
             self.note_durable(left)
         self.world.break_off(self.name)
+        self.world.network.end_connections_to(self.name)
         self.world.topology_changed()
 
     def stop(self, reason: str) -> None:

@@ -203,6 +203,26 @@ def test_what_was_to_be_done_in_a_save_and_is_taken_back_is_not_done() -> None:
     assert follower.process is not None
 
 
+def test_a_follower_whose_link_is_healed_hears_of_its_leader_at_once() -> None:
+    """The end of the connection is a hint, as it is to the live node; the next heartbeat would be up to 0.1 s later."""
+    world = founded()
+    leader, (follower, *_) = leader_of(world), followers_of(world)
+    for _ in range(10):
+        with world.network.isolated(follower):
+            assert put(world, leader, seconds=0.05).outcome is Outcome.OK
+        pass_time(world, 0.02)
+        assert last_synced(world, follower) == last_synced(world, leader)
+
+
+def test_a_node_hears_that_its_peer_has_died() -> None:
+    world = founded()
+    leader, (follower, other) = leader_of(world), followers_of(world)
+    world.nodes[follower].crash()
+    pass_time(world, 0.001)
+    told = [(who, words) for _, who, words in world.chronicle.last if isinstance(words, str) and "ended" in words]
+    assert {who for who, words in told if words.endswith(f"to {follower} ended")} == {leader, other}
+
+
 def test_clocks_that_disagree_about_the_time_and_its_rate_elect_and_write() -> None:
     world = founded(5, settings=Settings(clock_rates=(0.9, 1.1)))
     rates = {node.clock.rate for node in world.nodes.values()}
