@@ -15,7 +15,7 @@ from bench.simulated.invariants import PATIENCE, Invariants
 from bench.simulated.node import SimulatedNode
 from bench.simulated.words import Over, whom
 from bench.simulated.world import World
-from bench.workload import Invocation, Script, retrying
+from bench.workload import Invocation, Item, Script, batch, retrying
 from faults.links import Link
 from faults.schedule import (
     Crash,
@@ -146,7 +146,7 @@ class Player:
             return False
         for name in leader.configuration.names:
             process = self.world.nodes[name].process
-            if process is None or process.raft.last_applied != leader.last_applied:
+            if process is None or process.raft.last_applied != leader.commit_index:
                 return False
         return True
 
@@ -422,7 +422,7 @@ BEGIN: dict[type[Fault], Callable[[Player, Any], Undo | None]] = {
 
 def _script(rng: random.Random) -> Script:
     """Every kind of write and read, over few keys. What is asked for again must not take effect again: of that a put
-    would undo what was written in between, a CAS and a delete would be told that it failed."""
+    would undo what was written in between, a CAS and a delete would be told that it failed. Batches share a key."""
     seen: dict[str, int] = {}
     """The modify_index of each key, 0 when it is not there, as this client knows it."""
     for count in itertools.count(1):
@@ -432,10 +432,20 @@ def _script(rng: random.Random) -> Script:
             seen[key] = (yield Invocation("put", key, value)).modify_index or 0
         elif chance < 0.45:
             seen[key] = (yield Invocation("cas", key, value, modify_index=seen.get(key, 0))).modify_index or 0
-        elif chance < 0.55:
+        elif chance < 0.5:
             yield Invocation("delete", key)
             seen[key] = 0
-        elif chance < 0.75:
+        elif chance < 0.55:
+            yield Invocation("delete", key, modify_index=seen.get(key, 0))
+        elif chance < 0.6:
+            expected = seen.get(key, 0) if rng.random() < 0.5 else None
+            seen[key] = (yield batch("batch_set", [Item(key, value, expected), Item("both", value)])).modify_index or 0
+        elif chance < 0.62:
+            yield batch("batch_delete", [Item(key), Item("both")])
+            seen[key] = 0
+        elif chance < 0.65:
+            yield batch("batch_get", [Item(key), Item("both")])
+        elif chance < 0.8:
             yield Invocation("get", key, consistent=True)
         elif chance < 0.95:
             yield Invocation("lease_get", key)
