@@ -373,6 +373,36 @@ def _amnesia(tell: _Teller, at_s: float) -> list[AnyFault]:
     return told
 
 
+def _late_votes(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """The leader goes, and what the others say is about as late as an election lasts: votes come in when the next
+    candidacy has begun."""
+    latency_ms = tell.rng.choice((400, 800, 1200))
+    late = Delay(
+        **tell.span(at_s, 2.5, 5),
+        sources=tell.some(min(3, len(tell.nodes) - 1)),
+        latency_ms=latency_ms,
+        jitter_ms=latency_ms,
+    )
+    return [late, Crash(**tell.span(at_s + 0.1, 2, 4), node="leader")]
+
+
+def _second_reign(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """What a follower answers a leader that nobody else hears arrives in that leader's next reign, when the follower
+    has still what another's has replaced everywhere else."""
+    leader, follower, *others = tell.some(len(tell.nodes))
+    if not others:
+        return []
+    late: dict[str, Any] = {"sources": (follower,), "targets": (leader,), "both_ways": False}
+    return [
+        Load(**tell.span(at_s, 2, 3), clients=3),
+        *(Transfer(**tell.span(at_s + after_s, 0, 0), node=leader) for after_s in (0.1, 2.6, 3.0)),
+        Delay(**tell.span(at_s + 0.5, 4.5, 5.5), **late, latency_ms=3000, jitter_ms=500),
+        Cut(**tell.span(at_s + 0.6, 1.2, 1.6), sources=(leader,), targets=tuple(others)),
+        Cut(**tell.span(at_s + 0.6, 4, 5), sources=(follower,), targets=tuple(others)),
+        Cut(**tell.span(at_s + 2, 2.6, 3.6), sources=(leader,), targets=(follower,), both_ways=False),
+    ]
+
+
 def _freeze(tell: _Teller, at_s: float) -> list[AnyFault]:
     return [Pause(**tell.span(at_s, 0.1, 3), node=tell.victim())]
 
@@ -480,6 +510,19 @@ def _transfer(tell: _Teller, at_s: float) -> list[AnyFault]:
     return [Transfer(at_s=at_s, node=tell.rng.choice(("follower", tell.rng.choice(tell.nodes))))]
 
 
+def _late_order(tell: _Teller, at_s: float) -> list[AnyFault]:
+    """Who is handed the leadership hears of it when another has been elected."""
+    leader, node = tell.some(2)
+    # A millisecond is what it takes a leader to see that the other has everything.
+    late = tell.span(at_s + 0.501, 2, 3)
+    latency_ms = tell.rng.choice((1000, 1700, 2400))
+    return [
+        Transfer(**tell.span(at_s, 0, 0), node=leader),
+        Transfer(**tell.span(at_s + 0.5, 0, 0), node=node),
+        Delay(**late, sources=(leader,), targets=(node,), both_ways=False, latency_ms=latency_ms),
+    ]
+
+
 def _snapshots(tell: _Teller, at_s: float) -> list[AnyFault]:
     """Some take snapshots while one is away, so that it must be sent one; often in pieces of which some come twice, or
     long after what followed them."""
@@ -501,6 +544,8 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_power_failure, 2),
     (_succession, 3),
     (_amnesia, 2),
+    (_late_votes, 2),
+    (_second_reign, 2),
     (_freeze, 2),
     (_sleeper, 2),
     (_usurper, 3),
@@ -514,6 +559,7 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_move, 2),
     (_astray, 2),
     (_transfer, 3),
+    (_late_order, 2),
     (_snapshots, 4),
 )
 """What is told, and how often."""

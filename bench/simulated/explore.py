@@ -73,7 +73,7 @@ def settings_of(seed: int, core: type[Raft]) -> Settings:
         entries_per_message=rng.choice((1, 3, 64)),
         entries_in_flight=rng.choice((4, 1024)),
         bytes_per_message=rng.choice((200, 2000, 256 * 1024)),
-        bytes_in_flight=rng.choice((2000, 8 * 1024 * 1024)),
+        bytes_in_flight=rng.choice((2000, 1024 * 1024)),
         entries_applied_at_once=rng.choice((2, 128, 128)),
         snapshot_chunk_bytes=rng.choice((100, 1000, 128 * 1024)),
     )

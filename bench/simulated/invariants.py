@@ -45,6 +45,7 @@ from node.raft import (
     RequestVote,
     RequestVoteResponse,
     Snapshot,
+    TimeoutNow,
 )
 from node.raft.effects import NOTHING
 from node.raft.quorum import has_majority, majority
@@ -52,6 +53,8 @@ from node.raft.snapshot import Data
 from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, TermChanged, Voted
 from node.state_machine import Frozen
 
+LEADING = frozenset((AppendEntries, InstallSnapshot))
+"""What only a leader says."""
 PATIENCE = 10
 """Election timeouts within which a connected majority must have a leader."""
 
@@ -214,6 +217,19 @@ def one_leader_in_a_term(ledger: Ledger, step: Step) -> None:
                 _violated(one_leader_in_a_term, f"{leader} and {step.name} were both elected in term {change.term}")
 
 
+def leaders_were_elected(ledger: Ledger, step: Step) -> None:
+    """§5.2: whoever leads in a term was voted for in that term by a majority of the voters that it counts."""
+    voters = step.before.voters
+    for change in step.effects.transitions:
+        if isinstance(change, MembershipChanged):
+            voters = change.voters
+        elif isinstance(change, RoleChanged) and change.role is Role.LEADER:
+            votes = {voter for voter in voters if ledger.votes.get((voter, change.term)) == step.name} | {step.name}
+            if not has_majority(votes, voters):
+                words = f"{step.name} leads in term {change.term} with the votes of {_list(votes)} of {_list(voters)}"
+                _violated(leaders_were_elected, words)
+
+
 def one_leader_at_a_time(ledger: Ledger, step: Step) -> None:
     """At no instant do two servers call themselves leader: `sum(konsul_raft_is_leader) <= 1`, paused ones too."""
     mine = step.before.clock
@@ -283,9 +299,7 @@ def voters_keep_to_their_leader(ledger: Ledger, step: Step) -> None:
     lease rests on it. To a candidate that a leader has told to stand it may."""
     before = step.before
     for message in step.effects.messages:
-        if isinstance(message, RequestVote) and message.leadership_transfer:
-            ledger.told_to_stand.add((step.name, message.term))
-        elif isinstance(message, RequestVoteResponse) and message.granted:
+        if isinstance(message, RequestVoteResponse) and message.granted:
             patient_s = step.now_s - before.contact_s
             vote = (message.recipient, message.term)
             told, again = vote in ledger.told_to_stand, vote == before.last_vote
@@ -310,21 +324,28 @@ def _accepts(message: Message, item: Message) -> bool:
 
 def note_contact(step: Step) -> None:
     """Remember that a server heard a leader, if only with what did not fit its log, or voted, if only for itself."""
-    if any(isinstance(change, Voted) for change in step.effects.transitions):
-        step.before.contact_s = step.now_s
+    for change in step.effects.transitions:
+        if isinstance(change, Voted):
+            step.before.contact_s = step.now_s
     for item in step.inbox:
-        if isinstance(item, (AppendEntries, InstallSnapshot)) and (
+        if type(item) in LEADING and (
             item.term == step.term or any(_accepts(message, item) for message in step.effects.messages)
         ):
             step.before.contact_s = step.now_s
 
 
-def candidates_have_asked(ledger: Ledger, step: Step) -> None:
-    """Thesis 9.6: a term is spent by whom a majority said it would vote for, or by whom a leader told to stand. That of
-    one whom nobody would elect deposes a leader all the same, in the answer to what that sends it."""
+def note_leave_to_stand(ledger: Ledger, step: Step) -> None:
+    """Remember who said that it would vote for whom, and whom a leader told to stand in the term after its own."""
     for message in step.effects.messages:
         if isinstance(message, PreVoteResponse) and message.granted:
             ledger.pre_votes.setdefault((message.recipient, message.next_term), set()).add(step.name)
+        elif isinstance(message, TimeoutNow):
+            ledger.told_to_stand.add((message.recipient, message.term + 1))
+
+
+def candidates_have_asked(ledger: Ledger, step: Step) -> None:
+    """Thesis 9.6: a term is spent by whom a majority said it would vote for, or by whom a leader told to stand. That of
+    one whom nobody would elect deposes a leader all the same, in the answer to what that sends it."""
     voters = step.before.voters
     for change in step.effects.transitions:
         if isinstance(change, MembershipChanged):
@@ -413,8 +434,41 @@ def match_index_never_goes_back(ledger: Ledger, step: Step) -> None:
             _violated(match_index_never_goes_back, words)
 
 
+def matches_are_true(ledger: Ledger, step: Step) -> None:
+    """What a leader takes a follower to have, that has synced it. A follower that knows of a later term may have lost
+    it again to whoever leads in that."""
+    former = step.before.matches
+    for name, match_index in step.matches.items():
+        if match_index == former.get(name) or (disk := ledger.disks.get(name)) is None or disk.term > step.term:
+            continue
+        if match_index > step.log.base_index and not disk.holds(match_index, step.log.term_at(match_index)):
+            words = f"{step.name} takes {name} to have entry {match_index} of term {step.log.term_at(match_index)}"
+            _violated(matches_are_true, f"{words}, which its disk has not")
+
+
+def only_what_conflicts_goes(ledger: Ledger, name: str, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
+    """Figure 2, AppendEntries step 3, and Figure 13, step 6: entries are taken from a disk only from the first that
+    conflicts on, and none that is committed. Asked before the save."""
+    disk = ledger.disks[name]
+    if snapshot is not None:
+        meta, kept = snapshot.meta, {entry.index for entry in entries}
+        gone = [index for index in disk.terms if index > meta.index and index not in kept]
+        if gone and disk.terms.get(meta.index) == meta.term:
+            words = f"{name} drops entries from {min(gone)} on for a snapshot of {meta.index}, which they follow"
+            _violated(only_what_conflicts_goes, words)
+        return
+    first = entries[0]
+    former = disk.terms.get(first.index)
+    if former == first.term:
+        words = f"{name} saves entry {first.index} of term {first.term} again, and drops what followed it"
+        _violated(only_what_conflicts_goes, words)
+    if first.index <= ledger.commit_index and former == ledger.committed[first.index]:
+        _violated(only_what_conflicts_goes, f"{name} drops the committed entry {first.index} of term {former}")
+
+
 def logs_match(ledger: Ledger, step: Step) -> None:
-    """Log Matching (Figure 3), by induction: an index and a term determine the entry and the term before it."""
+    """Log Matching (Figure 3), by induction: an index and a term determine the entry and the term before it. And terms
+    never go back in a log (CCF's MonoLog)."""
     previous = None
     for entry in step.effects.entries:
         if previous is None:
@@ -423,6 +477,8 @@ def logs_match(ledger: Ledger, step: Step) -> None:
         if known_previous != previous or (known is not entry and known != entry):
             words = f"{step.name} has another entry at index {entry.index} of term {entry.term}, or another before it"
             _violated(logs_match, words)
+        if entry.term < previous:
+            _violated(logs_match, f"{step.name} has entry {entry.index} of term {entry.term} behind one of {previous}")
         previous = entry.term
 
 
@@ -537,6 +593,16 @@ def _outcome(result: Result) -> str:
     return f"{result.status.value}, {result.modify_index}"
 
 
+def configuration_is_the_logs(ledger: Ledger, step: Step) -> None:
+    """Thesis 4.1: a server uses the latest configuration in its log, committed or not, and goes back when that is cut
+    (CCF's LogConfigurationConsistent)."""
+    index, log = step.configuration_index, step.log
+    if index <= log.base_index:
+        return
+    if index > log.last_index or log[index].kind is not EntryKind.CONFIGURATION:
+        _violated(configuration_is_the_logs, f"{step.name} goes by a configuration at {index} that its log has not")
+
+
 def members_change_one_at_a_time(ledger: Ledger, step: Step) -> None:
     """Thesis 4.1 with the correction of 2015: a leader adds or removes one voter, to what is committed."""
     role, index, voters = step.before.role, step.before.configuration_index, step.before.voters
@@ -625,25 +691,29 @@ def clients_are_served_in_the_end(kind: str, reason: str) -> None:
     _violated(clients_are_served_in_the_end, f"no {kind} has been answered since the last fault was over: {reason}")
 
 
-NEWS, VOTES, CHANGES, ENTRIES, REIGN = 1, 2, 4, 8, 16
+NEWS, VOTES, CHANGES, ENTRIES, REIGN, MATCHES = 1, 2, 4, 8, 16, 32
 """What a step must have had for an invariant to have anything to look at. News is anything but a longer lease and
-further matches; votes are messages about elections; a reign is one that goes on, begins or ends."""
-ELECTORAL = frozenset((RequestVote, RequestVoteResponse, PreVoteResponse))
+other matches; votes are messages about elections; a reign is one that goes on, begins or ends."""
+ELECTORAL = frozenset((RequestVote, RequestVoteResponse, PreVoteResponse, TimeoutNow))
 
 ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
     (term_never_goes_back, NEWS),
     (what_is_believed_is_durable, NEWS),
     (candidates_disturb_nobody, CHANGES),
     (voters_keep_to_their_leader, VOTES),
-    (candidates_have_asked, VOTES),
+    (note_leave_to_stand, VOTES),
+    (candidates_have_asked, CHANGES),
     (one_vote_in_a_term, VOTES),
     (only_voters_lead, CHANGES),
     (one_leader_in_a_term, CHANGES),
+    (leaders_were_elected, CHANGES),
     (one_leader_at_a_time, REIGN),
     (logs_match, ENTRIES),
+    (configuration_is_the_logs, ENTRIES),
     (leader_has_what_is_committed, NEWS | REIGN),
     (commit_index_never_goes_back, NEWS),
-    (match_index_never_goes_back, REIGN),
+    (match_index_never_goes_back, REIGN | MATCHES),
+    (matches_are_true, REIGN | MATCHES),
     (only_the_leaders_term_is_counted, CHANGES),
     (committed_is_on_a_majority, CHANGES),
     (committed_stays, CHANGES),
@@ -651,7 +721,7 @@ ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
 )
 """In the order in which they are asked: what explains another failure comes before it."""
 
-ASKED = [tuple(invariant for invariant, needs in ON_STEP if needs & had == needs) for had in range(32)]
+ASKED = [tuple(invariant for invariant, needs in ON_STEP if needs & had == needs) for had in range(64)]
 """By what a step had. Most have little: asking everything of each would take half of an exploration."""
 
 
@@ -732,7 +802,10 @@ class Invariants(observer.Observer):
         snapshot: Snapshot | None,
         at_s: float,
     ) -> None:
-        self.ledger.disks[name].save(hard_state, entries, snapshot)
+        disk = self.ledger.disks[name]
+        if snapshot is not None or (entries and entries[0].index <= disk.last_index):
+            only_what_conflicts_goes(self.ledger, name, entries, snapshot)
+        disk.save(hard_state, entries, snapshot)
         if snapshot is not None:
             contents_agree(self.ledger, name, snapshot.meta.index, snapshot.data)
         step = self._pending.get(name)
@@ -780,7 +853,7 @@ class Invariants(observer.Observer):
         if effects is not NOTHING or not _is_still(before, step.role, step.term, step.commit_index):
             had |= NEWS
         if step.role is Role.LEADER or before.role is Role.LEADER:
-            had |= REIGN
+            had |= REIGN if step.matches == before.matches else REIGN | MATCHES
         for invariant in ASKED[had]:
             invariant(self.ledger, step)
         reconfigured = before.voters != step.voters or before.configuration_index != step.configuration_index

@@ -194,9 +194,8 @@ class Process:
         now = self._clock.at(world_s)
         heard = []
         for item in items:
-            handler = HANDLERS.get(type(item))
-            if handler is not None:
-                handler(self, item, now)
+            if type(item) is not Envelope:
+                HANDLERS[type(item)](self, item, now)
                 if self.dead:
                     return
                 continue

@@ -192,10 +192,10 @@ class Elections(Rules):
         )
 
     def _on_request_vote_response(self, response: RequestVoteResponse) -> None:
-        if self._role is Role.CANDIDATE and response.granted and response.term == self._term:
+        if self._role is Role.CANDIDATE and self._counts_vote(response):
             self._votes[response.sender] = response.sent_at_s
             self._count_votes()
 
     def _on_timeout_now(self, request: TimeoutNow) -> None:
-        if request.term == self._term and self._role is not Role.LEADER and self._may_campaign():
+        if self._is_told_to_stand(request) and self._role is not Role.LEADER and self._may_campaign():
             self._become_candidate(by_transfer=True)

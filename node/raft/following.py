@@ -104,7 +104,7 @@ class Following(Elections):
     def _install(self, snapshot: Snapshot) -> None:
         """Figure 13, steps 5 to 8: what follows the snapshot's last entry stays if that entry is ours too."""
         meta = snapshot.meta
-        if meta.index <= self.log.last_index and self.log.has(meta.index, meta.term):
+        if self._is_prefix(meta):
             self.log.compact_to(meta.index)
         else:
             self.log.reset(meta.index, meta.term)

@@ -9,12 +9,17 @@ from node.raft import quorum
 from node.raft.messages import (
     AnyMessage,
     AppendEntries,
+    AppendEntriesResponse,
     Entry,
     HardState,
     InstallSnapshot,
+    InstallSnapshotResponse,
     PreVote,
     RequestVote,
+    RequestVoteResponse,
+    TimeoutNow,
 )
+from node.raft.snapshot import SnapshotMeta
 from node.raft.state import PendingRead, State
 from node.raft.transitions import (
     Role,
@@ -59,10 +64,25 @@ class Rules(State):
         """What a success may vouch for: what the message speaks of, never our own last index, for the same reason."""
         return request.last_index
 
+    def _counts_answer(self, response: AppendEntriesResponse | InstallSnapshotResponse) -> bool:
+        """§5.3: matchIndex begins anew with each reign. What a follower answered in an earlier one was true of a log
+        that another leader may have cut since (copycat#29)."""
+        return response.term == self._term
+
     def _may_commit(self, index: int) -> bool:
         """§5.4.2: only an entry of the current term is committed by counting. An older one on a majority can still be
         overwritten (Figure 8); it is committed by what follows it."""
         return index > self._commit_index and self.log.term_at(index) == self._term
+
+    def _counts_vote(self, response: RequestVoteResponse) -> bool:
+        """§5.2: a vote is for one term. One that comes late was given to a candidacy that is over, and its voter may
+        have given another since."""
+        return response.granted and response.term == self._term
+
+    def _is_told_to_stand(self, request: TimeoutNow) -> bool:
+        """Thesis 3.10: by the leader of this term, which has stepped down. That of an earlier term may have a successor
+        by now, whose lease the voters would not heed."""
+        return request.term == self._term
 
     def _is_elected(self) -> bool:
         """§5.2: by a majority of the voters; votes are names, so none counts twice."""
@@ -93,6 +113,11 @@ class Rules(State):
     def _may_install(self, chunk: InstallSnapshot) -> bool:
         """Figure 13: a snapshot replaces only what it is ahead of; an old one would take committed entries away."""
         return chunk.last_index > self._commit_index
+
+    def _is_prefix(self, meta: SnapshotMeta) -> bool:
+        """Figure 13, step 6: what follows the snapshot's last entry stays if that entry is ours too. The snapshot may
+        be late, and what follows acknowledged (zeebe#6092)."""
+        return self.log.has(meta.index, meta.term)
 
     def _leader_may_live(self) -> bool:
         """Thesis 4.2.3: within the heartbeat timeout of hearing from a leader, or of a vote given, refuse all others.

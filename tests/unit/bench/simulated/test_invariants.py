@@ -29,6 +29,9 @@ from node.raft import (
     Raft,
     RequestVote,
     RequestVoteResponse,
+    Snapshot,
+    SnapshotMeta,
+    TimeoutNow,
     Timing,
 )
 from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, TermChanged, Transition, Voted
@@ -199,9 +202,12 @@ def test_who_repeats_an_answer_has_heard_from_nobody() -> None:
 
 def test_a_vote_for_whom_a_leader_told_to_stand_need_not_wait() -> None:
     ledger = Ledger()
-    invariants.voters_keep_to_their_leader(ledger, step("c", messages=[stands("c", 2, leadership_transfer=True)]))
+    invariants.note_leave_to_stand(ledger, step("b", messages=[TimeoutNow(sender="b", recipient="c", term=1)]))
     at_once = step(before=server("a", contact_s=5.0), now_s=5.1, messages=[granted("c", 2)])
     invariants.voters_keep_to_their_leader(ledger, at_once)
+    later = step(before=server("a", contact_s=5.0), now_s=5.1, messages=[granted("c", 3)])
+    words = "a voted for c 0.100 s after"
+    assert_violated(invariants.voters_keep_to_their_leader, ledger, later, words=words)
 
 
 def heard(leader: str, term: int, *, prev_log_index: int = 0) -> AppendEntries:
@@ -252,9 +258,20 @@ def test_a_server_that_lived_before_counts_its_start() -> None:
         watcher.stepped("a", core, hasty, 5.9)
 
 
+def test_a_round_in_which_a_leader_was_heard_is_remembered() -> None:
+    watcher, core = Invariants(), raft("a")
+    watcher.started("a", core, Clock(), 0.0)
+    accepted = msgspec.structs.replace(ACCEPTED, term=0)
+    hears = msgspec.structs.replace(NOTHING, messages=(accepted,))
+    watcher.stepped("a", core, hears, 5.0, [heard("b", 0)])
+    votes = msgspec.structs.replace(NOTHING, messages=(granted("c", 1),))
+    with pytest.raises(InvariantViolationError, match="voters_keep_to_their_leader"):
+        watcher.stepped("a", core, votes, 5.9)
+
+
 def test_a_leader_of_the_past_that_was_heard_does_not_count() -> None:
     ledger, voter = Ledger(), server("a", term=2)
-    invariants.voters_keep_to_their_leader(ledger, step(before=voter, term=2, now_s=5.0, inbox=[heard("b", 1)]))
+    invariants.note_contact(step(before=voter, term=2, now_s=5.0, inbox=[heard("b", 1)]))
     invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.9, messages=[granted("c", 3)]))
 
 
@@ -266,13 +283,24 @@ def candidate(term: int) -> Transition:
     return RoleChanged(at_s=1.0, term=term, role=Role.CANDIDATE)
 
 
+def test_a_leader_without_the_votes_of_a_majority_is_seen() -> None:
+    """A vote that came late, from an earlier candidacy, elects nobody."""
+    ledger = Ledger(votes={("a", 2): "a", ("b", 1): "a", ("c", 2): "b"})
+    leads = step("a", transitions=[elected(2)])
+    assert_violated(
+        invariants.leaders_were_elected, ledger, leads, words="a leads in term 2 with the votes of a of a, b"
+    )
+    ledger.votes["b", 2] = "a"
+    invariants.leaders_were_elected(ledger, leads)
+
+
 def test_a_candidate_whom_no_majority_wanted_is_seen() -> None:
     ledger = Ledger()
     hasty = step("c", messages=[stands("c", 3)], transitions=[candidate(3)])
-    invariants.candidates_have_asked(ledger, step("b", messages=[would_vote("c", 2)]))
+    invariants.note_leave_to_stand(ledger, step("b", messages=[would_vote("c", 2)]))
     words = "c stands in term 3, which only c of a, b, c wanted"
     assert_violated(invariants.candidates_have_asked, ledger, hasty, words=words)
-    invariants.candidates_have_asked(ledger, step("b", messages=[would_vote("c", 3)]))
+    invariants.note_leave_to_stand(ledger, step("b", messages=[would_vote("c", 3)]))
     invariants.candidates_have_asked(ledger, hasty)
 
 
@@ -469,6 +497,57 @@ def test_a_snapshot_of_what_is_not_committed_is_seen() -> None:
     assert_violated(
         invariants.committed_stays, Ledger(committed=[0, 1, 1, 1, 1, 1]), installed, words="entry 5 of term 2"
     )
+
+
+def test_a_match_that_is_not_on_the_followers_disk_is_seen() -> None:
+    ledger = Ledger(disks=disks(b=[1, 1]))
+    new: dict[str, Any] = {
+        "role": Role.LEADER,
+        "term": 2,
+        "log": entries(1, 2),
+        "before": server("a", matches={"b": 1}),
+    }
+    invariants.matches_are_true(ledger, step(matches={"b": 1}, **new))
+    words = "a takes b to have entry 2 of term 2, which its disk has not"
+    assert_violated(invariants.matches_are_true, ledger, step(matches={"b": 2}, **new), words=words)
+    ledger.disks["b"].term = 3
+    invariants.matches_are_true(ledger, step(matches={"b": 2}, **new))
+
+
+def test_entries_that_go_without_a_conflict_are_seen() -> None:
+    """A message that comes late takes back what was acknowledged since (Figure 2, step 3)."""
+    ledger = Ledger(disks=disks(a=[1, 1, 1]))
+    goes = invariants.only_what_conflicts_goes
+    assert_violated(goes, ledger, "a", (entry(2, 1),), None, words="a saves entry 2 of term 1 again, and drops")
+    goes(ledger, "a", (entry(2, 2),), None)
+    ledger.committed = [0, 1, 1]
+    assert_violated(goes, ledger, "a", (entry(2, 2),), None, words="a drops the committed entry 2 of term 1")
+
+
+def test_entries_that_go_for_a_snapshot_which_they_follow_are_seen() -> None:
+    """Figure 13, step 6."""
+    ledger, configuration = Ledger(disks=disks(a=[1, 1, 1])), Configuration.first([("a", "a:1")])
+    goes, snapshot = invariants.only_what_conflicts_goes, Snapshot(SnapshotMeta(2, 1, configuration, 1), b"")
+    assert_violated(goes, ledger, "a", (), snapshot, words="a drops entries from 3 on for a snapshot of 2")
+    goes(ledger, "a", (entry(3, 1),), snapshot)
+    goes(ledger, "a", (), Snapshot(SnapshotMeta(2, 2, configuration, 1), b""))
+
+
+def test_a_configuration_that_its_log_has_no_more_is_seen() -> None:
+    """Thesis 4.1: it goes back when its entry is cut."""
+    follows = [entry(1, 1, kind=EntryKind.CONFIGURATION), entry(2, 1)]
+    invariants.configuration_is_the_logs(Ledger(), step(log=follows, configuration_index=1))
+    for index in (2, 3):
+        stale = step(log=follows, configuration_index=index)
+        assert_violated(invariants.configuration_is_the_logs, Ledger(), stale, words=f"a configuration at {index}")
+
+
+def test_terms_that_go_back_in_a_log_are_seen() -> None:
+    goes_back = step(log=[entry(1, 2)], stored=[entry(1, 2)])
+    invariants.logs_match(Ledger(), goes_back)
+    effects = msgspec.structs.replace(NOTHING, entries=(entry(1, 2), entry(2, 1)))
+    goes_back.effects = effects
+    assert_violated(invariants.logs_match, Ledger(), goes_back, words="a has entry 2 of term 1 behind one of 2")
 
 
 def test_state_machines_that_differ_at_an_index_are_seen() -> None:
