@@ -2,6 +2,8 @@
 the files of `node.snapshot_files`.
 
 The rules: the journal is a write-ahead log with synchronous=FULL, so a batch that `save` returned from is on the disk.
+What it holds is copied into the database after every `CHECKPOINT_BYTES`, outside of any transaction: a checkpoint that
+SQLite makes on its own, within a commit, passes over the error when the database cannot be written or synced.
 The file is created under another name and renamed when complete: an empty or truncated file is therefore never ours
 half made, but damage, and a node that would start empty over it could vote twice in one term. It is refused, by name.
 The lock is exclusive: two nodes cannot share a folder.
@@ -15,9 +17,11 @@ two, the node finds a snapshot that its log does not reach, and finishes.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +40,10 @@ ROWS_AT_ONCE = 64
 """With each statement sqlite3 gives up the interpreter's lock, and on a busy node gets it back late: a follower that
 catches up saves thousands of entries."""
 INSERT_MANY = INSERT + ", (?, ?, ?, ?)" * (ROWS_AT_ONCE - 1)
+PAGE_BYTES = 4096
+"""The least that a transaction writes: SQLite's default."""
+CHECKPOINT_BYTES = 1000 * PAGE_BYTES
+"""What the write-ahead file may grow to, give or take a transaction."""
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +76,7 @@ class Storage:
 
     def __init__(self, folder: Path, node_id: str, *, retention: int = 2) -> None:
         self.file = folder / FILE
+        self._bytes_since_checkpoint = 0
         self._prepare_folder(folder)
         try:
             if not self.file.exists():
@@ -106,8 +115,7 @@ class Storage:
 
         Raises sqlite3.Error when they are not; the caller must then stop, for what is on the disk is not known.
         """
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._transaction(_size_of(entries)):
             if hard_state is not None:
                 self._connection.execute(
                     "UPDATE hard_state SET current_term = ?, voted_for = ?",
@@ -153,15 +161,31 @@ class Storage:
         if last_forgotten <= base.after:
             return False
         cluster_id = base.cluster_id or self._cluster_id_in_log()
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            (term,) = self._connection.execute("SELECT term FROM entries WHERE idx = ?", (last_forgotten,)).fetchone()
+        (term,) = self._connection.execute("SELECT term FROM entries WHERE idx = ?", (last_forgotten,)).fetchone()
+        with self._transaction(self._stored_bytes(last_forgotten)):
             self._connection.execute("DELETE FROM entries WHERE idx <= ?", (last_forgotten,))
             self._set_base(_Base(last_forgotten, term, cluster_id))
         return last_forgotten < first_kept - 1
 
     def close(self) -> None:
         self._connection.close()
+
+    @contextmanager
+    def _transaction(self, data_bytes: int) -> Iterator[None]:
+        """All or nothing, and durable; then a checkpoint, if one is due. `data_bytes` of data come and go."""
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+        self._bytes_since_checkpoint += PAGE_BYTES + data_bytes
+        if self._bytes_since_checkpoint >= CHECKPOINT_BYTES:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._bytes_since_checkpoint = 0
+
+    def _stored_bytes(self, up_to: float = math.inf) -> int:
+        """How much data the stored entries up to this one have."""
+        query = "SELECT TOTAL(LENGTH(data)) FROM entries WHERE idx <= ?"
+        (total,) = self._connection.execute(query, (up_to,)).fetchone()
+        return int(total)
 
     def _base(self) -> _Base:
         return _Base(*self._connection.execute("SELECT idx, term, cluster_id FROM base").fetchone())
@@ -217,8 +241,7 @@ class Storage:
 
     def _replace_log(self, snapshot: Snapshot, entries: Sequence[Entry]) -> None:
         meta = snapshot.meta
-        with self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._transaction(self._stored_bytes() + _size_of(entries)):
             self._connection.execute("DELETE FROM entries")
             self._set_base(_Base(meta.index, meta.term, meta.configuration.cluster_id))
             self._insert(entries)
@@ -268,6 +291,7 @@ class Storage:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
     def _check(self, node_id: str) -> None:
@@ -291,3 +315,7 @@ class Storage:
             f"{self.file} is damaged ({' '.join(reason.split())}); the node will not start over it. "
             "Restore it, or move it away and let the node join again under a new id"
         )
+
+
+def _size_of(entries: Sequence[Entry]) -> int:
+    return sum(len(entry.data) for entry in entries)

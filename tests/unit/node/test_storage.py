@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import resource
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from node.raft import Entry, EntryKind, HardState
-from node.storage import FILE, ROWS_AT_ONCE, Storage, StorageError
+from node.raft import Configuration, Entry, EntryKind, HardState, Snapshot, SnapshotMeta
+from node.storage import FILE, PAGE_BYTES, ROWS_AT_ONCE, Storage, StorageError
+
+WRITE_AHEAD = f"{FILE}-wal"
+PORTION_BYTES = 1024 * 1024
+CONFIGURATION = Configuration.first([("n1", "127.0.0.1:7001")])
 
 
 def entry(index: int, term: int = 1) -> Entry:
@@ -104,3 +111,82 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be written"):
         Storage(tmp_path / "file" / "data", "n1")
+
+
+def portions() -> Iterator[list[Entry]]:
+    """A log of ever more large entries, a mebibyte at a time; the first is its configuration."""
+    yield [Entry(1, 1, EntryKind.CONFIGURATION, CONFIGURATION.encode())]
+    for index in itertools.count(2, 8):
+        yield [Entry(index + number, 1, EntryKind.COMMAND, bytes(PORTION_BYTES // 8)) for number in range(8)]
+
+
+def save_all(storage: Storage, log: Iterable[list[Entry]]) -> None:
+    for portion in log:
+        storage.save(None, portion)
+
+
+@contextlib.contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """A write beyond it fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_database_that_cannot_be_written_fails_a_save_though_the_write_ahead_file_can(tmp_path: Path) -> None:
+    """A checkpoint that SQLite makes within a commit passes over its failure, and is tried again at the next one."""
+    log, (database, write_ahead) = portions(), (tmp_path / FILE, tmp_path / WRITE_AHEAD)
+    with opened(tmp_path) as storage:
+        save_all(storage, itertools.islice(log, 20))
+        limit = database.stat().st_size
+        assert limit > 2 * write_ahead.stat().st_size
+        with no_file_larger_than(limit), pytest.raises(sqlite3.Error):
+            save_all(storage, itertools.islice(log, 40))
+        assert write_ahead.stat().st_size < limit - PORTION_BYTES
+
+
+def save_one(storage: Storage, index: int) -> None:
+    storage.save(None, [entry(index)])
+
+
+def save_a_large_one(storage: Storage, index: int) -> None:
+    storage.save(None, [Entry(index, 1, EntryKind.COMMAND, bytes(50_000))])
+
+
+def forget_one(storage: Storage, index: int) -> None:
+    storage.compact(index, at_most=1)
+
+
+def replace_all(storage: Storage, index: int) -> None:
+    storage.install(None, Snapshot(SnapshotMeta(index, 1, CONFIGURATION, 1), b"state"), ())
+
+
+@pytest.mark.parametrize("write", [save_one, save_a_large_one, forget_one, replace_all])
+def test_the_write_ahead_file_stays_bounded_whatever_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Storage, int], None]
+) -> None:
+    bound = 25 * PAGE_BYTES
+    monkeypatch.setattr("node.storage.CHECKPOINT_BYTES", bound)
+    with opened(tmp_path) as storage:
+        storage.save(HardState(1), [next(portions())[0], *(entry(index) for index in range(2, 151))])
+        for index in range(2, 151):
+            write(storage, index)
+        assert (tmp_path / WRITE_AHEAD).stat().st_size < 3 * bound
+
+
+def test_a_commit_is_synced_and_makes_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the defaults of the SQLite at hand, and of a system whose fsync does not reach the disk."""
+    connections: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def caught(*args: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(connect(*args, **options))
+        return connections[-1]
+
+    monkeypatch.setattr("node.storage.sqlite3.connect", caught)
+    with opened(tmp_path):
+        for pragma, value in (("synchronous", 2), ("fullfsync", 1), ("wal_autocheckpoint", 0)):
+            assert connections[-1].execute(f"PRAGMA {pragma}").fetchone() == (value,), pragma
