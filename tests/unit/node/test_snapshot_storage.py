@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import tracemalloc
 from collections.abc import Callable
@@ -83,6 +84,23 @@ def test_a_snapshot_is_never_in_memory_whole(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert len(written.data) == PIECE * PIECES
     assert peak < PIECE * PIECES / 4
+
+
+def test_a_snapshot_is_synced_before_it_gets_its_name_and_its_folder_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, path = SnapshotFiles(tmp_path, retention=2), file_of(tmp_path, 60)
+    fsync, synced = os.fsync, list[tuple[int, bool, bytes]]()
+
+    def noted(handle: int) -> None:
+        fsync(handle)
+        (file,) = path.parent.iterdir()
+        synced.append((os.fstat(handle).st_ino, file == path, file.read_bytes()))
+
+    monkeypatch.setattr("node.snapshot_files.os.fsync", noted)
+    files.write(snapshot(60).meta, [DATA])
+    whole = path.read_bytes()
+    assert synced == [(path.stat().st_ino, False, whole), (path.parent.stat().st_ino, True, whole)]
 
 
 def test_no_more_snapshots_are_kept_than_retention_says(tmp_path: Path) -> None:
