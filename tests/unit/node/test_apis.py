@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,7 +20,7 @@ from node.client_api import client_app
 from node.config import SnapshotPolicy
 from node.driver import Driver
 from node.http import new_app
-from node.kv import Command, KeyValueStore, Put
+from node.kv import Command, KeyValueStore, Put, Value
 from node.peer_api import peer_app
 from node.raft import (
     AppendEntries,
@@ -123,6 +125,25 @@ def test_a_write_is_read_back_with_its_indexes(driver: Driver) -> None:
     assert client.put("/kv/a/b", data='{"value": "2", "cas": 1}').status_code == 409
     assert client.delete(f"/kv/a/b?cas={index}").status_code == 200
     assert client.get("/kv/a/b").status_code == 404
+
+
+def test_a_leader_whose_lease_ended_while_it_read_answers_nothing(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the process had been stopped for a while, with the value in its hands."""
+    client, store = client_of(driver), STORES[driver]
+    client.put("/kv/a", data='{"value": "1"}')
+    assert client.get("/kv/a?consistency=leader").get_json()["value"] == "1"
+    get = store.get
+
+    def get_and_stop(key: str) -> Value | None:
+        found = get(key)
+        monkeypatch.setattr("node.client_api.time", SimpleNamespace(monotonic=lambda: math.inf))
+        return found
+
+    monkeypatch.setattr(store, "get", get_and_stop)
+    answer = client.get("/kv/a?consistency=leader")
+    assert (answer.status_code, answer.get_json().get("error")) == (503, "no leader")
 
 
 def test_a_leader_says_what_seed_md_says(driver: Driver) -> None:
