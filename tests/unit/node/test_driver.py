@@ -7,18 +7,37 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from node import wire
 from node.config import SnapshotPolicy
 from node.driver import Driver
 from node.errors import LeadershipLostError, StoppingError
 from node.kv import Command, Put
-from node.raft import Configuration, Entry, FlowLimits, HardState, Raft, Snapshot, SnapshotMeta, Timing
+from node.raft import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Configuration,
+    Entry,
+    FlowLimits,
+    HardState,
+    Log,
+    Raft,
+    RequestVote,
+    RequestVoteResponse,
+    Role,
+    Snapshot,
+    SnapshotMeta,
+    TimeoutNow,
+    Timing,
+)
+from node.raft.messages import AnyMessage
 from node.raft.snapshot import Data
 from node.state_machine import StateMachine
+from node.status import Status
 from node.storage import Storage
 from node.trace import Trace
 from node.transport import Transport
@@ -28,7 +47,7 @@ DEFAULT = SnapshotPolicy()
 
 
 class FailingStorage(Storage):
-    """Fails as a disk does, once it is told to; counts what is asked of it afterwards."""
+    """Fails as a disk does, once it is told to; counts what is asked of it afterwards. Knows what it has saved."""
 
     failing: type[Exception] | None = None
     asked_after_failure = 0
@@ -40,10 +59,14 @@ class FailingStorage(Storage):
         self.may_fail = threading.Event()
         """Cleared, a save waits before it fails."""
         self.may_fail.set()
+        self.hard_state = HardState()
+        self.last_index = 0
 
     def save(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         self._fail_if_told()
         super().save(hard_state, entries)
+        self.hard_state = hard_state or self.hard_state
+        self.last_index = entries[-1].index if entries else self.last_index
 
     def write_snapshot(self, meta: SnapshotMeta, data: Iterable[Data]) -> Snapshot:
         self._fail_if_told()
@@ -57,10 +80,68 @@ class FailingStorage(Storage):
             raise self.failing("disk I/O error")
 
 
-class Node:
-    """One node that founded a cluster of itself."""
+class Sent(NamedTuple):
+    """A message, with what the disk held and what the node said of itself when it was sent."""
 
-    def __init__(self, folder: Path, policy: SnapshotPolicy) -> None:
+    message: AnyMessage
+    hard_state: HardState
+    last_index: int
+    status: Status
+
+    def is_kept(self) -> bool:
+        """Whether the node would stand by it after a crash (Figure 2, persistent state)."""
+        match self.message:
+            case RequestVote() | RequestVoteResponse(granted=True):
+                candidate = self.message.sender if isinstance(self.message, RequestVote) else self.message.recipient
+                return self.hard_state == HardState(self.message.term, candidate)
+            case AppendEntries(entries=(*_, last)):
+                promised = last.index
+            case AppendEntriesResponse(success=True, match_index=promised):
+                pass
+            case _:
+                promised = 0
+        return self.message.term <= self.hard_state.current_term and promised <= self.last_index
+
+
+def from_n2(messages: Sequence[AnyMessage]) -> wire.Envelope:
+    return wire.Envelope(
+        sender="n2",
+        cluster_id="",
+        raft_address="127.0.0.1:2",
+        http_address="127.0.0.1:8501",
+        messages=tuple(messages),
+    )
+
+
+class Peer(Transport):
+    """In the place of the network: n2, which answers at once, and stands for election only if it is told to."""
+
+    def __init__(self, storage: FailingStorage) -> None:
+        super().__init__(from_n2, lambda peer: None, dial={}, settled_s=0.1)
+        self.sent: list[Sent] = []
+        self.driver: Driver | None = None
+        self._storage = storage
+        self._core = Raft(
+            "n2",
+            log=Log(),
+            hard_state=HardState(),
+            timing=Timing(),
+            limits=FlowLimits(),
+            rng=random.Random(2),
+            now=time.monotonic(),
+        )
+
+    def send(self, message: AnyMessage, address: str) -> None:
+        assert self.driver is not None
+        self.sent.append(Sent(message, self._storage.hard_state, self._storage.last_index, self.driver.status))
+        self._core.receive(message, time.monotonic())
+        self.driver.deliver(from_n2(self._core.take_effects().messages))
+
+
+class Node:
+    """One node that founded a cluster of itself, or of itself and a peer."""
+
+    def __init__(self, folder: Path, policy: SnapshotPolicy, *, with_peer: bool) -> None:
         self.storage = FailingStorage(folder, "n1")
         hard_state, snapshot, log = self.storage.load()
         self.machine = StateMachine()
@@ -71,11 +152,13 @@ class Node:
             log=log,
             hard_state=hard_state,
             snapshot=snapshot,
-            timing=Timing(0.1, 0.1, 0.05),
+            # Alone, nobody is lost to a slow disk; a peer is to be lost to nothing at all.
+            timing=Timing() if with_peer else Timing(0.1, 0.1, 0.05),
             limits=FlowLimits(),
             rng=random.Random(1),
             now=time.monotonic(),
         )
+        self.peer = Peer(self.storage)
         self.failed = threading.Event()
         self.driver = Driver(
             core,
@@ -84,16 +167,18 @@ class Node:
             trace=Trace(None),
             raft_address="127.0.0.1:1",
             http_address="127.0.0.1:8500",
-            transport=partial(Transport, dial={}, settled_s=0.1),
+            transport=lambda envelope, hint: self.peer,
             on_failure=self.failed.set,
             policy=policy,
         )
         if hard_state.current_term == 0:
-            self.driver.bootstrap(Configuration.first([("n1", "127.0.0.1:1")]))
+            members = [("n1", "127.0.0.1:1"), ("n2", "127.0.0.1:2")]
+            self.driver.bootstrap(Configuration.first(members if with_peer else members[:1]))
+        self.peer.driver = self.driver
         self.driver.start()
 
     def lead(self) -> None:
-        """Wait until the node leads; a lone voter needs no messages for it."""
+        """Wait until the node leads."""
         deadline_s = time.monotonic() + WAIT_S
         while self.driver.confirm_read().exception(WAIT_S) is not None:
             assert time.monotonic() < deadline_s
@@ -110,16 +195,54 @@ class Node:
 def start(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     running: list[Node] = []
 
-    def begin(policy: SnapshotPolicy = DEFAULT) -> Node:
+    def begin(policy: SnapshotPolicy = DEFAULT, *, with_peer: bool = False) -> Node:
         while running:
             running.pop().end()
-        running.append(Node(tmp_path, policy))
+        running.append(Node(tmp_path, policy, with_peer=with_peer))
         running[-1].lead()
         return running[-1]
 
     yield begin
     for node in running:
         node.end()
+
+
+def test_nothing_is_sent_that_a_crash_could_take_back(start: Callable[..., Node]) -> None:
+    node = start(with_peer=True)
+    node.put("k")
+    assert node.driver.transfer("n2").result(WAIT_S) == "n2"
+    assert [sent for sent in node.peer.sent if not sent.is_kept()] == []
+    kinds = {type(sent.message) for sent in node.peer.sent}
+    assert kinds >= {RequestVote, RequestVoteResponse, AppendEntries, AppendEntriesResponse}
+
+
+def test_a_leader_that_hands_over_says_so_before_another_may_stand(start: Callable[..., Node]) -> None:
+    """From then on two nodes could report themselves leader at one instant."""
+    node = start(with_peer=True)
+    node.driver.transfer("n2").result(WAIT_S)
+    (told,) = [sent for sent in node.peer.sent if isinstance(sent.message, TimeoutNow)]
+    assert told.status.role is not Role.LEADER
+
+
+def test_all_that_came_while_the_disk_was_busy_is_saved_at_once(start: Callable[..., Node]) -> None:
+    node = start()
+    reached, go_on = threading.Event(), threading.Event()
+    save, saves = node.storage.save, list[int]()
+
+    def slow(hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        reached.set()
+        assert go_on.wait(WAIT_S)
+        saves.append(len(entries))
+        save(hard_state, entries)
+
+    node.storage.save = slow  # type: ignore[method-assign]
+    writes = [node.driver.write(Command(Put("first", "x")))]
+    assert reached.wait(WAIT_S)
+    writes += [node.driver.write(Command(Put(f"k{number}", "x"))) for number in range(50)]
+    go_on.set()
+    for written in writes:
+        written.result(WAIT_S)
+    assert saves == [1, 50]
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError, OSError])
