@@ -1,0 +1,112 @@
+"""Ongaro's thesis (2014) from its front to its back: each sentence that no test of `test_paper` is about.
+
+Where the thesis repeats the paper, the paper's section (§) stands beside its own.
+"""
+
+from __future__ import annotations
+
+from node.raft import (
+    AppendEntriesResponse,
+    PreVoteResponse,
+    RequestVoteResponse,
+    Role,
+)
+from node.raft.messages import AnyMessage
+from tests.unit.raft.harness import TIMING, Network
+from tests.unit.raft.servers import NOW, append, appends, candidate, elected, follower, vote
+
+# Leader election (thesis 3.4, §5.2)
+
+
+def test_a_vote_of_an_earlier_term_does_not_count() -> None:
+    """A majority of the votes *in the same term*: the vote of term 2 is late, and its voter may have another's in 3."""
+    node = candidate()
+    later = NOW + 2 * TIMING.election_timeout_s
+    node.tick(later)
+    node.receive(would_vote(term=3), later)
+    roles = [(node.role, node.current_term)]
+    for term in (2, 3):
+        node.receive(RequestVoteResponse(sender="n2", recipient="n1", term=term, granted=True, sent_at_s=NOW), later)
+        roles.append((node.role, node.current_term))
+    assert roles == [(Role.CANDIDATE, 3), (Role.CANDIDATE, 3), (Role.LEADER, 3)]
+
+
+def test_a_vote_that_comes_when_another_leads_elects_nobody() -> None:
+    """Whoever has recognised the leader of its term is no candidate any more."""
+    node = candidate()
+    node.take_effects()
+    append(node, term=2, prev=(1, 1), terms=[2])
+    for voter in ("n2", "n3"):
+        vote(node, sender=voter)
+    assert (node.role, node.leader) == (Role.FOLLOWER, "n2")
+
+
+# Log replication (thesis 3.5, §5.3)
+
+
+def test_an_answer_of_an_earlier_reign_proves_no_match() -> None:
+    """nextIndex and matchIndex are reinitialized after election: what it speaks of may have been replaced since."""
+    network = Network(5)
+    leader = network.bootstrap()
+    network.advance(0.3)
+    network.isolate("n1", "n2")
+    for data in (b"x", b"y", b"z"):
+        leader.propose(data, network.now)
+    network.collect(["n1"])
+    deliver_from(network, "n1", to="n2")
+    network.collect(["n2"])
+    late = [message for message in network.in_flight if isinstance(message, AppendEntriesResponse)]
+    network.in_flight.clear()
+    assert late[-1].success
+    assert late[-1].match_index == leader.log.last_index
+
+    network.advance(4)
+    network.heal()
+    network.isolate("n2")
+    network.advance(2)
+    assert network.leader() is not leader
+    network.leader().transfer_leadership("n1", network.now)
+    network.settle()
+    assert network.leader() is leader
+
+    for message in late:
+        network.deliver(message)
+    assert leader.match_indexes["n2"] == 0, "n2 has x, y and z still, which nobody else has"
+
+
+def test_an_answer_of_an_earlier_reign_extends_no_lease() -> None:
+    """Its `sent_at_s` is a reading of a clock that may have begun anew, with the machine, before this reign."""
+    asked = appends(elected())["n2"]
+    restarted_s = NOW / 2
+    node = follower(2, term=2, now=restarted_s)
+    node.campaign(restarted_s)
+    node.receive(would_vote(term=3), restarted_s)
+    node.receive(
+        RequestVoteResponse(sender="n2", recipient="n1", term=3, granted=True, sent_at_s=restarted_s), restarted_s
+    )
+    assert node.role is Role.LEADER
+    late = AppendEntriesResponse(
+        sender="n2",
+        recipient="n1",
+        term=asked.term,
+        success=True,
+        prev_log_index=asked.prev_log_index,
+        match_index=asked.last_index,
+        conflict_index=0,
+        sent_at_s=asked.sent_at_s,
+    )
+    node.receive(late, restarted_s)
+    assert node.lease_until_s == restarted_s + TIMING.leader_lease_timeout_s
+
+
+def would_vote(*, sender: str = "n2", term: int, granted: bool = True) -> PreVoteResponse:
+    """What n1 is answered that asked for a pre-vote for this term."""
+    return PreVoteResponse(sender=sender, recipient="n1", term=term - 1, next_term=term, granted=granted)
+
+
+def deliver_from(network: Network, sender: str, *, to: str) -> None:
+    """Deliver what is under way on this one link."""
+    under_way: list[AnyMessage] = [m for m in network.in_flight if (m.sender, m.recipient) == (sender, to)]
+    for message in under_way:
+        network.in_flight.remove(message)
+        network.deliver(message)
