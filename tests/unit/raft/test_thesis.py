@@ -5,15 +5,24 @@ Where the thesis repeats the paper, the paper's section (§) stands beside its o
 
 from __future__ import annotations
 
+import pytest
+
 from node.raft import (
+    AppendEntries,
     AppendEntriesResponse,
+    Configuration,
+    Entry,
+    EntryKind,
     PreVoteResponse,
     RequestVoteResponse,
     Role,
+    Server,
+    Suffrage,
+    TimeoutNow,
 )
 from node.raft.messages import AnyMessage
 from tests.unit.raft.harness import TIMING, Network
-from tests.unit.raft.servers import NOW, append, appends, candidate, elected, follower, vote
+from tests.unit.raft.servers import MEMBERS, NOW, answer, append, appends, candidate, elected, follower, vote
 
 # Leader election (thesis 3.4, §5.2)
 
@@ -97,6 +106,62 @@ def test_an_answer_of_an_earlier_reign_extends_no_lease() -> None:
     )
     node.receive(late, restarted_s)
     assert node.lease_until_s == restarted_s + TIMING.leader_lease_timeout_s
+
+
+# Leadership transfer (thesis 3.10)
+
+
+def test_a_leader_hands_over_only_to_who_has_its_whole_log() -> None:
+    """Step 2; that the target has all that is committed does not do."""
+    node = elected()
+    answer(node, appends(node)["n2"])
+    node.propose(b"c", NOW)
+    assert node.match_indexes["n2"] == node.commit_index < node.log.last_index
+    node.transfer_leadership("n2", NOW)
+    (lacking,) = [m for m in node.take_effects().messages if m.recipient == "n2"]
+    assert isinstance(lacking, AppendEntries)
+    assert node.transfer_target == "n2"
+    answer(node, lacking)
+    assert TimeoutNow(sender="n1", recipient="n2", term=2) in node.take_effects().messages
+    assert node.role is Role.FOLLOWER
+
+
+def test_a_leader_that_may_choose_hands_over_to_whose_log_is_furthest() -> None:
+    """Step 2 again: the fewer entries it lacks, the sooner it can win."""
+    for furthest in ("n2", "n3"):
+        node = elected()
+        answer(node, appends(node)[furthest])
+        assert node.transfer_leadership(None, NOW) == furthest
+
+
+# Cluster membership changes (thesis 4.1)
+
+
+@pytest.mark.parametrize("agreed", [1, 2, 3, 4])
+def test_a_configuration_that_is_truncated_gives_way_to_the_one_before(agreed: int) -> None:
+    """A server uses the latest configuration in its log, committed or not, and must be prepared to fall back."""
+    node = follower()
+    staged = Configuration.first(MEMBERS).with_server(Server("n4", "h:4", Suffrage.STAGING))
+    promoted = staged.with_server(Server("n4", "h:4"))
+    configurations = [Configuration.first(MEMBERS), staged, promoted, promoted.without_server("n3")]
+    changes = [Entry(index, 2, EntryKind.CONFIGURATION, c.encode()) for index, c in enumerate(configurations, 1)][1:]
+    node.receive(
+        AppendEntries(
+            sender="n2",
+            recipient="n1",
+            term=2,
+            prev_log_index=1,
+            prev_log_term=1,
+            entries=tuple(changes),
+            leader_commit=0,
+            sent_at_s=NOW,
+        ),
+        NOW,
+    )
+    node.take_effects()
+    assert (node.configuration, node.configuration_index, node.commit_index) == (configurations[3], 4, 0)
+    assert append(node, term=4, prev=(agreed, node.log.term_at(agreed)), terms=[4]).success
+    assert (node.configuration, node.configuration_index) == (configurations[agreed - 1], agreed)
 
 
 def would_vote(*, sender: str = "n2", term: int, granted: bool = True) -> PreVoteResponse:
