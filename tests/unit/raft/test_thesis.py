@@ -14,6 +14,7 @@ from node.raft import (
     Entry,
     EntryKind,
     PreVoteResponse,
+    Raft,
     RequestVoteResponse,
     Role,
     Server,
@@ -164,9 +165,82 @@ def test_a_configuration_that_is_truncated_gives_way_to_the_one_before(agreed: i
     assert (node.configuration, node.configuration_index) == (configurations[agreed - 1], agreed)
 
 
+# Catching up new servers (thesis 4.2.1)
+
+
+def test_a_joiner_that_has_begun_to_catch_up_does_not_vote_yet() -> None:
+    """Not before its log is within one message of the leader's."""
+    node = elected(*[1] * 100)
+    answer(node, appends(node)["n2"])
+    node.join("n9", "h:9", NOW)
+    asked = appends(node)
+    answer(node, asked["n2"])
+    answer(node, asked["n9"], success=False, conflict_index=1)
+    answer(node, appends(node)["n9"])
+    rest = [m for m in node.take_effects().messages if isinstance(m, AppendEntries) and m.recipient == "n9"]
+    assert 0 < node.match_indexes["n9"] < node.log.last_index
+    assert node.configuration.others == ("n9",)
+    answer(node, rest[-1])
+    node.take_effects()
+    assert node.configuration.voters == ("n1", "n2", "n3", "n9")
+
+
+def test_a_joiner_that_does_not_catch_up_is_let_go_again() -> None:
+    """The leader aborts the change, and sends it nothing more."""
+    network = Network(3)
+    leader = joining_in_vain(network)
+    network.settle()
+    leader.abandon_join("n9", network.now)
+    network.settle()
+    assert leader.configuration.names == ("n1", "n2", "n3")
+    assert leader.commit_index == leader.configuration_index
+    assert "n9" not in leader.match_indexes
+
+
+def test_a_joiner_is_not_let_go_while_its_coming_is_not_committed() -> None:
+    """One change at a time (4.1) holds for this one too."""
+    leader = joining_in_vain(Network(3))
+    leader.abandon_join("n9", 10.0)
+    assert leader.configuration.others == ("n9",)
+
+
+def test_a_joiner_that_has_caught_up_is_not_let_go() -> None:
+    """It is a voter like all others, and leaves as they do."""
+    network = Network(3)
+    leader = network.bootstrap()
+    leader.abandon_join("n3", network.now)
+    assert leader.configuration.voters == ("n1", "n2", "n3")
+
+
+# Removing the current leader (thesis 4.2.2)
+
+
+def test_a_leader_that_leaves_does_not_count_itself_for_its_lease() -> None:
+    """A majority of the configuration without it: of n2 and n3 that is both, and either alone could elect the other."""
+    node = elected()
+    asked = appends(node)
+    for name in ("n2", "n3"):
+        answer(node, asked[name])
+    node.leave("n1", NOW)
+    node.tick(NOW + 0.3)
+    asked = appends(node)
+    answer(node, asked["n2"])
+    assert node.lease_until_s == NOW + TIMING.leader_lease_timeout_s
+    answer(node, asked["n3"])
+    assert node.lease_until_s == NOW + 0.3 + TIMING.leader_lease_timeout_s
+
+
 def would_vote(*, sender: str = "n2", term: int, granted: bool = True) -> PreVoteResponse:
     """What n1 is answered that asked for a pre-vote for this term."""
     return PreVoteResponse(sender=sender, recipient="n1", term=term - 1, next_term=term, granted=granted)
+
+
+def joining_in_vain(network: Network) -> Raft:
+    """The leader that has just staged n9, which does not live."""
+    leader = network.bootstrap()
+    leader.join("n9", "h:9", network.now)
+    assert leader.configuration.others == ("n9",)
+    return leader
 
 
 def deliver_from(network: Network, sender: str, *, to: str) -> None:
