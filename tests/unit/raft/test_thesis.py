@@ -23,7 +23,11 @@ from node.raft import (
 )
 from node.raft.messages import AnyMessage
 from tests.unit.raft.harness import TIMING, Network
-from tests.unit.raft.servers import MEMBERS, NOW, answer, append, appends, candidate, elected, follower, vote
+from tests.unit.raft.servers import MEMBERS, NOW, answer, append, appends, ask_vote, candidate, elected, follower, vote
+
+WITHIN_TIMEOUT = NOW + 0.9 * TIMING.heartbeat_timeout_s
+AFTER_TIMEOUT = NOW + 1.1 * TIMING.heartbeat_timeout_s
+
 
 # Leader election (thesis 3.4, §5.2)
 
@@ -228,6 +232,28 @@ def test_a_leader_that_leaves_does_not_count_itself_for_its_lease() -> None:
     assert node.lease_until_s == NOW + TIMING.leader_lease_timeout_s
     answer(node, asked["n3"])
     assert node.lease_until_s == NOW + 0.3 + TIMING.leader_lease_timeout_s
+
+
+# Disruptive servers (thesis 4.2.3)
+
+
+def test_a_vote_given_counts_as_contact() -> None:
+    """Whoever won with it leads from when it was asked for, and its first heartbeat may be under way still."""
+    node = follower()
+    assert ask_vote(node, sender="n2", term=2, last=(1, 1), now=NOW)
+    assert not ask_vote(node, sender="n3", term=3, last=(1, 1), now=WITHIN_TIMEOUT)
+    assert (node.current_term, node.voted_for) == (2, "n2")
+    assert ask_vote(node, sender="n3", term=3, last=(1, 1), now=AFTER_TIMEOUT)
+
+
+def test_a_leader_whose_lease_holds_is_deposed_by_no_candidate() -> None:
+    """It is itself the leader whose heartbeats it would hear."""
+    node = elected()
+    node.take_effects()
+    assert not ask_vote(node, sender="n3", term=9, last=(9, 8), now=NOW)
+    assert (node.role, node.current_term) == (Role.LEADER, 2)
+    ask_vote(node, sender="n3", term=9, last=(9, 8), now=node.lease_until_s)
+    assert (node.role, node.current_term) == (Role.FOLLOWER, 9), "but it is when that is over"
 
 
 def would_vote(*, sender: str = "n2", term: int, granted: bool = True) -> PreVoteResponse:
