@@ -13,6 +13,7 @@ from node.raft import (
     Configuration,
     Entry,
     EntryKind,
+    NotLeaderError,
     PreVoteResponse,
     Raft,
     RequestVoteResponse,
@@ -256,9 +257,67 @@ def test_a_leader_whose_lease_holds_is_deposed_by_no_candidate() -> None:
     assert (node.role, node.current_term) == (Role.FOLLOWER, 9), "but it is when that is over"
 
 
+# Routing requests to the leader (thesis 6.2)
+
+
+def test_a_server_that_does_not_lead_says_who_does() -> None:
+    """The client need not try one after the other."""
+    network = Network(3)
+    network.bootstrap()
+    for name in ("n2", "n3"):
+        assert referred_by(network.nodes[name], network.now) == "n1"
+
+
+@pytest.mark.parametrize("why", ["its time-out", "the leader's word"])
+def test_whoever_stands_for_election_names_nobody(why: str) -> None:
+    """It discards what it knew: otherwise two servers might send a client to one another for ever."""
+    node = follower()
+    append(node, term=1, prev=(1, 1), terms=[])
+    assert referred_by(node, NOW) == "n2"
+    if why == "its time-out":
+        node.tick(node.deadline)
+        assert node.role is Role.PRE_CANDIDATE
+    else:
+        node.receive(TimeoutNow(sender="n2", recipient="n1", term=1), NOW)
+        assert node.role is Role.CANDIDATE
+    assert referred_by(node, NOW) is None
+
+
+def test_a_follower_in_a_later_term_names_nobody() -> None:
+    """It discards what it knew when the term changes, for the same reason."""
+    node = follower()
+    append(node, term=1, prev=(1, 1), terms=[])
+    node.receive(news_of_term(9), NOW)
+    assert (node.role, referred_by(node, NOW)) == (Role.FOLLOWER, None)
+
+
+def test_a_deposed_leader_does_not_name_itself() -> None:
+    node = elected()
+    node.receive(news_of_term(9), NOW)
+    assert referred_by(node, NOW) is None
+
+
+def test_a_leader_whose_lease_is_over_does_not_name_itself() -> None:
+    """It steps down if an election timeout goes by without a round of heartbeats to a majority."""
+    node = elected()
+    assert referred_by(node, node.lease_until_s) is None
+
+
 def would_vote(*, sender: str = "n2", term: int, granted: bool = True) -> PreVoteResponse:
     """What n1 is answered that asked for a pre-vote for this term."""
     return PreVoteResponse(sender=sender, recipient="n1", term=term - 1, next_term=term, granted=granted)
+
+
+def news_of_term(term: int) -> PreVoteResponse:
+    """A message that says that its sender lives in this term, and nothing else that matters."""
+    return PreVoteResponse(sender="n3", recipient="n1", term=term, next_term=term, granted=False)
+
+
+def referred_by(node: Raft, now: float) -> str | None:
+    """Whom a client that asks a node that does not lead is sent to."""
+    with pytest.raises(NotLeaderError) as refusal:
+        node.propose(b"c", now)
+    return refusal.value.leader
 
 
 def joining_in_vain(network: Network) -> Raft:
