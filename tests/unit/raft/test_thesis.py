@@ -16,6 +16,7 @@ from node.raft import (
     NotLeaderError,
     PreVoteResponse,
     Raft,
+    ReadReady,
     RequestVoteResponse,
     Role,
     Server,
@@ -26,6 +27,7 @@ from node.raft.messages import AnyMessage
 from tests.unit.raft.harness import TIMING, Network
 from tests.unit.raft.servers import MEMBERS, NOW, answer, append, appends, ask_vote, candidate, elected, follower, vote
 
+A_MOMENT = 1e-3
 WITHIN_TIMEOUT = NOW + 0.9 * TIMING.heartbeat_timeout_s
 AFTER_TIMEOUT = NOW + 1.1 * TIMING.heartbeat_timeout_s
 
@@ -301,6 +303,62 @@ def test_a_leader_whose_lease_is_over_does_not_name_itself() -> None:
     """It steps down if an election timeout goes by without a round of heartbeats to a majority."""
     node = elected()
     assert referred_by(node, node.lease_until_s) is None
+
+
+# Read-only queries (thesis 6.4)
+
+
+def test_a_read_waits_for_what_was_committed_when_it_was_asked_and_no_more() -> None:
+    """Step 2: the leader saves its commit index, which may be ahead of what is applied and grow before the answer."""
+    node = elected()
+    answer(node, appends(node)["n2"])
+    node.propose(b"before", NOW)
+    answer(node, appends(node)["n2"])
+    committed = node.commit_index
+    assert node.last_applied < committed
+    node.propose(b"meanwhile", NOW + A_MOMENT)
+    ticket = node.read(NOW + A_MOMENT)
+    answer(node, appends(node)["n2"])
+    assert node.commit_index > committed
+    assert node.take_effects().reads == (ReadReady(ticket, committed),)
+
+
+def test_an_answer_to_what_was_sent_before_a_read_does_not_confirm_it() -> None:
+    """Step 3, a *new* round: another may have been elected since, by the time the answer comes."""
+    node = elected()
+    before = appends(node)["n2"]
+    ticket = node.read(NOW + A_MOMENT)
+    answer(node, before)
+    effects = node.take_effects()
+    assert not effects.reads
+    (heartbeat,) = [m for m in effects.messages if isinstance(m, AppendEntries) and m.recipient == "n2"]
+    answer(node, heartbeat)
+    assert [ready.ticket for ready in node.take_effects().reads] == [ticket]
+
+
+def test_a_read_is_confirmed_by_a_majority() -> None:
+    """Step 3: of five that is two answers, for the leader counts itself."""
+    network = Network(5)
+    leader = network.bootstrap()
+    network.now += A_MOMENT
+    ticket = leader.read(network.now)
+    network.collect(["n1"])
+    told = []
+    for name in ("n2", "n3"):
+        deliver_from(network, "n1", to=name)
+        network.collect([name])
+        deliver_from(network, name, to="n1")
+        told.append([ready.ticket for ready in leader.take_effects().reads])
+    assert told == [[], [ticket]]
+
+
+def test_the_only_voter_confirms_its_reads_itself() -> None:
+    """Step 3: it is a majority, and nobody's answer will come."""
+    network = Network(1)
+    leader = network.bootstrap()
+    network.now += A_MOMENT
+    ticket = leader.read(network.now)
+    assert leader.take_effects().reads == (ReadReady(ticket, leader.commit_index),)
 
 
 def would_vote(*, sender: str = "n2", term: int, granted: bool = True) -> PreVoteResponse:
