@@ -14,6 +14,7 @@ from node.raft import (
     Entry,
     EntryKind,
     NotLeaderError,
+    PreVote,
     PreVoteResponse,
     Raft,
     ReadReady,
@@ -359,6 +360,110 @@ def test_the_only_voter_confirms_its_reads_itself() -> None:
     network.now += A_MOMENT
     ticket = leader.read(network.now)
     assert leader.take_effects().reads == (ReadReady(ticket, leader.commit_index),)
+
+
+# Pre-vote (thesis 9.6)
+
+
+@pytest.mark.parametrize(
+    ("last", "granted"),
+    [((1, 1), False), ((3, 2), False), ((4, 2), True), ((2, 3), True), ((9, 1), False)],
+)
+def test_a_pre_vote_goes_only_to_a_log_that_is_up_to_date(last: tuple[int, int], granted: bool) -> None:
+    """The candidate's log is sufficiently up-to-date: it could win."""
+    assert ask_pre_vote(follower(1, 2, 2), next_term=9, last=last) is granted
+
+
+@pytest.mark.parametrize(("next_term", "granted"), [(4, False), (5, False), (6, True)])
+def test_a_pre_vote_is_for_a_term_later_than_ones_own(next_term: int, granted: bool) -> None:
+    """In any other the vote itself would be refused, or is given already."""
+    assert ask_pre_vote(follower(term=5), next_term=next_term, last=(9, 4)) is granted
+
+
+def test_a_pre_vote_is_refused_while_a_leader_may_live() -> None:
+    """A voter has not heard from a valid leader for a baseline election timeout."""
+    node = follower()
+    append(node, term=1, prev=(1, 1), terms=[])
+    assert not ask_pre_vote(node, next_term=2, last=(1, 1), now=WITHIN_TIMEOUT)
+    assert ask_pre_vote(node, next_term=2, last=(1, 1), now=AFTER_TIMEOUT)
+
+
+def test_a_pre_candidate_spends_no_term_and_no_vote() -> None:
+    """A candidate increments its term only after it has learnt that a majority would vote for it."""
+    node = follower()
+    node.campaign(NOW)
+    node.receive(would_vote(sender="n3", term=2, granted=False), NOW)
+    assert (node.role, node.current_term, node.voted_for) == (Role.PRE_CANDIDATE, 1, None)
+    assert node.take_effects().hard_state is None
+    node.receive(would_vote(sender="n2", term=2), NOW)
+    assert (node.role, node.current_term, node.voted_for) == (Role.CANDIDATE, 2, "n1")
+
+
+@pytest.mark.parametrize(("last", "granted"), [((2, 1), True), ((1, 1), False)])
+def test_to_be_asked_for_a_pre_vote_is_no_contact_and_to_grant_it_is_no_vote(
+    last: tuple[int, int], granted: bool
+) -> None:
+    """It binds nobody: another may be told the same, a vote is free still, and the election comes when it was due."""
+    node = follower(1)
+    due_s = node.deadline
+    for name in ("n2", "n3"):
+        assert ask_pre_vote(node, sender=name, next_term=2, last=last) is granted
+    assert (node.deadline, node.voted_for) == (due_s, None)
+    assert ask_vote(node, sender="n3", term=2, last=(2, 1))
+
+
+def test_the_answer_to_a_pre_vote_is_no_contact() -> None:
+    """No leader speaks from it, so the pre-candidate votes for whoever stands first."""
+    node = follower()
+    node.campaign(NOW)
+    node.receive(would_vote(term=2, granted=False), NOW)
+    node.take_effects()
+    assert ask_vote(node, sender="n3", term=2, last=(1, 1))
+
+
+def test_a_pre_vote_does_not_count_as_a_vote() -> None:
+    """Whoever said that it would vote may have voted for another meanwhile."""
+    node = candidate()
+    node.receive(would_vote(sender="n3", term=2), NOW)
+    assert node.role is Role.CANDIDATE
+
+
+def test_a_pre_vote_for_an_earlier_term_does_not_count() -> None:
+    """It was granted for term 2; in term 4 its giver may refuse."""
+    node = follower()
+    node.campaign(NOW)
+    node.receive(news_of_term(3), NOW)
+    node.campaign(NOW)
+    node.receive(would_vote(term=2), NOW)
+    assert (node.role, node.current_term) == (Role.PRE_CANDIDATE, 3)
+
+
+def test_a_pre_vote_that_comes_when_a_leader_was_heard_elects_nobody() -> None:
+    node = follower()
+    node.campaign(NOW)
+    node.take_effects()
+    append(node, term=1, prev=(1, 1), terms=[])
+    for name in ("n2", "n3"):
+        node.receive(would_vote(sender=name, term=2), NOW)
+    assert (node.role, node.current_term, node.leader) == (Role.FOLLOWER, 1, "n2")
+
+
+def ask_pre_vote(node: Raft, *, sender: str = "n2", next_term: int, last: tuple[int, int], now: float = NOW) -> bool:
+    """Whether the node says that it would vote for a candidate whose last entry is (index, term)."""
+    node.receive(
+        PreVote(
+            sender=sender,
+            recipient="n1",
+            term=next_term - 1,
+            next_term=next_term,
+            last_log_index=last[0],
+            last_log_term=last[1],
+        ),
+        now,
+    )
+    (said,) = node.take_effects().messages
+    assert isinstance(said, PreVoteResponse)
+    return said.granted
 
 
 def would_vote(*, sender: str = "n2", term: int, granted: bool = True) -> PreVoteResponse:
