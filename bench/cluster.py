@@ -280,7 +280,7 @@ class Cluster(abc.ABC):
 
 
 class VirtualCluster(Cluster):
-    """What else can be done where clocks and disks are made up."""
+    """What else can be done where clocks, disks and links are made up."""
 
     @abc.abstractmethod
     def set_clock_rate(self, node: str, rate: float) -> str:
@@ -289,6 +289,13 @@ class VirtualCluster(Cluster):
     @abc.abstractmethod
     def slow_disk(self, node: str, latency_ms: float) -> str:
         """From now on each of its saves takes so much longer."""
+
+    @abc.abstractmethod
+    def noise(
+        self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
+    ) -> AbstractContextManager[None]:
+        """Until the block ends each message between nodes is lost, doubled or overtaken with these probabilities, and
+        each request of a client doubled. Raises ValueError for what is no probability."""
 
 
 class FiledCluster(Cluster):

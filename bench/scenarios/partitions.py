@@ -1,4 +1,4 @@
-"""Splitting the brain, in every shape, direction and manner that the links know."""
+"""Splitting the brain, in every shape, direction and manner that the links know; and links that are bad, not cut."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from bench.checkers import acknowledged_writes_survive
-from bench.cluster import Cluster
+from bench.cluster import Cluster, VirtualCluster
 from bench.history import Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import WRITES, followers, read_back, write, write_more
+from bench.scenarios.steps import WRITES, come_back, followers, read_back, write, write_more
 from faults import cuts
 from faults.links import Link, peer_links
 from faults.network import Mode
@@ -88,6 +88,24 @@ def flapping_network(cluster: Cluster) -> None:
             with cluster.network.isolated(node):
                 write_more(cluster, load, 10)
             write_more(cluster, load, 10)
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(
+    nodes=5,
+    checks=[*SAFETY, acknowledged_writes_survive],
+    impossible={"live": "a proxy of TCP streams cannot lose, double or reorder one message of a stream"},
+)
+def noisy_network(cluster: VirtualCluster) -> None:
+    """A tenth of the messages is lost, doubled and overtaken, and a leader killed: nothing acknowledged is lost."""
+    with cluster.writing() as load, cluster.noise(loss=0.1, duplication=0.1, reordering=0.1):
+        write_more(cluster, load)
+        old = cluster.kill(cluster.wait_for_leader())
+        cluster.wait_for_leader(other_than=old)
+        write_more(cluster, load)
+        come_back(cluster, old)
+        write_more(cluster, load)
     cluster.wait_until_agreed()
     read_back(cluster)
 

@@ -143,6 +143,14 @@ class SimulatedCluster(VirtualCluster):
         self._note("slow_disk", {"node": node, "latency_ms": latency_ms})
         return node
 
+    @contextlib.contextmanager
+    def noise(self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0) -> Iterator[None]:
+        try:
+            self.network.noise(loss=loss, duplication=duplication, reordering=reordering)
+            yield
+        finally:
+            self.network.noise()
+
     def pause(self, node: str) -> str:
         node = self.resolve(node)
         self._must_run(node).pause()

@@ -73,6 +73,32 @@ def test_who_disturbs_a_leader_is_found_by_the_scenario_that_promises_that_nobod
     assert invalid == ["nobody_disturbs_a_leader"]
 
 
+def test_a_follower_that_forgets_what_a_late_message_does_not_have_is_found_where_messages_overtake() -> None:
+    """Raft §5.3: an entry that a majority has is erased by an older AppendEntries; in order there is none."""
+    story, core = SCENARIOS["noisy_network"], flaws.load("erase_on_stale_append")
+    with (
+        SimulatedCluster(nodes=story.nodes, seed=SEED, core=core) as cluster,
+        pytest.raises(AssertionError, match="is committed"),
+    ):
+        story.play(cluster)
+
+
+def test_noise_is_on_every_link_until_its_block_ends_in_whatever_way() -> None:
+    with SimulatedCluster(nodes=3, seed=1) as cluster:
+        links = cluster.network.clear()
+        with pytest.raises(AssertionError, match="the story ends"):
+            lose_everything(cluster)
+        assert cluster.network.clear() == links
+        assert not any(link.rough for link in cluster.network.links.values())
+
+
+def lose_everything(cluster: SimulatedCluster) -> None:
+    with cluster.noise(loss=1.0, duplication=0.5, reordering=0.5):
+        assert cluster.network.clear() == frozenset()
+        cluster.wait_until(lambda: not any(map(cluster.leads, cluster.nodes)), "nobody hears of a leader any more")
+        raise AssertionError("the story ends")
+
+
 def test_a_wiped_node_is_filled_again() -> None:
     with SimulatedCluster(nodes=3, seed=1, observer=Invariants()) as cluster:
         cluster.client(cluster.wait_for_leader()).put("x", "1")
