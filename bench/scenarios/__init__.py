@@ -6,8 +6,8 @@ and a check that contradicts it all make the run INVALID. The same functions are
 ``pytest tests/integration`` and, because they name no process and no clock, by any other world that has a `Cluster`.
 
 What a story needs beyond so many members is in its `Setup`: nodes in reserve that may join, snapshots more often. What
-one world alone can do (clocks that drift; files that are damaged) is in `VirtualCluster` and `FiledCluster`, and the
-story says of the other why it is `impossible` there: it is then skipped with that reason.
+one world alone can do (clocks that drift, links that lose messages; files that are damaged) is in `VirtualCluster` and
+`FiledCluster`, and the story says of the other why it is `impossible` there: it is then skipped with that reason.
 
 * `elections`, `partitions`, `crashes`, `clocks`: what fails, alone and together.
 * `membership`: who belongs, and who leads by request.
