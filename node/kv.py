@@ -2,8 +2,12 @@
 
 Every write is a `Command`, encoded as JSON in the log. A command that names its client and a sequence number is
 applied once, however often it stands in the log: a client that lost its answer asks again with the same number and is
-told the first answer (Raft §8; without it a retried write could undo a newer one). The last answer of each client is
-kept, for the `SESSIONS` clients seen most recently, which the log's order makes the same everywhere.
+told the first answer (Raft §8; without it a retried write could undo a newer one).
+
+Once has a bound. The last answer of each client is kept, for the `SESSIONS` clients seen most recently, which the log's
+order makes the same everywhere. A client that asks again after so many others have written is not recognized, and its
+write takes effect again: it is taken for a new one, where thesis 6.3 has clients register, so that one whose session is
+gone is told so.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import Annotated
 import msgspec
 
 SESSIONS = 10_000
+"""How many clients' last answers are kept. Part of the state machine: it must be the same on every server."""
 
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 

@@ -3,7 +3,19 @@ from __future__ import annotations
 import itertools
 import threading
 
+import pytest
+
+from node import kv
 from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Status, Value
+
+
+def say(store: KeyValueStore, index: int, client: str) -> Result:
+    """The first and only write of this client, as it stands in the log at `index`."""
+    return store.apply(index, Command(Put(f"of-{client}", "v"), client_id=client, sequence=1))
+
+
+def remembered(store: KeyValueStore) -> list[str]:
+    return [client for client, _ in store.sessions()]
 
 
 def test_a_put_keeps_where_the_key_was_created_and_last_changed() -> None:
@@ -45,6 +57,36 @@ def test_a_late_retry_is_not_told_the_answer_of_a_later_write() -> None:
     store.apply(1, Command(Put("k", "a"), client_id="c", sequence=2))
     assert store.apply(2, Command(Put("other", "b"), client_id="c", sequence=1)).status is Status.SUPERSEDED
     assert store.get("other") is None
+
+
+def test_the_client_seen_longest_ago_is_forgotten_first_and_its_write_takes_effect_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bound of exactly once, unlike thesis 6.3, where a client whose session is gone is told so."""
+    monkeypatch.setattr(kv, "SESSIONS", 3)
+    store = KeyValueStore()
+    for index, client in enumerate("abcd", 1):
+        say(store, index, client)
+    assert remembered(store) == ["b", "c", "d"]
+    assert say(store, 5, "b") == Result(Status.DONE, 2)
+    assert say(store, 6, "a") == Result(Status.DONE, 6)
+
+
+def test_a_client_that_asks_again_is_remembered_as_long_as_one_that_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv, "SESSIONS", 3)
+    store = KeyValueStore()
+    for index, client in enumerate("abcad", 1):
+        say(store, index, client)
+    assert say(store, 6, "a") == Result(Status.DONE, 1)
+    assert remembered(store) == ["c", "d", "a"]
+
+
+def test_never_more_clients_are_remembered_than_there_are_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv, "SESSIONS", 3)
+    store = KeyValueStore()
+    for index in range(1, 50):
+        say(store, index, f"c{index * index % 11}")
+        assert len(store.sessions()) <= 3
 
 
 def test_a_batch_with_one_cas_that_does_not_hold_changes_nothing_and_says_which() -> None:

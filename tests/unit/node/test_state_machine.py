@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from node import kv
 from node.kv import Batch, Command, Delete, Put, Status
 from node.raft import Entry, EntryKind
 from node.state_machine import ROWS_PER_LINE, StateMachine
@@ -61,6 +62,19 @@ def test_exactly_once_survives_a_snapshot() -> None:
     value = copy.store.get("k")
     assert value is not None
     assert value.value == "b"
+
+
+def test_a_restored_machine_forgets_the_same_client_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one server would take a retry for new where another knows it."""
+    monkeypatch.setattr(kv, "SESSIONS", 3)
+    machine = StateMachine()
+    for index, client in enumerate("abca", 1):
+        machine.apply(entry(index, Put(client, "1"), client, 1))
+    copy = restored(machine)
+    for either in (machine, copy):
+        either.apply(entry(5, Put("d", "1"), "d", 1))
+        assert [client for client, _ in either.store.sessions()] == ["c", "a", "d"]
+    assert copy.freeze().encode() == machine.freeze().encode()
 
 
 def test_an_empty_machine_can_be_restored_too() -> None:
