@@ -38,7 +38,7 @@ from node.http import ApiError, body_by, json_response, new_app
 from node.identity import Identity, UnidentifiedError
 from node.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
 from node.metrics import Metrics
-from node.raft import MembershipChangeError, NotLeaderError, Role, Suffrage, TransferError, TransferInProgressError
+from node.raft import MembershipChangeError, NotLeaderError, Suffrage, TransferError, TransferInProgressError
 from node.standalone import Standalone
 from node.status import Status as NodeStatus
 
@@ -49,14 +49,6 @@ MAX_DIGITS = 19
 WRITE_TIMEOUT_S = 5.0
 SNAPSHOT_TIMEOUT_S = 60.0
 NO_LEADER = "No leader is currently elected. The cluster may be initializing or partitioned."
-
-ROLE_NAMES = {
-    Role.FOLLOWER: "Follower",
-    Role.PRE_CANDIDATE: "Candidate",
-    Role.CANDIDATE: "Candidate",
-    Role.LEADER: "Leader",
-}
-
 
 ANSWERS: dict[type[Exception], tuple[int, str]] = {
     TimeoutError: (504, "timeout"),
@@ -257,7 +249,7 @@ def _health(driver: Driver | None) -> Blueprint:
         if driver is None:
             return json_response({"status": status, "cluster": {"enabled": False}}, code)
         now, node = time.monotonic(), driver.status
-        cluster = {"enabled": True, "state": ROLE_NAMES[node.role_at(now)], "leader": node.leader_at(now)}
+        cluster = {"enabled": True, "state": node.state_at(now), "leader": node.leader_at(now)}
         return json_response({"status": status, "cluster": cluster}, code)
 
     @health.get("/health")
@@ -286,7 +278,7 @@ def describe(status: NodeStatus, now: float) -> dict[str, object]:
     leader = status.leader_at(now)
     return {
         "node_id": status.node_id,
-        "state": ROLE_NAMES[status.role_at(now)],
+        "state": status.state_at(now),
         "leader_id": leader,
         "leader_addr": _raft_address(status, leader) if leader else None,
         "peers": _peers(status),

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -211,6 +211,7 @@ class Driver:
             self._on_failure()
         finally:
             self._running = False
+            self.status = replace(self.status, ended=True)
             self._transport.close()
             self._pending.give_up()
             for change in self._changes:

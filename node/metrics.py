@@ -16,13 +16,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from node.kv import Status as Outcome
 from node.meters import Meters
-from node.raft import Role
 from node.status import Status
 
-STATES = {Role.FOLLOWER: 0, Role.PRE_CANDIDATE: 1, Role.CANDIDATE: 1, Role.LEADER: 2}
+STATES = {"Follower": 0, "Candidate": 1, "Leader": 2, "Shutdown": 3}
 
 GAUGES: dict[str, tuple[str, Callable[[Status, float], float]]] = {
-    "state": ("0 Follower, 1 Candidate, 2 Leader, 3 Shutdown", lambda status, now: STATES[status.role_at(now)]),
+    "state": ("0 Follower, 1 Candidate, 2 Leader, 3 Shutdown", lambda status, now: STATES[status.state_at(now)]),
     "is_leader": ("1 if this node is the leader", lambda status, now: status.is_leader_at(now)),
     "peers_total": ("Peers in the cluster, this node included", lambda status, _: len(status.configuration.servers)),
     "last_index": ("Last log index", lambda status, _: status.last_index),

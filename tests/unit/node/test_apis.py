@@ -161,6 +161,18 @@ def test_a_leader_says_what_seed_md_says(driver: Driver) -> None:
     }
 
 
+def test_a_node_that_has_stopped_says_shutdown_for_as_long_as_it_answers(driver: Driver) -> None:
+    client = client_of(driver)
+    driver.stop()
+    status = client.get("/cluster/status").get_json()
+    assert (status["state"], status["leader_id"], status["leader_addr"]) == ("Shutdown", None, None)
+    ready = client.get("/health/ready")
+    assert (ready.status_code, ready.get_json()["cluster"]["state"]) == (503, "Shutdown")
+    text = client.get("/metrics").get_data(as_text=True)
+    assert '\nkonsul_raft_state{node_id="n1"} 3.0\n' in text
+    assert '\nkonsul_raft_is_leader{node_id="n1"} 0.0\n' in text
+
+
 def test_without_a_leader_everybody_is_told_so(lost: Driver) -> None:
     client = client_of(lost)
     answer = client.get("/cluster/leader")
@@ -182,7 +194,8 @@ def test_the_status_counts_what_was_to_be_sent_to_each_peer(lost: Driver) -> Non
     assert after > before, "the answer to a pre-vote was not counted"
 
 
-def test_a_follower_sends_a_write_to_where_the_leader_serves_clients(lost: Driver) -> None:
+def hear_of_a_leader(driver: Driver) -> None:
+    """A heartbeat of n2."""
     heartbeat = AppendEntries(
         sender="n2",
         recipient="n1",
@@ -193,8 +206,22 @@ def test_a_follower_sends_a_write_to_where_the_leader_serves_clients(lost: Drive
         leader_commit=0,
         sent_at_s=0.0,
     )
-    body = envelope(lost, messages=[msgspec.to_builtins(heartbeat)])
-    assert peer_of(lost).post(wire.PATH, json=body).status_code == 202
+    body = envelope(driver, messages=[msgspec.to_builtins(heartbeat)])
+    assert peer_of(driver).post(wire.PATH, json=body).status_code == 202
+
+
+def test_a_follower_that_has_stopped_knows_of_no_leader(lost: Driver) -> None:
+    """It would go on naming one that has long been deposed."""
+    hear_of_a_leader(lost)
+    lost.stop()
+    assert lost.status.leader == "n2", "the last it heard of"
+    client = client_of(lost)
+    assert client.get("/cluster/status").get_json()["leader_id"] is None
+    assert client.get("/health/ready").status_code == 503
+
+
+def test_a_follower_sends_a_write_to_where_the_leader_serves_clients(lost: Driver) -> None:
+    hear_of_a_leader(lost)
     client = client_of(lost)
     answer = client.put("/kv/a%20b?x=1", data='{"value": "1"}')
     assert (answer.status_code, answer.get_json()["error"]) == (307, "not leader")

@@ -260,6 +260,15 @@ def test_a_write_that_could_not_be_synced_is_not_acknowledged_and_not_tried_agai
     assert node.machine.store.get("k") is None
 
 
+def test_a_node_whose_driver_has_failed_is_shut_down_and_leads_no_more(start: Callable[..., Node]) -> None:
+    """The lease of the only voter never ends; but a node that can serve nobody must not be taken for one that can."""
+    node = start()
+    node.storage.failing = OSError
+    assert node.driver.write(Command(Put("k", "x"))).exception(WAIT_S) is not None
+    status, now = node.driver.status, time.monotonic()
+    assert (status.state_at(now), status.is_leader_at(now), status.leader_at(now)) == ("Shutdown", False, None)
+
+
 def test_whoever_asks_while_the_disk_fails_is_told_at_once(start: Callable[..., Node]) -> None:
     """What is in the inbox when the driver dies, and what comes later, is decided by nobody."""
     node = start()
