@@ -14,11 +14,12 @@ millisecond. When a connection breaks, what waits is out of date and dropped wit
 for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one at once. There is no
 back-off: a peer that is not there is tried again every `RETRY_S` while there is something to say.
 
-After a cut the leader should not wait for its next heartbeat. Two things hint that a cut is over: a connection that had
-lived for a while ends (healing a blackhole ends it), and a peer that refused to be connected to is there again. They
-are told to the core, which then says something to this peer at once. It may be lost once more, with a connection that
-is opened while the healing is still under way: so the end of the one after a connection that lived is a hint too. A
-hint cannot make a loop: a proxy before a dead node accepts and closes at once, time after time.
+After a cut the leader should not wait for its next heartbeat. Two things hint that one is over, or that something was
+lost: a connection that had lived for a while ends (healing a blackhole ends it), and a peer that refused to be
+connected to is there again. They are told to the core, which then says something to this peer at once. It may be lost
+once more, with a connection that is opened while the healing is still under way: so the end of the one after a
+connection that lived is a hint too. Of further ones that end at once, as those to a proxy before a dead node do, none
+is: a hint cannot make a loop.
 """
 
 from __future__ import annotations
@@ -159,16 +160,20 @@ class PeerSender:
         connection = self._await_turn()
         if connection is None:
             return
+        batch = self._batch(first)
+        if connection.closed and connection.used:
+            # What was said on the strength of the hint may be among it. A new connection that ended at once is not
+            # tried again for the same messages.
+            connection = self._await_turn()
+            if connection is None:
+                return
         try:
-            connection.post(wire.encode(self._envelope(self._batch(first))))
+            connection.post(wire.encode(self._envelope(batch)))
         except OSError as error:
             log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
 
     def _await_turn(self) -> _Connection | None:
-        """The connection on which something may be sent now, a new one if the last is over; None if there can be none.
-
-        Whether it is over is asked after waiting: what was said since it ended should not go with it.
-        """
+        """The connection on which something may be sent now, a new one if the last is over; None if there is none."""
         if self._connection is not None:
             self._connection.await_turn()
         try:
@@ -249,6 +254,8 @@ class _Connection:
         self._changed = threading.Condition()
         """Something was answered, or the connection is closed."""
         self.closed = False
+        self.used = False
+        """Whether anything was sent on it."""
         self._socket = socket.create_connection(target, timeout=CONNECT_TIMEOUT_S)
         self._socket.settimeout(None)
         self._opened_s = time.monotonic()
@@ -274,6 +281,7 @@ class _Connection:
             self._changed.wait_for(lambda: self.closed or self._has_room(len(body)))
         if self.closed:
             raise ConnectionAbortedError(f"the connection to {self._peer} was closed")
+        self.used = True
         self._unanswered.append((time.monotonic(), len(body)))
         try:
             self._socket.sendall(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)

@@ -34,7 +34,7 @@ class FlowLimits:
     bytes_per_message: int = 256 * 1024
     entries_in_flight: int = 8192
     bytes_in_flight: int = 1024 * 1024
-    """Of entries' data; as much as a transport takes on. The last message may go beyond either."""
+    """Of entries' data; as much as a transport takes on. The last message may go beyond this and beyond the number."""
     entries_applied_at_once: int = 128
     """A follower that has much to catch up on takes in more entries between applying those that it has."""
     snapshot_chunk_bytes: int = 128 * 1024

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
+import msgspec
 import pytest
 
 from bench.live.ports import Ports
@@ -44,7 +45,7 @@ def address() -> Iterator[Address]:
 class Peer:
     """Hints about the peer, and a sender that speaks to it."""
 
-    def __init__(self, address: Address, settled_s: float) -> None:
+    def __init__(self, address: Address, *, settled_s: float) -> None:
         self.hints: queue.Queue[str] = queue.Queue()
         self.address = str(address)
         self.on_hint: Callable[[], None] = lambda: None
@@ -86,6 +87,24 @@ def read_request(connection: socket.socket) -> None:
     connection.sendall(ANSWER)
 
 
+class Speak(Protocol):
+    def __call__(self, address: Address, *, settled_s: float) -> Peer: ...
+
+
+@pytest.fixture
+def speak() -> Iterator[Speak]:
+    """Makes a peer that is spoken to until the test ends, and not into the next one, which has the same port."""
+    peers = []
+
+    def begin(address: Address, *, settled_s: float) -> Peer:
+        peers.append(Peer(address, settled_s=settled_s))
+        return peers[-1]
+
+    yield begin
+    for peer in peers:
+        peer.transport.close()
+
+
 class Told(logging.Handler):
     """Waits for a line of the log."""
 
@@ -114,9 +133,9 @@ def refused() -> Iterator[Told]:
 
 
 def test_a_peer_that_refused_and_is_there_again_is_told_without_another_message(
-    address: Address, refused: Told
+    address: Address, refused: Told, speak: Speak
 ) -> None:
-    peer = Peer(address, settled_s=0.0)
+    peer = speak(address, settled_s=0.0)
     peer.send()
     refused.wait()
     with listening(address) as listener:
@@ -125,11 +144,10 @@ def test_a_peer_that_refused_and_is_there_again_is_told_without_another_message(
         with connection:
             peer.send()
             read_request(connection)
-    peer.transport.close()
 
 
-def test_a_connection_that_lived_and_ends_is_a_hint(address: Address) -> None:
-    peer = Peer(address, settled_s=0.0)
+def test_a_connection_that_lived_and_ends_is_a_hint(address: Address, speak: Speak) -> None:
+    peer = speak(address, settled_s=0.0)
     with listening(address) as listener:
         peer.send()
         connection, _ = listener.accept()
@@ -140,12 +158,11 @@ def test_a_connection_that_lived_and_ends_is_a_hint(address: Address) -> None:
         again, _ = listener.accept()
         with again:
             read_request(again)
-    peer.transport.close()
 
 
-def test_the_end_of_the_connection_after_one_that_lived_is_a_hint_too(address: Address) -> None:
+def test_the_end_of_the_connection_after_one_that_lived_is_a_hint_too(address: Address, speak: Speak) -> None:
     """Healing may end it as well, and with it goes what was said on the strength of the first hint."""
-    peer = Peer(address, settled_s=SETTLED_S)
+    peer = speak(address, settled_s=SETTLED_S)
     with listening(address) as listener:
         peer.send()
         with listener.accept()[0] as lived:
@@ -155,14 +172,13 @@ def test_the_end_of_the_connection_after_one_that_lived_is_a_hint_too(address: A
         peer.send()
         listener.accept()[0].close()
         peer.wait_for_hint()
-    peer.transport.close()
 
 
-def test_what_a_hint_makes_the_core_say_is_not_dropped_with_what_waited(address: Address) -> None:
+def test_what_a_hint_makes_the_core_say_is_not_dropped_with_what_waited(address: Address, speak: Speak) -> None:
     """Found by measuring: the sender, which was keeping its distance when a blackhole was healed, woke after the
     leader had answered the hint, and dropped the answer. The follower heard of its leader with the next heartbeat."""
-    peer = Peer(address, settled_s=0.0)
-    peer.on_hint = peer.send
+    peer, said = speak(address, settled_s=0.0), msgspec.structs.replace(MESSAGE, term=77)
+    peer.on_hint = lambda: peer.transport.send(said, peer.address)
     with listening(address) as listener:
         peer.send()
         connection, _ = listener.accept()
@@ -171,13 +187,18 @@ def test_what_a_hint_makes_the_core_say_is_not_dropped_with_what_waited(address:
             # Unanswered for so long that the sender waits with one in hand.
             peer.keep_sending(0.5)
         with listener.accept()[0] as again:
-            read_request(again)
-    peer.transport.close()
+            again.settimeout(WAIT_S)
+            arrived = b""
+            while b'"term":77' not in arrived:
+                data = again.recv(65536)
+                assert data, "the connection ended without it"
+                arrived += data
+            assert arrived.count(b'"term":1,') <= 1, "what waited is out of date; one was in the sender's hand"
 
 
-def test_a_proxy_before_a_dead_peer_gives_no_hint_and_is_not_dialled_in_a_loop(address: Address) -> None:
+def test_a_proxy_before_a_dead_peer_gives_no_hint_and_is_not_dialled_in_a_loop(address: Address, speak: Speak) -> None:
     """It accepts and closes at once: a connection for a message at most, and nobody says that anything came back."""
-    peer = Peer(address, settled_s=WAIT_S)
+    peer = speak(address, settled_s=WAIT_S)
     with listening(address) as listener:
         listener.settimeout(0.05)
         closed = 0
@@ -190,7 +211,6 @@ def test_a_proxy_before_a_dead_peer_gives_no_hint_and_is_not_dialled_in_a_loop(a
         with pytest.raises(TimeoutError):
             listener.accept()
     assert peer.hints.empty()
-    peer.transport.close()
 
 
 def test_closing_ends_every_thread(address: Address) -> None:
@@ -229,20 +249,21 @@ def read_body(connection: socket.socket, stream: BinaryIO) -> bytes:
     return body
 
 
-def test_an_entry_larger_than_the_bound_of_what_is_unanswered_leaves_all_the_same(address: Address) -> None:
+def test_an_entry_larger_than_the_bound_of_what_is_unanswered_leaves_all_the_same(
+    address: Address, speak: Speak
+) -> None:
     """Dropped, it would never be anywhere but in its leader's log, and keep every heartbeat that carries it at home."""
-    peer = Peer(address, settled_s=0.0)
+    peer = speak(address, settled_s=0.0)
     with listening(address) as listener:
         peer.transport.send(entry_of(2 * MAX_UNANSWERED_BYTES), peer.address)
         connection, _ = listener.accept()
         with connection, connection.makefile("rb") as stream:
             assert len(wire.decode(read_body(connection, stream)).messages) == 1
-    peer.transport.close()
 
 
-def test_what_gathered_meanwhile_leaves_in_requests_of_bounded_size(address: Address) -> None:
+def test_what_gathered_meanwhile_leaves_in_requests_of_bounded_size(address: Address, speak: Speak) -> None:
     """As one request it would be larger than what may be unanswered."""
-    peer = Peer(address, settled_s=0.0)
+    peer = speak(address, settled_s=0.0)
     arrived: list[int] = []
     with listening(address) as listener:
         for _ in range(40):
@@ -253,12 +274,11 @@ def test_what_gathered_meanwhile_leaves_in_requests_of_bounded_size(address: Add
                 body = read_body(connection, stream)
                 assert len(body) <= MAX_UNANSWERED_BYTES
                 arrived.append(len(wire.decode(body).messages))
-    peer.transport.close()
 
 
-def test_a_peer_that_answers_nothing_is_sent_ever_rarer_requests(address: Address) -> None:
+def test_a_peer_that_answers_nothing_is_sent_ever_rarer_requests(address: Address, speak: Speak) -> None:
     """What a cut holds back arrives when it heals, request by request."""
-    peer = Peer(address, settled_s=0.0)
+    peer = speak(address, settled_s=0.0)
     with listening(address) as listener:
         peer.send()
         with listener.accept()[0] as connection:
@@ -267,7 +287,6 @@ def test_a_peer_that_answers_nothing_is_sent_ever_rarer_requests(address: Addres
     requests = arrived.count(b"POST ")
     assert sent > 300
     assert 1 < requests < 100
-    peer.transport.close()
 
 
 def test_an_attempt_counts_though_the_peer_refuses_it() -> None:
