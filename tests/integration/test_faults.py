@@ -135,6 +135,18 @@ def test_the_state_is_what_the_server_says_and_heals_on_an_exception(bench: Benc
     assert [event.action for event in bench.events] == ["cut", "heal"]
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_link_heals_while_another_stays_faulty(mode: Mode, toxiproxy: Path, tmp_path: Path, ports: Ports) -> None:
+    other = Route(Link("b", "a"), ports.first_free(BASE + 50), Address("127.0.0.1", 9))
+    with contextlib.closing(Bench(toxiproxy, tmp_path, ports, other)) as bench:
+        bench.network.delay([other.link], 10)
+        bench.network.cut([LINK], mode)
+        bench.network.heal([LINK])
+        assert bench.network.state() == {LINK: LinkState(), other.link: LinkState(latency_ms=10)}
+        with bench.connect() as connection:
+            assert echoes(connection)
+
+
 def test_a_healing_tells_what_was_meant_for_its_links_since_they_were_broken(bench: Bench) -> None:
     bench.network.heal()
     bench.network.cut([LINK], Mode.HOLD)
