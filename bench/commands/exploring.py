@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,10 +22,18 @@ from bench.simulated.explore import Violation, Walk, explore, flaw_names, plus
 @click.option("--seeds", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
 @click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first of them.")
 @click.option("--flaw", type=click.Choice(flaw_names()), metavar="NAME", help="Break one rule of the core on purpose.")
+@click.option("--length", type=click.FloatRange(1), metavar="SECONDS", help="Of each schedule; 9 or 24 by default.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Processes; as many as there are cores by default.")
 @click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, a violation with its schedule and events.")
 def explore_command(
-    world: str, nodes: int, seeds: int, first: int, flaw: str | None, jobs: int | None, as_json: bool
+    world: str,
+    nodes: int,
+    seeds: int,
+    first: int,
+    flaw: str | None,
+    length: float | None,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
     """Throw random schedules at a cluster in virtual time, and stop at the first broken promise.
 
@@ -34,16 +43,18 @@ def explore_command(
     Exit status: 0 no promise was broken, 1 one was, 2 not possible as asked.
     """
     began_s = time.monotonic()
-    total = _walk(range(first, first + seeds), nodes, flaw, jobs or os.cpu_count() or 1, quiet=as_json)
+    walks = explore(range(first, first + seeds), nodes, flaw, jobs or os.cpu_count() or 1, length)
+    total = _add_up(walks, seeds, quiet=as_json)
     seconds = time.monotonic() - began_s
     if as_json:
         click.echo(json.dumps(_as_json(total, seconds)))
     else:
-        _tell(total, seconds, nodes, flaw)
+        again = f"--nodes {nodes}{f' --flaw {flaw}' if flaw else ''}{f' --length {length:g}' if length else ''}"
+        _tell(total, seconds, nodes, again)
     sys.exit(1 if total.violation else 0)
 
 
-def _walk(seeds: range, nodes: int, flaw: str | None, jobs: int, *, quiet: bool) -> Walk:
+def _add_up(walks: Iterable[Walk], seeds: int, *, quiet: bool) -> Walk:
     columns = (TextColumn("exploring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
     total = Walk()
     began_s = time.monotonic()
@@ -51,19 +62,19 @@ def _walk(seeds: range, nodes: int, flaw: str | None, jobs: int, *, quiet: bool)
     # Elsewhere than on a terminal it would leave an empty line.
     disable = quiet or not out.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=out, disable=disable, transient=True) as progress:
-        task = progress.add_task("exploring", total=len(seeds), pace="")
-        for walk in explore(seeds, nodes, flaw, jobs):
+        task = progress.add_task("exploring", total=seeds, pace="")
+        for walk in walks:
             total = plus(total, walk)
             pace = f"{total.seeds / (time.monotonic() - began_s):.0f} schedules/s"
             progress.update(task, advance=walk.seeds, pace=pace)
     return total
 
 
-def _tell(total: Walk, seconds: float, nodes: int, flaw: str | None) -> None:
+def _tell(total: Walk, seconds: float, nodes: int, again: str) -> None:
     out = console()
     violation = total.violation
     if violation is not None:
-        _tell_violation(violation, nodes, flaw)
+        _tell_violation(violation, again)
     verdict = "[bold red]INVALID[/]" if violation else "[green]VALID[/]"
     out.print(
         f"{verdict}  {total.seeds} schedules of {nodes} nodes in {seconds:.1f} s: {total.seeds / seconds:.1f} a second"
@@ -72,9 +83,8 @@ def _tell(total: Walk, seconds: float, nodes: int, flaw: str | None) -> None:
     out.print(f"       {total.virtual_s:.0f} s of virtual time, {pace:.0f} times real time on each core")
 
 
-def _tell_violation(violation: Violation, nodes: int, flaw: str | None) -> None:
-    flawed = f" --flaw {flaw}" if flaw else ""
-    again = f"python -m bench explore --world simulated --nodes {nodes}{flawed} --first {violation.seed} --seeds 1"
+def _tell_violation(violation: Violation, options: str) -> None:
+    again = f"python -m bench explore --world simulated {options} --first {violation.seed} --seeds 1"
     sections = {
         "the schedule": violation.schedule.to_json().decode().splitlines(),
         "the last events, an entry written index/term": violation.events,

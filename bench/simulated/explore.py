@@ -89,15 +89,17 @@ def settings_of(seed: int, core: type[Raft]) -> Settings:
     )
 
 
-def schedule_of(seed: int, nodes: int) -> Schedule:
+def schedule_of(seed: int, nodes: int, length_s: float | None = None) -> Schedule:
+    """A seed's schedule, of a usual length if none is asked for."""
     rng = random.Random(f"{seed}/schedule")
-    return generate(rng, nodes, length_s=rng.choice(LENGTHS_S))
+    usual_s = rng.choice(LENGTHS_S)
+    return generate(rng, nodes, length_s=length_s or usual_s)
 
 
-def play(seed: int, nodes: int, core: type[Raft] = Raft) -> Walk:
+def play(seed: int, nodes: int, core: type[Raft] = Raft, length_s: float | None = None) -> Walk:
     """One seed, from its beginning to agreement or to the first violation."""
     began_s = time.process_time()
-    schedule, watcher = schedule_of(seed, nodes), Invariants()
+    schedule, watcher = schedule_of(seed, nodes, length_s), Invariants()
     world = World(seed, schedule.nodes, settings=settings_of(seed, core), observer=watcher)
     violation = None
     try:
@@ -129,27 +131,29 @@ def _violation(name: str, words: str, world: World, schedule: Schedule) -> Viola
     return Violation(world.engine.seed, name, words, world.engine.now, events, schedule)
 
 
-def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None) -> Walk:
+def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None, length_s: float | None = None) -> Walk:
     """These seeds one after the other, up to the first violation."""
     # What was there before is no world's: that it is not looked through for garbage again and again is worth 5%.
     gc.freeze()
     core = Raft if flaw is None else load(flaw)
     total = Walk()
     for seed in seeds:
-        total = plus(total, play(seed, nodes, core))
+        total = plus(total, play(seed, nodes, core, length_s))
         if total.violation is not None:
             break
     return total
 
 
-def _walk(task: tuple[range, int, str | None]) -> Walk:
+def _walk(task: tuple[range, int, str | None, float | None]) -> Walk:
     return walk(*task)
 
 
-def explore(seeds: range, nodes: int, flaw: str | None = None, jobs: int = 1) -> Iterator[Walk]:
+def explore(
+    seeds: range, nodes: int, flaw: str | None = None, jobs: int = 1, length_s: float | None = None
+) -> Iterator[Walk]:
     """Walk all the seeds with `jobs` processes, in order, so that the first violation told is that of the lowest seed;
     after it, nothing."""
-    tasks = [(seeds[first : first + CHUNK], nodes, flaw) for first in range(0, len(seeds), CHUNK)]
+    tasks = [(seeds[first : first + CHUNK], nodes, flaw, length_s) for first in range(0, len(seeds), CHUNK)]
     if jobs == 1:
         yield from _until_violation(map(_walk, tasks))
         return

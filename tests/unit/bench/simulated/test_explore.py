@@ -283,6 +283,14 @@ def test_a_schedule_that_breaks_a_promise_says_which_and_how_to_see_it_again() -
     assert "INVALID" in result.output
 
 
+def test_schedules_can_be_asked_for_of_another_length_and_once_more() -> None:
+    arguments = ["--seeds", "1", "--jobs", "1", "--length", "30"]
+    valid = CliRunner().invoke(explore_command, [*arguments, "--json"])
+    assert 30 <= json.loads(valid.output)["virtual_s"] < 60
+    flawed = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term"])
+    assert "--nodes 5 --flaw commit_old_term --length 30 --first 0 --seeds 1" in flawed.output
+
+
 def test_what_led_to_a_violation_is_told_in_words_and_in_the_order_in_which_it_happened() -> None:
     arguments = ["--seeds", "8", "--jobs", "1", "--json", "--flaw", "unconfirmed_reads", "--nodes", "5"]
     events = json.loads(CliRunner().invoke(explore_command, arguments).output)["violation"]["events"]
