@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -57,6 +58,18 @@ def test_neither_the_process_nor_the_hash_seed_shows_in_the_digest(tmp_path: Pat
     written = {path.read_text().strip() for path in tmp_path.rglob("digest")}
     assert len(list(tmp_path.rglob("digest"))) == 2
     assert written == {digest(1)}
+
+
+def test_what_exploring_finds_it_finds_in_every_process() -> None:
+    """Down to the last events before it: crashes, cuts, changes of membership and clients' requests included."""
+    command = [sys.executable, "-m", "bench", "explore", "--seeds", "40", "--flaw", "no_prev_check", "--json"]
+    found = []
+    for hash_seed in ("0", "4711"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        told = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True)
+        found.append(json.loads(told.stdout)["violation"])
+    assert found[0] is not None
+    assert found[0] == found[1]
 
 
 def test_every_interpreter_that_played_this_version_got_the_same_digests(request: pytest.FixtureRequest) -> None:
