@@ -2,8 +2,8 @@ r"""One Raft server process that speaks Konsul's configuration, endpoints and me
 
 The idea
 --------
-The algorithm is a value (`node.raft`), the key-value store is a value (`node.kv`), and one thread (`node.driver`) owns
-both. Everything with a socket or a file stands around that thread and talks to it through an inbox:
+The algorithm is a value (`node.raft`), the key-value store is a value (`node.machine`), and one thread (`node.driver`)
+owns both. Everything with a socket or a file stands around that thread and talks to it through an inbox:
 
     peers --> peer_api --\                         /--> storage   (sqlite3, one fsync a round; snapshots)
                           >--> driver: raft + kv --+---> transport --> peers
@@ -30,7 +30,7 @@ The rules
   (`Status.is_leader_at`), because a process that was stopped answers before its driver has run.
 * Raft messages and client requests have ports and threads of their own: a hundred writes waiting for a majority must
   not stand in the way of the votes that would give them one.
-* What a client is told is one of three things: done, definitely not done, or not known. See `node.client_api`.
+* What a client is told is one of three things: done, definitely not done, or not known. See `node.web.client_api`.
 * Nothing starts over damage. A data folder that is truncated, foreign or in use is refused by name. Only a damaged
   snapshot is got over: the one before stands in for it, and the log keeps every entry since that one.
 * Every type that is decoded is learnt before there are threads (`node.wire` says why).
@@ -38,9 +38,9 @@ The rules
 The way through
 ---------------
 `__main__` wires what `config` read. `driver` is the loop: `pending` is who waits for what in it, `changes` what takes
-several rounds of it, `snapshots` what goes on beside. `state_machine` is what the log does to a server, over `kv`;
-`storage` and `snapshot_files` are the disk. `client_api` (with `bodies`, `errors`, `metrics` and `meters`) and
-`peer_api` are the two surfaces, on `serving` and `http`; `wire` is what travels between nodes, `transport` how, and
+several rounds of it, `snapshots` what goes on beside. `machine` is what the log does to a server, `disk` what is
+durable, `web` the two surfaces (with `errors`, `metrics` and `meters`);
+`wire` is what travels between nodes, `transport` how, and
 `identity` asks who is at an address. This package imports neither `bench` nor `faults`: the bench knows it as a command
 line, like any other system.
 """

@@ -17,20 +17,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NoReturn, TypeVar
 
-from node.client_api import client_app, metrics_app
 from node.config import Config, ConfigError, RaftConfig, read_config
+from node.disk.storage import Storage, StorageError
 from node.driver import Driver
-from node.http import bind
 from node.identity import ask
-from node.kv import KeyValueStore
-from node.peer_api import peer_app
+from node.machine.kv import KeyValueStore
+from node.machine.state_machine import StateMachine
 from node.raft import Configuration, FlowLimits, Raft
-from node.serving import Server
 from node.standalone import Standalone
-from node.state_machine import StateMachine
-from node.storage import Storage, StorageError
 from node.trace import Trace
 from node.transport import Transport
+from node.web.client_api import client_app, metrics_app
+from node.web.http import bind
+from node.web.peer_api import peer_app
+from node.web.serving import Server
 
 # Together well below the 1024 files that a process may usually have open.
 CLIENT_CONNECTIONS = 512

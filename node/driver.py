@@ -25,8 +25,10 @@ from typing import Any, TypeVar
 from node import wire
 from node.changes import Change, Join, Leave, Transfer
 from node.config import SnapshotPolicy
+from node.disk.storage import Storage
 from node.errors import LeadershipLostError, NotInTimeError, StoppingError
-from node.kv import Command, Result
+from node.machine.kv import Command, Result
+from node.machine.state_machine import StateMachine
 from node.meters import Meters
 from node.pending import Pending
 from node.raft import (
@@ -44,9 +46,7 @@ from node.raft import (
 from node.raft.messages import AnyMessage
 from node.raft.transitions import RoleChanged
 from node.snapshots import Snapshots
-from node.state_machine import StateMachine
 from node.status import Status
-from node.storage import Storage
 from node.trace import Applied, Started, Stopped, Trace
 from node.transport import Transport
 

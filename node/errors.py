@@ -1,6 +1,6 @@
 """What a client may be told instead of an answer, beside what the core refuses (`node.raft.errors`).
 
-Each says whether the thing asked for has happened, and that is its meaning: see `node.client_api`.
+Each says whether the thing asked for has happened, and that is its meaning: see `node.web.client_api`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from node.kv import Status as Outcome
+from node.machine.kv import Status as Outcome
 from node.meters import Meters
 from node.status import Status
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from node.errors import LeadershipLostError, OverwrittenError
-from node.kv import Result
+from node.machine.kv import Result
 from node.raft import Entry, LogPosition, ReadReady
 
 T = TypeVar("T")

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from node.config import SnapshotPolicy
+from node.disk.storage import Storage
 from node.errors import NothingToSnapshotError
+from node.machine.state_machine import Frozen, StateMachine
 from node.meters import Meters
 from node.pending import Pending
 from node.raft import Raft, Snapshot, SnapshotMeta
-from node.state_machine import Frozen, StateMachine
-from node.storage import Storage
 
 ROWS_PER_ROUND = 500
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 
-from node.kv import Command, KeyValueStore, Result
+from node.machine.kv import Command, KeyValueStore, Result
 
 
 class Standalone:

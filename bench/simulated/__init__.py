@@ -19,7 +19,7 @@ What is real, and what is a model
 ---------------------------------
 * Real: the core, the state machine and its snapshots, scenarios, checkers, the workload.
 * `process` is `node.driver` again, step by step, with time passing in it: what arrives during a save waits, and a
-  crash fits between the save and the first message. `disk` promises what `node.storage` promises, and can break it.
+  crash fits between the save and the first message. `disk` promises what `node.disk` promises, and can break it.
 * `network` has the live network's faults under the same names, and loss, duplication and reordering besides, which no
   TCP proxy can do. `clock` gives each node a reading and a rate of its own.
 * `requests` is the client's HTTP surface without the HTTP: the same outcomes and reasons.

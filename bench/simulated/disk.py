@@ -1,6 +1,6 @@
 """A node's disk: what is written, what of it is synced, and what a crash leaves.
 
-It keeps what `node.storage` keeps and promises what that promises: a save is one transaction, there whole or not at
+It keeps what `node.disk` keeps and promises what that promises: a save is one transaction, there whole or not at
 all. When the machine dies while a save is under way, the transaction may have been completed although nobody was told,
 or not. What can go wrong beyond that is asked for: a slow disk, a full one, one whose fsync lies (what was written is
 lost in a crash until an honest save follows), and one that is no transaction's and tears the last write.
@@ -77,7 +77,7 @@ class SimulatedDisk:
         self.honest = True
         """Whether a sync that returned has happened."""
         self.transactional = True
-        """Whether a save that a crash cuts short is there whole or not at all, as `node.storage` sees to. If not, some
+        """Whether a save that a crash cuts short is there whole or not at all, as `node.disk` sees to. If not, some
         of its entries are left, and not its hard state; a snapshot is there whole or not at all on any disk."""
 
     def begin(self, write: Write) -> float:

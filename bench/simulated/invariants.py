@@ -27,7 +27,8 @@ from bench.cluster import PromiseBrokenError
 from bench.history import DECISIONS, Outcome
 from bench.simulated import observer, requests
 from bench.simulated.requests import Answer
-from node.kv import Batch, Command, KeyValueStore, Result, Status
+from node.machine.kv import Batch, Command, KeyValueStore, Result, Status
+from node.machine.state_machine import Frozen
 from node.raft import (
     AppendEntries,
     AppendEntriesResponse,
@@ -51,7 +52,6 @@ from node.raft.effects import NOTHING
 from node.raft.quorum import has_majority, majority
 from node.raft.snapshot import Data
 from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, TermChanged, Voted
-from node.state_machine import Frozen
 
 LEADING = frozenset((AppendEntries, InstallSnapshot))
 """What only a leader says."""

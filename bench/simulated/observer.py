@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from bench.simulated.requests import Answer
-from node.kv import KeyValueStore, Result
+from node.machine.kv import KeyValueStore, Result
+from node.machine.state_machine import Frozen
 from node.raft import Effects, Entry, HardState, Message, Raft, Snapshot
-from node.state_machine import Frozen
 
 
 class LocalClock(Protocol):

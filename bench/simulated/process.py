@@ -21,7 +21,8 @@ from bench.simulated.disk import DiskFullError, Write
 from bench.simulated.network import Envelope, Hint
 from bench.simulated.requests import Answer, Request
 from bench.workload import Invocation
-from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result
+from node.machine.kv import Batch, Command, Delete, KeyValueStore, Put, Result
+from node.machine.state_machine import Frozen, StateMachine
 from node.raft import (
     Configuration,
     Effects,
@@ -38,7 +39,6 @@ from node.raft import (
 )
 from node.raft.messages import AnyMessage
 from node.raft.snapshot import SnapshotMeta
-from node.state_machine import Frozen, StateMachine
 
 if TYPE_CHECKING:
     from bench.simulated.node import SimulatedNode

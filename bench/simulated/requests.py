@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bench.history import Outcome
 from bench.workload import Invocation
-from node.kv import Result, Status
+from node.machine.kv import Result, Status
 
 
 class Answer(NamedTuple):

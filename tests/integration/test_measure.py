@@ -15,8 +15,8 @@ from flask import Flask, Response
 from bench.cli import cli
 from bench.measure.load import drive, get, put
 from faults.links import Address
-from node.http import json_response
-from node.serving import Server
+from node.web.http import json_response
+from node.web.serving import Server
 
 
 @pytest.fixture

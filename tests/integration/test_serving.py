@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, request
 
-from node.serving import Server
+from node.web.serving import Server
 
 HANDS = 4
 TEN_BYTES = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
@@ -143,7 +143,7 @@ class Heard(logging.Handler):
 
 def test_running_out_of_files_costs_those_who_are_served_nothing(server: Server) -> None:
     heard = Heard()
-    logging.getLogger("node.serving").addHandler(heard)
+    logging.getLogger("node.web.serving").addHandler(heard)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with connected(server) as served, socket.socket() as late:
         served.sendall(TEN_BYTES + b"0123456789")
@@ -157,6 +157,6 @@ def test_running_out_of_files_costs_those_who_are_served_nothing(server: Server)
             assert read(served, b"still here").endswith(b"still here")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            logging.getLogger("node.serving").removeHandler(heard)
+            logging.getLogger("node.web.serving").removeHandler(heard)
         late.sendall(TEN_BYTES + b"served too")
         assert read(late, b"served too").endswith(b"served too")

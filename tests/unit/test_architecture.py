@@ -17,8 +17,8 @@ FORBIDDEN = {
     "faults": {"bench", "node"},
     "bench": {"node"},
     "node/raft": IO,
-    "node/kv.py": IO,
-    "node/state_machine.py": IO,
+    "node/machine/kv.py": IO,
+    "node/machine/state_machine.py": IO,
     "node/status.py": IO,
     "node/pending.py": IO,
     "node/changes.py": IO,
@@ -34,7 +34,7 @@ FORBIDDEN = {
 }
 SIMULATED = Path("bench/simulated")
 """The one room of the bench that holds the node's own core."""
-MAY_BE_SIMULATED = ("node.raft", "node.kv", "node.state_machine", "node.flaws")
+MAY_BE_SIMULATED = ("node.raft", "node.machine.kv", "node.machine.state_machine", "node.flaws")
 
 
 def imported(source: str) -> Iterator[str]:
@@ -74,7 +74,7 @@ def test_the_rule_sees_an_import_inside_a_function() -> None:
     assert violations("def f():\n    from node.raft import core\n", {"node"}) == {"node"}
 
 
-@pytest.mark.parametrize("file", ["node/wire.py", "node/http.py", "node/identity.py", "bench/live/control.py"])
+@pytest.mark.parametrize("file", ["node/wire.py", "node/web/http.py", "node/identity.py", "bench/live/control.py"])
 def test_where_many_threads_decode_the_decoder_is_made_beforehand(file: str) -> None:
     """`msgspec.json.decode(..., type=T)` prepares T on first use, and two threads that both do crash the process."""
     calls = [node.func for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Call)]

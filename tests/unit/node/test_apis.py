@@ -16,12 +16,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from node import wire
-from node.client_api import client_app
 from node.config import SnapshotPolicy
+from node.disk.storage import Storage
 from node.driver import Driver
-from node.http import new_app
-from node.kv import Command, KeyValueStore, Put, Value
-from node.peer_api import peer_app
+from node.machine.kv import Command, KeyValueStore, Put, Value
+from node.machine.state_machine import StateMachine
 from node.raft import (
     AppendEntries,
     Configuration,
@@ -31,10 +30,11 @@ from node.raft import (
     Timing,
 )
 from node.standalone import Standalone
-from node.state_machine import StateMachine
-from node.storage import Storage
 from node.trace import Trace
 from node.transport import Transport
+from node.web.client_api import client_app
+from node.web.http import new_app
+from node.web.peer_api import peer_app
 
 STORES: dict[Driver, KeyValueStore] = {}
 """Each running driver's store."""
@@ -138,7 +138,7 @@ def test_a_leader_whose_lease_ended_while_it_read_answers_nothing(
 
     def get_and_stop(key: str) -> Value | None:
         found = get(key)
-        monkeypatch.setattr("node.client_api.time", SimpleNamespace(monotonic=lambda: math.inf))
+        monkeypatch.setattr("node.web.client_api.time", SimpleNamespace(monotonic=lambda: math.inf))
         return found
 
     monkeypatch.setattr(store, "get", get_and_stop)

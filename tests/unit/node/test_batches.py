@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from node.bodies import MAX_KEYS
-from node.client_api import client_app
-from node.kv import KeyValueStore
+from node.machine.kv import KeyValueStore
 from node.standalone import Standalone
+from node.web.bodies import MAX_KEYS
+from node.web.client_api import client_app
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ import pytest
 
 from node import wire
 from node.config import SnapshotPolicy
+from node.disk.storage import Storage
 from node.driver import Driver
 from node.errors import LeadershipLostError, StoppingError
-from node.kv import Command, Put
+from node.machine.kv import Command, Put
+from node.machine.state_machine import StateMachine
 from node.raft import (
     AppendEntries,
     AppendEntriesResponse,
@@ -36,9 +38,7 @@ from node.raft import (
 )
 from node.raft.messages import AnyMessage
 from node.raft.snapshot import Data
-from node.state_machine import StateMachine
 from node.status import Status
-from node.storage import Storage
 from node.trace import Trace
 from node.transport import Transport
 

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from node import kv
-from node.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Status, Value
+from node.machine import kv
+from node.machine.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Status, Value
 
 
 def say(store: KeyValueStore, index: int, client: str) -> Result:

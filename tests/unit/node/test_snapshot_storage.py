@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from node.disk.snapshot_files import FOLDER, SnapshotFiles
+from node.disk.storage import FILE, Storage, StorageError, Stored
 from node.raft import Configuration, Entry, EntryKind, HardState, Snapshot, SnapshotMeta
-from node.snapshot_files import FOLDER, SnapshotFiles
-from node.storage import FILE, Storage, StorageError, Stored
 
 CONFIGURATION = Configuration.first([("n1", "127.0.0.1:7001")])
 DATA = b"state\n" * 1000
@@ -97,7 +97,7 @@ def test_a_snapshot_is_synced_before_it_gets_its_name_and_its_folder_afterwards(
         (file,) = path.parent.iterdir()
         synced.append((os.fstat(handle).st_ino, file == path, file.read_bytes()))
 
-    monkeypatch.setattr("node.snapshot_files.os.fsync", noted)
+    monkeypatch.setattr("node.disk.snapshot_files.os.fsync", noted)
     files.write(snapshot(60).meta, [DATA])
     whole = path.read_bytes()
     assert synced == [(path.stat().st_ino, False, whole), (path.parent.stat().st_ino, True, whole)]

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from node import kv
-from node.kv import Batch, Command, Delete, Put, Status
+from node.machine import kv
+from node.machine.kv import Batch, Command, Delete, Put, Status
+from node.machine.state_machine import ROWS_PER_LINE, StateMachine
 from node.raft import Entry, EntryKind
-from node.state_machine import ROWS_PER_LINE, StateMachine
 
 
 def entry(index: int, operation: Put | Delete | Batch, client_id: str = "", sequence: int = 0) -> Entry:

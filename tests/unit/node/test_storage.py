@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from node.disk.storage import FILE, PAGE_BYTES, ROWS_AT_ONCE, Storage, StorageError
 from node.raft import Configuration, Entry, EntryKind, HardState, Snapshot, SnapshotMeta
-from node.storage import FILE, PAGE_BYTES, ROWS_AT_ONCE, Storage, StorageError
 
 WRITE_AHEAD = f"{FILE}-wal"
 PORTION_BYTES = 1024 * 1024
@@ -169,7 +169,7 @@ def test_the_write_ahead_file_stays_bounded_whatever_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Storage, int], None]
 ) -> None:
     bound = 25 * PAGE_BYTES
-    monkeypatch.setattr("node.storage.CHECKPOINT_BYTES", bound)
+    monkeypatch.setattr("node.disk.storage.CHECKPOINT_BYTES", bound)
     with opened(tmp_path) as storage:
         storage.save(HardState(1), [next(portions())[0], *(entry(index) for index in range(2, 151))])
         for index in range(2, 151):
@@ -186,7 +186,7 @@ def test_a_commit_is_synced_and_makes_no_checkpoint(tmp_path: Path, monkeypatch:
         connections.append(connect(*args, **options))
         return connections[-1]
 
-    monkeypatch.setattr("node.storage.sqlite3.connect", caught)
+    monkeypatch.setattr("node.disk.storage.sqlite3.connect", caught)
     with opened(tmp_path):
         for pragma, value in (("synchronous", 2), ("fullfsync", 1), ("wal_autocheckpoint", 0)):
             assert connections[-1].execute(f"PRAGMA {pragma}").fetchone() == (value,), pragma

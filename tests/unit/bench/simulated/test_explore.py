@@ -31,10 +31,10 @@ from faults.schedule import (
     SlowDisk,
 )
 from node.flaws import load
-from node.kv import Command, KeyValueStore, Result, Session, Status
+from node.machine.kv import Command, KeyValueStore, Result, Session, Status
+from node.machine.state_machine import StateMachine
 from node.raft import Role
 from node.raft.snapshot import Data
-from node.state_machine import StateMachine
 
 NODES = ("n1", "n2", "n3")
 

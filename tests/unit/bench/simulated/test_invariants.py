@@ -13,7 +13,7 @@ from bench.history import Outcome
 from bench.simulated import invariants
 from bench.simulated.invariants import Disk, Invariants, InvariantViolationError, Ledger, Server, Step
 from bench.simulated.requests import Answer
-from node.kv import Command, Delete, KeyValueStore, Put, Result, Status
+from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status
 from node.raft import (
     AppendEntries,
     AppendEntriesResponse,

@@ -1,5 +1,5 @@
 """Durable term, vote, log and snapshots: one sqlite3 file, one transaction and one fsync for each batch, and beside it
-the files of `node.snapshot_files`.
+the files of `node.disk.snapshot_files`.
 
 The rules: the journal is a write-ahead log with synchronous=FULL, so a batch that `save` returned from is on the disk.
 What it holds is copied into the database after every `CHECKPOINT_BYTES`, outside of any transaction: a checkpoint that
@@ -28,9 +28,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from node.disk.snapshot_files import SnapshotFiles, sync_folder
 from node.raft import Configuration, Entry, EntryKind, HardState, Log, Snapshot, SnapshotMeta
 from node.raft.snapshot import Data
-from node.snapshot_files import SnapshotFiles, sync_folder
 
 FILE = "raft.db"
 APPLICATION_ID = 0x52414654

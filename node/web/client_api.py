@@ -23,8 +23,6 @@ from urllib.parse import quote
 import msgspec
 from flask import Blueprint, Flask, Response, request
 
-from node import bodies
-from node.bodies import BatchBody, JoinBody
 from node.changes import CHANGE_TIMEOUT_S
 from node.driver import Driver
 from node.errors import (
@@ -34,13 +32,15 @@ from node.errors import (
     OverwrittenError,
     StoppingError,
 )
-from node.http import ApiError, body_by, json_response, new_app
 from node.identity import Identity, UnidentifiedError
-from node.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
+from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
 from node.metrics import Metrics
 from node.raft import MembershipChangeError, NotLeaderError, Suffrage, TransferError, TransferInProgressError
 from node.standalone import Standalone
 from node.status import Status as NodeStatus
+from node.web import bodies
+from node.web.bodies import BatchBody, JoinBody
+from node.web.http import ApiError, body_by, json_response, new_app
 
 T = TypeVar("T")
 

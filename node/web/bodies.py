@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from node.kv import Batch, Delete, Index, Put
+from node.machine.kv import Batch, Delete, Index, Put
 from node.raft.messages import Name
 from node.wire import HostPort, check_address
 

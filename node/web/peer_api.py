@@ -11,8 +11,8 @@ from flask import Flask, Response, request
 
 from node import wire
 from node.driver import Driver
-from node.http import ApiError, json_response, new_app
 from node.identity import Identity
+from node.web.http import ApiError, json_response, new_app
 
 
 def peer_app(driver: Driver) -> Flask:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import msgspec
 
-from node.kv import Command, KeyValueStore, Result, Session, Value
+from node.machine.kv import Command, KeyValueStore, Result, Session, Value
 from node.raft import Entry, EntryKind
 
 T = TypeVar("T")
