@@ -22,8 +22,9 @@ from node.disk.storage import Storage, StorageError
 from node.driver import Driver
 from node.identity import ask
 from node.machine.kv import KeyValueStore
-from node.machine.state_machine import StateMachine
+from node.machine.state_machine import Frozen, StateMachine
 from node.raft import Configuration, FlowLimits, Raft
+from node.server import Server as NodeServer
 from node.standalone import Standalone
 from node.trace import Trace
 from node.transport import Transport
@@ -132,17 +133,16 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
     ]
     http_address = config.http_advertise or f"{config.host}:{listeners[1].getsockname()[1]}"
     machine = StateMachine()
-    core, fresh = _open_raft(raft, storage, machine)
+    core = _open_raft(raft, storage, machine)
     driver = Driver(
-        core,
+        NodeServer(core, machine, policy=raft.snapshots, process=os.getpid(), now=time.monotonic()),
         storage=storage,
-        machine=machine,
+        outcomes=lambda: dict(machine.outcomes),
         trace=Trace(raft.trace_file),
         raft_address=str(raft.advertise),
         http_address=str(http_address),
         transport=partial(Transport, dial=raft.dial, settled_s=raft.timing.heartbeat_interval_s),
         on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM),
-        policy=raft.snapshots,
     )
     servers = [
         Server(peer_app(driver), listeners[0], connections=PEER_CONNECTIONS),
@@ -156,10 +156,8 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
         listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")
         servers.append(Server(metrics_app(driver), listener, connections=METRICS_CONNECTIONS))
     # Before the servers start: a peer that was quicker may speak at once, and who has heard of a term founds nothing.
-    if raft.bootstrap and fresh:
-        driver.bootstrap(Configuration.first(raft.peers or [(raft.node_id, str(raft.advertise))]))
-    elif raft.bootstrap:
-        log.info("KONSUL_RAFT_BOOTSTRAP is set, but this node has a history; it goes on with that")
+    if raft.bootstrap:
+        driver.found(Configuration.first(raft.peers or [(raft.node_id, str(raft.advertise))]))
     elif raft.peers:
         log.warning("KONSUL_RAFT_PEERS means nothing without KONSUL_RAFT_BOOTSTRAP=true")
     for server in servers:
@@ -167,7 +165,6 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
     driver.start()
     _announce(raft, servers)
     signal.sigwait(ends)
-    driver.hand_over()
     driver.stop()
     for server in servers:
         server.stop()
@@ -185,15 +182,15 @@ def _abandon() -> NoReturn:
     os._exit(1)
 
 
-def _open_raft(config: RaftConfig, storage: Storage, machine: StateMachine) -> tuple[Raft, bool]:
-    """The core over what `storage` holds, `machine` restored from its snapshot, and whether all is new."""
+def _open_raft(config: RaftConfig, storage: Storage, machine: StateMachine) -> Raft:
+    """The core over what `storage` holds, with `machine` restored from its snapshot."""
     hard_state, snapshot, log = storage.load()
     if snapshot is not None:
         try:
-            machine.restore(snapshot.data)
+            machine.restore(Frozen.decode(snapshot.data))
         except ValueError as error:
             raise StorageError(f"the snapshot at {snapshot.meta.index} in {config.data_dir}: {error}") from error
-    core = Raft(
+    return Raft(
         config.node_id,
         log=log,
         hard_state=hard_state,
@@ -203,7 +200,6 @@ def _open_raft(config: RaftConfig, storage: Storage, machine: StateMachine) -> t
         rng=random.Random(),
         now=time.monotonic(),
     )
-    return core, hard_state.current_term == 0
 
 
 def _announce(config: RaftConfig, servers: list[Server]) -> None:

@@ -1,45 +1,69 @@
-"""What takes several rounds of the driver: bringing a server in, letting one go, handing leadership over.
+"""What takes several rounds: bringing a server in, letting one go, handing leadership over. Pure.
 
-Each is asked once a round whether it is over (`poll`), does the next step if it is not, and answers its future itself.
-What the core refuses, it raises, and the driver tells whoever waits.
+Each is asked once a round whether it is over (`poll`), does the next step if it is not, and answers whoever asked
+itself. What the core refuses, it raises, and the server tells whoever waits.
 """
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import Future
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from node.errors import LeadershipLostError, NotInTimeError
 from node.pending import Pending
-from node.raft import MembershipChangeError, NotLeaderError, Raft, Role, Transition
+from node.questions import CHANGE_TIMEOUT_S, Join, Leave, Transfer
+from node.raft import (
+    MembershipChangeError,
+    NotLeaderError,
+    Raft,
+    Role,
+    TransferError,
+    TransferInProgressError,
+    Transition,
+)
 from node.raft.transitions import LeadershipTransferred
 
-CHANGE_TIMEOUT_S = 10.0
+REFUSED = (
+    NotLeaderError,
+    MembershipChangeError,
+    TransferError,
+    TransferInProgressError,
+    LeadershipLostError,
+    NotInTimeError,
+)
+"""How a change can end that was not made."""
 
 
 class Change(Protocol):
-    future: Future[Any]
+    to: Any
+    """Whom to answer."""
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
         """Do what can be done now; whether nothing is left to do. Raises what the core raises, and NotInTimeError."""
 
+    def note(self, transition: Transition) -> None:
+        """The core has said so."""
 
-class Join:
-    """Done when the server votes under its address; refused when it was given another after this one.
+
+class Joining:
+    """Over when the server votes under its address; refused when it was given another after this one.
 
     Two that are asked for at once, of a server that is not a voter yet, would else undo one another until both are out
     of time: thousands of configurations, each of them saved and sent.
     """
 
-    def __init__(self, server_id: str, address: str, future: Future[None], now: float) -> None:
-        self.future = future
-        self._server_id = server_id
-        self._address = address
+    def __init__(self, join: Join, to: Any, now: float) -> None:
+        self.to = to
+        self._server_id = join.server_id
+        self._address = join.address
         self._begun = False
         self._stood = False
         """Whether the address has been in the configuration."""
         self._deadline_s = now + CHANGE_TIMEOUT_S
+
+    def note(self, transition: Transition) -> None:
+        """Nothing: the configuration is looked at."""
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
         if self._stood and self._address_in(raft) not in (self._address, None) and raft.role is Role.LEADER:
@@ -56,7 +80,7 @@ class Join:
         self._begun = True
         self._stood = self._stood or self._address_in(raft) == self._address
         if joined:
-            pending.answer(self.future, None)
+            pending.answer(self.to, None)
             return True
         if now >= self._deadline_s:
             raft.abandon_join(self._server_id, now)
@@ -69,18 +93,21 @@ class Join:
         return server.address if server else None
 
 
-class Leave:
-    """Done when the configuration without the server is committed."""
+class Leaving:
+    """Over when the configuration without the server is appended; whoever asked is told when it is committed."""
 
-    def __init__(self, server_id: str, future: Future[None], now: float) -> None:
-        self.future = future
-        self._server_id = server_id
+    def __init__(self, leave: Leave, to: Any, now: float) -> None:
+        self.to = to
+        self._server_id = leave.server_id
         self._deadline_s = now + CHANGE_TIMEOUT_S
+
+    def note(self, transition: Transition) -> None:
+        """Nothing: its entry is waited for."""
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
         position = raft.leave(self._server_id, now)
         if position is not None:
-            pending.await_decision(position, self.future, now)
+            pending.await_decision(position, self.to, now)
             return True
         if now >= self._deadline_s:
             raise NotInTimeError(
@@ -89,24 +116,24 @@ class Leave:
         return False
 
 
-class Transfer:
-    """Done when another server leads; the future has its name."""
+class Transferring:
+    """Over when another server leads; the answer is its name."""
 
-    def __init__(self, to: str | None, future: Future[str]) -> None:
-        self.future = future
-        self._to = to
+    def __init__(self, transfer: Transfer, to: Any, now: float) -> None:
+        self.to = to
+        self._successor = transfer.to
         self._target: str | None = None
         self._handed_over = False
         self._deadline_s = math.inf
 
     def note(self, transition: Transition) -> None:
-        """The core has said so: the target was told to stand for election."""
+        """Whether the target was told to stand for election."""
         if isinstance(transition, LeadershipTransferred) and transition.to == self._target:
             self._handed_over = True
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
         if self._target is None:
-            self._target = raft.transfer_leadership(self._to, now)
+            self._target = raft.transfer_leadership(self._successor, now)
             self._deadline_s = now + 3 * raft.timing.election_timeout_s
             return False
         if raft.role is Role.LEADER and raft.transfer_target is None:
@@ -114,8 +141,16 @@ class Transfer:
         if raft.role is not Role.LEADER and not self._handed_over:
             raise LeadershipLostError(f"{raft.id} ceased to lead before it could hand over to {self._target}")
         if self._handed_over and raft.leader is not None:
-            pending.answer(self.future, raft.leader)
+            pending.answer(self.to, raft.leader)
             return True
         if now >= self._deadline_s:
             raise NotInTimeError(f"{self._target} was told to stand for election, but nobody leads yet")
         return False
+
+
+CHANGES: dict[type, Callable[[Any, Any, float], Change]] = {
+    Join: Joining,
+    Leave: Leaving,
+    Transfer: Transferring,
+}
+"""What a question begins."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import durationpy
 
 from node.raft import Timing
+from node.snapshots import SnapshotPolicy
 
 NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 FIRST_HTTP_PORT = 8500
@@ -38,19 +39,6 @@ class FirstFree(NamedTuple):
     """Take the first free port from here on."""
 
     port: int
-
-
-@dataclass(frozen=True)
-class SnapshotPolicy:
-    """When a snapshot is taken, and what is kept."""
-
-    interval_s: float = 120.0
-    """After this long, if anything was applied since the last one."""
-    threshold: int = 8192
-    """As soon as so many entries were applied since the last one."""
-    retention: int = 2
-    trailing_logs: int = 10240
-    """So many entries before the newest snapshot are kept for followers that are a little behind."""
 
 
 @dataclass(frozen=True)

@@ -1,97 +1,112 @@
-"""`Pending`: who waits for what, from the question until there is something to say.
+"""`Pending`: who waits for what, from the question until there is something to say. Pure.
 
-An answer is not given when it is known but when the round is over and the status published (`give_answers`): who is
-told "not leader" looks there for whom to turn to.
+An answer is kept until the round is over and the status published (`take_answers`): who is told "not leader" looks
+there for whom to turn to.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from node.errors import LeadershipLostError, OverwrittenError
-from node.machine.kv import Result
+from node.questions import Answer, Consistency, Read
 from node.raft import Entry, LogPosition, ReadReady
-
-T = TypeVar("T")
 
 
 class _Proposal(NamedTuple):
-    term: int
+    position: LogPosition
     proposed_at_s: float
-    future: Future[Any]
+    to: Any
 
 
 class Pending:
-    """The futures handed out to other threads. Belongs to the driver's thread."""
+    """Whom to answer is told beside each question; this never looks at it."""
 
     def __init__(self) -> None:
         self._proposals: dict[int, _Proposal] = {}
-        self._confirmations: dict[int, Future[None]] = {}
-        self._reads: list[tuple[int, Future[None]]] = []
-        self._answers: list[Callable[[], None]] = []
+        self._confirmations: dict[int, tuple[Read, Any]] = {}
+        self.reads: list[tuple[int, Read, Any]] = []
+        """What waits for the entry at this index to be applied."""
+        self.answers: list[Answer] = []
+        """What is known and nobody has been told yet."""
+        self.waited_s: list[float] = []
+        """How long each write had waited that was decided meanwhile, in seconds."""
 
-    def answer(self, future: Future[T], value: T) -> None:
-        self._answers.append(partial(future.set_result, value))
+    def answer(self, to: Any, value: Any, position: LogPosition | None = None, until_s: float = math.inf) -> None:
+        self.answers.append(Answer(to, value, None, until_s, position))
 
-    def refuse(self, future: Future[Any], error: Exception) -> None:
-        self._answers.append(partial(future.set_exception, error))
+    def refuse(self, to: Any, error: Exception) -> None:
+        self.answers.append(Answer(to, None, error))
 
-    def give_answers(self) -> None:
-        answers, self._answers = self._answers, []
-        for answer in answers:
-            answer()
+    def take_answers(self) -> list[Answer]:
+        answers, self.answers = self.answers, []
+        return answers
 
-    def await_decision(self, position: LogPosition, future: Future[Any], now: float) -> None:
-        """`future` is about what stands at `position`."""
-        self._proposals[position.index] = _Proposal(position.term, now, future)
+    def take_waits(self) -> list[float]:
+        waited_s, self.waited_s = self.waited_s, []
+        return waited_s
 
-    def decide(self, entry: Entry, result: Result | None, now: float) -> float | None:
-        """`entry` is committed and applied; how long whoever waited for it has waited, None if nobody did."""
+    def await_decision(self, position: LogPosition, to: Any, now: float) -> None:
+        """Whoever waits asked for what stands at `position`."""
+        self._proposals[position.index] = _Proposal(position, now, to)
+
+    def decide(self, entry: Entry, result: Any, now: float) -> None:
+        """`entry` is committed and applied, with this result. Only its index and its term together say whose it is."""
         proposal = self._proposals.pop(entry.index, None)
         if proposal is None:
-            return None
-        if proposal.term != entry.term:
-            self.refuse(proposal.future, OverwrittenError(f"another leader's entry stands at index {entry.index}"))
-            return None
-        self.answer(proposal.future, result)
-        return now - proposal.proposed_at_s
+            return
+        if proposal.position.term != entry.term:
+            self.refuse(proposal.to, OverwrittenError(f"another leader's entry stands at index {entry.index}"))
+            return
+        self.answer(proposal.to, result, proposal.position)
+        self.waited_s.append(now - proposal.proposed_at_s)
 
-    def await_confirmation(self, ticket: int, future: Future[None]) -> None:
-        self._confirmations[ticket] = future
+    def await_confirmation(self, ticket: int, read: Read, to: Any) -> None:
+        self._confirmations[ticket] = read, to
 
-    def await_applied(self, index: int, future: Future[None]) -> None:
-        self._reads.append((index, future))
+    def await_applied(self, index: int, read: Read, to: Any) -> None:
+        self.reads.append((index, read, to))
 
     def confirm(self, reads: Iterable[ReadReady]) -> None:
         """What the core says of reads."""
         for ready in reads:
-            future = self._confirmations.pop(ready.ticket)
+            read, to = self._confirmations.pop(ready.ticket)
             if ready.index is None:
-                self.refuse(future, LeadershipLostError("leadership was lost before the read was confirmed"))
+                self.refuse(to, LeadershipLostError("leadership was lost before the read was confirmed"))
             else:
-                self.await_applied(ready.index, future)
+                self.await_applied(ready.index, read, to)
 
-    def answer_reads(self, last_applied: int) -> None:
-        waiting, self._reads = self._reads, []
-        for index, future in waiting:
-            if index <= last_applied:
-                self.answer(future, None)
+    def answer_reads(
+        self, applied: LogPosition, values: Callable[[tuple[str, ...]], Any], lease_until_s: float, now: float
+    ) -> None:
+        """Whoever waits for no more than what is applied is told what is there (thesis 6.4, step 4); whoever asked on
+        the strength of a lease, only while that holds: time has passed since it was looked at, a save or a SIGSTOP."""
+        waiting, self.reads = self.reads, []
+        for index, read, to in waiting:
+            by_lease = read.consistency is Consistency.LEADER
+            if by_lease and now >= lease_until_s:
+                self.refuse(to, LeadershipLostError("the lease was over before the read could be answered"))
+            elif index <= applied.index:
+                self.answer(to, values(read.keys), applied, lease_until_s if by_lease else math.inf)
             else:
-                self._reads.append((index, future))
+                self.reads.append((index, read, to))
 
     def lose_leadership(self) -> None:
         """What was proposed and is not decided yet: nobody here will hear how it ends."""
         error = LeadershipLostError("leadership was lost before this was decided; it may or may not take effect")
         for proposal in self._proposals.values():
-            self.refuse(proposal.future, error)
+            self.refuse(proposal.to, error)
         self._proposals.clear()
 
-    def give_up(self) -> None:
-        """The node goes down."""
+    def interrupt(self, to: Any) -> None:
+        """The node goes down while this is under way."""
         error = LeadershipLostError("the node went down before this was decided; it may or may not take effect")
-        waiting = [proposal.future for proposal in self._proposals.values()]
-        for future in [*waiting, *self._confirmations.values(), *(future for _, future in self._reads)]:
-            self.refuse(future, error)
+        self.refuse(to, error)
+
+    def give_up(self) -> None:
+        """The node goes down, and nothing that waits here will be decided."""
+        proposed = [proposal.to for proposal in self._proposals.values()]
+        for to in [*proposed, *(to for _, to in self._confirmations.values()), *(to for _, _, to in self.reads)]:
+            self.interrupt(to)

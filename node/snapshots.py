@@ -1,61 +1,67 @@
-"""`Snapshots`: when one is due, and how it is taken while writes go on.
+"""`Snapshots`: when one is due, when it counts as taken, and how much of the log it lets go. Pure.
 
-    driver's thread   copy the state (cheap: values are never changed in place) -> ... rounds ... -> keep it, compact
-    another thread                                            encode and write line by line -> sync -> hand back
+    the server's round     freeze the state (cheap: values are never changed in place) -> ... rounds ... -> compact
+    its owner, beside it   encode and write line by line -> sync -> tell the server
 
-Compacting the stored log is done in portions, one a round, so that no write waits for the deletion of ten thousand
-rows. A disk that fails here fails the node, as it does anywhere: the error is raised on the driver's thread.
+Until the owner has told that it is durable there is no snapshot: nobody is told that it was taken, and the log keeps
+every entry, for a crash may leave nothing else.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from node.config import SnapshotPolicy
-from node.disk.storage import Storage
 from node.errors import NothingToSnapshotError
 from node.machine.state_machine import Frozen, StateMachine
-from node.meters import Meters
 from node.pending import Pending
 from node.raft import Raft, Snapshot, SnapshotMeta
 
-ROWS_PER_ROUND = 500
 
-log = logging.getLogger(__name__)
+@dataclass(frozen=True)
+class SnapshotPolicy:
+    """When a snapshot is taken, and what is kept."""
+
+    interval_s: float = 120.0
+    """After this long, if anything was applied since the last one."""
+    threshold: int = 8192
+    """As soon as so many entries were applied since the last one."""
+    retention: int = 2
+    trailing_logs: int = 10240
+    """So many entries before the newest snapshot are kept for followers that are a little behind."""
+
+
+class SnapshotDraft(NamedTuple):
+    """What is to be made a snapshot of: what it stands for, and the state to be encoded, on any thread."""
+
+    meta: SnapshotMeta
+    content: Frozen
+
+
+class SnapshotWritten(NamedTuple):
+    """The owner has made a snapshot durable, and may have deleted those that it makes superfluous."""
+
+    snapshot: Snapshot
+    fallback_index: int
+    """The entries after this one are needed if all snapshots but the oldest that is kept turn out damaged."""
 
 
 class Snapshots:
-    """Belongs to the driver's thread. `hand_back` puts something in the driver's inbox."""
+    """Belongs to one `node.server.Server`, and goes by its `raft`'s `last_applied`, which `machine` has come to."""
 
-    def __init__(
-        self,
-        raft: Raft,
-        *,
-        machine: StateMachine,
-        storage: Storage,
-        policy: SnapshotPolicy,
-        meters: Meters,
-        pending: Pending,
-        hand_back: Callable[[Callable[[float], None]], None],
-    ) -> None:
+    def __init__(self, raft: Raft, machine: StateMachine, policy: SnapshotPolicy, pending: Pending, now: float) -> None:
         self._raft = raft
         self._machine = machine
-        self._storage = storage
         self._policy = policy
-        self._meters = meters
         self._pending = pending
-        self._hand_back = hand_back
-        self._thread: threading.Thread | None = None
-        self._due_s = time.monotonic() + policy.interval_s
+        self._interval_over_s = now + policy.interval_s
+        self.deadline = math.inf
+        """When `begin` is next to be called, if nothing is applied and nobody asks for one."""
+        self._under_way = False
         self._first_kept = 1
-        self._compacting = False
-        self._asked: list[Future[int]] = []
-        self._served: list[Future[int]] = []
+        self._asked: list[Any] = []
+        self._served: list[Any] = []
         """Who asked before the one under way began."""
 
     @property
@@ -63,76 +69,54 @@ class Snapshots:
         """The last entry that the newest snapshot stands for; 0 is none."""
         return self._raft.snapshot.meta.index if self._raft.snapshot else 0
 
-    @property
-    def deadline(self) -> float:
-        """When `proceed` is next to be called, if nothing else happens."""
-        if self._compacting:
-            return -math.inf
-        if self._thread is not None or self._raft.last_applied == self.index:
-            return math.inf
-        return self._due_s
+    def ask(self, to: Any) -> None:
+        """Take one of what is applied now; its index is the answer."""
+        self._asked.append(to)
+        self.deadline = -math.inf
 
-    def ask(self, future: Future[int], now: float) -> None:
-        """Take one now; `future` gets its index."""
-        self._asked.append(future)
-
-    def proceed(self, now: float) -> None:
-        """To be called when a round's entries have been applied: what was handed out is then what the state holds."""
-        if self._compacting:
-            self._compacting = self._storage.compact(self._first_kept, at_most=ROWS_PER_ROUND)
-        if self._thread is None and (self._asked or self._is_due(now)):
-            self._begin(now)
-
-    def close(self) -> None:
-        """Wait for the one under way; whoever waits for one is told that there will be none."""
-        if self._thread is not None:
-            self._thread.join()
-        for future in [*self._asked, *self._served]:
-            self._pending.refuse(future, NothingToSnapshotError("the node is going down"))
-
-    def _is_due(self, now: float) -> bool:
+    def begin(self, now: float) -> SnapshotDraft | None:
+        """What is to be written, if a snapshot is due and none is under way. To be called when all that was handed out
+        is applied, and at `deadline`."""
+        if self._under_way:
+            self.deadline = math.inf
+            return None
         new = self._raft.last_applied - self.index
-        return new >= self._policy.threshold or (new > 0 and now >= self._due_s)
-
-    def _begin(self, now: float) -> None:
-        self._due_s = now + self._policy.interval_s
+        if not self._asked and new < self._policy.threshold and (not new or now < self._interval_over_s):
+            self.deadline = self._interval_over_s if new else math.inf
+            return None
+        self._interval_over_s, self.deadline = now + self._policy.interval_s, math.inf
         self._served, self._asked = self._asked, []
-        if self._raft.last_applied == self.index:
+        if not new:
             self._answer_served()
-            return
-        meta, frozen = self._raft.describe_snapshot(), self._machine.freeze()
-        self._thread = threading.Thread(target=self._take, args=(meta, frozen), name="snapshot")
-        self._thread.start()
+            return None
+        self._under_way = True
+        return SnapshotDraft(self._raft.describe_snapshot(), self._machine.freeze())
 
-    def _take(self, meta: SnapshotMeta, frozen: Frozen) -> None:
-        began_s = time.monotonic()
-        try:
-            snapshot = self._storage.write_snapshot(meta, frozen.lines())
-        except (OSError, ValueError) as error:
-            # A file that is not what was written to it is a disk that fails, like one that cannot be written.
-            reason = error
-            self._hand_back(lambda now: self._fail(reason))
-        else:
-            self._meters.snapshot_s.observe(time.monotonic() - began_s)
-            self._hand_back(lambda now: self._keep(snapshot))
-
-    def _fail(self, error: Exception) -> None:
-        raise error
-
-    def _keep(self, snapshot: Snapshot) -> None:
-        self._thread = None
-        self._meters.snapshots.inc()
-        log.info("took a snapshot at %d, %d bytes", snapshot.meta.index, len(snapshot.data))
-        first_kept = self._storage.keep_snapshot(snapshot, trailing_logs=self._policy.trailing_logs)
-        self._first_kept = max(self._first_kept, first_kept)
+    def keep(self, written: SnapshotWritten) -> int:
+        """Go by the snapshot from now on; returns the first entry that the log has to keep."""
+        assert self._under_way, "a snapshot that nobody asked for"
+        self._under_way, self.deadline = False, -math.inf
+        snapshot = written.snapshot
+        self._first_kept = max(self._first_kept, first_to_keep(written, self._policy.trailing_logs))
         self._raft.compact(snapshot, first_kept=self._first_kept)
-        self._compacting = True
         self._answer_served()
+        return self._first_kept
+
+    def give_up(self) -> None:
+        """The node goes down: whoever waits for a snapshot is told that there will be none."""
+        for to in [*self._asked, *self._served]:
+            self._pending.refuse(to, NothingToSnapshotError("the node is going down"))
 
     def _answer_served(self) -> None:
-        for future in self._served:
+        for to in self._served:
             if self.index:
-                self._pending.answer(future, self.index)
+                self._pending.answer(to, self.index)
             else:
-                self._pending.refuse(future, NothingToSnapshotError("nothing has been applied yet"))
+                self._pending.refuse(to, NothingToSnapshotError("nothing has been applied yet"))
         self._served = []
+
+
+def first_to_keep(written: SnapshotWritten, trailing_logs: int) -> int:
+    """The first entry that the log has to keep behind a snapshot: whatever the oldest snapshot lacks, and
+    `trailing_logs` before this one, so that a follower that is a little behind is sent entries and not everything."""
+    return max(0, min(written.fallback_index, written.snapshot.meta.index - trailing_logs)) + 1

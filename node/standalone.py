@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 
-from node.machine.kv import Command, KeyValueStore, Result
+from node.machine.kv import Command, KeyValueStore
+from node.questions import Answer, Question, Read, Write
 
 
 class Standalone:
@@ -16,17 +17,16 @@ class Standalone:
         self._index = 0
         self._lock = threading.Lock()
 
-    def write(self, command: Command) -> Future[Result]:
-        future: Future[Result] = Future()
+    def ask(self, question: Question) -> Future[Answer]:
+        """The answer to a write or a read, at once."""
+        future: Future[Answer] = Future()
         with self._lock:
+            future.set_result(Answer(None, self._answer(question)))
+        return future
+
+    def _answer(self, question: Question) -> object:
+        if isinstance(question, Write):
             self._index += 1
-            future.set_result(self._store.apply(self._index, command))
-        return future
-
-    def confirm_read(self) -> Future[None]:
-        future: Future[None] = Future()
-        future.set_result(None)
-        return future
-
-    def lease_read(self) -> Future[None]:
-        return self.confirm_read()
+            return self._store.apply(self._index, Command.decode(question.command))
+        assert isinstance(question, Read), "there is no cluster to change"
+        return self._store.get_all(question.keys)

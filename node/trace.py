@@ -2,7 +2,8 @@
 
 Every process of one machine reads the same monotonic clock, so the lines of several nodes can be put in one exact
 order. A line is written in one unbuffered call before the node acts on what it says: a node killed at any instant
-leaves a true trace behind, at worst without its last line.
+leaves a true trace behind, at worst without its last line. What the lines are is in `node.raft.transitions` and
+`node.records`.
 """
 
 from __future__ import annotations
@@ -15,26 +16,6 @@ import msgspec
 from node.raft.transitions import Transition
 
 
-class Started(Transition, frozen=True, kw_only=True, tag="start"):
-    """The node is up, with what it found on its disk."""
-
-    node: str
-    pid: int
-    voted_for: str | None
-    last_index: int
-
-
-class Applied(Transition, frozen=True, kw_only=True, tag="applied"):
-    """The state machine has applied up to `index`; `digest` chains every entry up to there."""
-
-    index: int
-    digest: str
-
-
-class Stopped(Transition, frozen=True, kw_only=True, tag="stop"):
-    """The node goes down on request."""
-
-
 class Trace:
     """Appends to `file`; with no file, does nothing. Raises OSError when it cannot be written."""
 
@@ -42,9 +23,9 @@ class Trace:
         self._encoder = msgspec.json.Encoder()
         self._stream = None if file is None else file.open("ab", buffering=0)
 
-    def write(self, transitions: Iterable[Transition]) -> None:
+    def write(self, records: Iterable[Transition]) -> None:
         if self._stream is not None:
-            lines = b"".join(self._encoder.encode(transition) + b"\n" for transition in transitions)
+            lines = b"".join(self._encoder.encode(record) + b"\n" for record in records)
             if lines:
                 self._stream.write(lines)
 

@@ -17,10 +17,12 @@ from bench.simulated.clients import SimulatedClient, Workers
 from bench.simulated.network import SimulatedNetwork
 from bench.simulated.node import SimulatedNode
 from bench.simulated.observer import Observer
-from bench.simulated.world import Settings, World
+from bench.simulated.settings import Settings
+from bench.simulated.world import World
 from bench.systems.konsul import PROFILES
 from bench.workload import Invocation, Script
-from node.raft import Raft, Role, Timing
+from node.raft import Raft, Timing, Transition
+from node.server import SnapshotPolicy
 
 T = TypeVar("T")
 
@@ -29,8 +31,6 @@ BOOT_S = 0.3
 UP_DEADLINE_S = 15.0
 LOOK_AGAIN_S = 0.02
 """A condition is looked at when anything happened, and at least so often."""
-
-ROLE_NAMES = {Role.PRE_CANDIDATE: "Candidate"}
 
 
 def timing_of(profile: str) -> Timing:
@@ -60,8 +60,7 @@ class SimulatedCluster(VirtualCluster):
         settings = Settings(
             timing=timing_of(profile),
             core=core,
-            snapshot_threshold=setup.snapshot_threshold,
-            trailing_entries=setup.trailing_logs,
+            snapshots=SnapshotPolicy(threshold=setup.snapshot_threshold, trailing_logs=setup.trailing_logs),
         )
         self.world = World(seed, names, settings=settings, observer=observer, on_event=self._note)
         self.network: SimulatedNetwork = self.world.network
@@ -116,9 +115,11 @@ class SimulatedCluster(VirtualCluster):
 
     def shut_down(self, node: str) -> str:
         node = self.resolve(node)
-        if self.leads(node):
-            self.client(node).transfer()
-        return self.kill(node)
+        found = self._must_run(node)
+        found.stop()
+        self.wait_until(lambda: found.process is None, f"{node} has handed over and stopped")
+        self._note("kill", {"node": node})
+        return node
 
     def fill_disk(self, node: str) -> str:
         node = self.resolve(node)
@@ -245,29 +246,22 @@ class SimulatedCluster(VirtualCluster):
 def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
     """What the node would answer to GET /cluster/status."""
     assert node.process is not None
-    raft = node.process.raft
-    leads = raft.role is Role.LEADER and node.clock.at(now_s) < raft.lease_until_s
-    role = raft.role if leads or raft.role is not Role.LEADER else Role.FOLLOWER
-    leader = raft.leader if raft.role is not Role.LEADER else raft.id if leads else None
+    status, now = node.process.status, node.clock.at(now_s)
     return NodeStatus(
         name=node.name,
-        role=ROLE_NAMES.get(role, role.value),
-        term=raft.current_term,
-        leader=leader,
-        last_index=raft.log.last_index,
-        commit_index=raft.commit_index,
-        applied_index=raft.last_applied,
-        log_digest=node.process.machine.digest.hex(),
-        members=raft.configuration.names,
-        snapshot_index=raft.snapshot.meta.index if raft.snapshot else 0,
+        role=status.state_at(now),
+        term=status.term,
+        leader=status.leader_at(now),
+        last_index=status.last_index,
+        commit_index=status.commit_index,
+        applied_index=status.applied_index,
+        log_digest=status.digest.hex(),
+        members=status.configuration.names,
+        snapshot_index=status.snapshot_index,
     )
 
 
-def _record_of(record: tuple[float, Any]) -> Record:
+def _record_of(record: tuple[float, Transition]) -> Record:
     """A line of a node's trace, in the shape in which a real one writes it."""
     at_s, what = record
-    if isinstance(what, tuple):
-        term, index, digest = what
-        return {"at_s": at_s, "event": "applied", "term": term, "index": index, "digest": digest.hex()}
-    fields = what if isinstance(what, dict) else msgspec.to_builtins(what)
-    return {**fields, "at_s": at_s}
+    return {**msgspec.to_builtins(what), "at_s": at_s}

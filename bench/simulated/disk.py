@@ -56,9 +56,14 @@ class Content:
             del self.entries[write.entries[0].index - self.base_index - 1 :]
             self.entries += write.entries
 
-    def compact(self, snapshot: Snapshot, first_kept: int) -> None:
-        self.snapshot = snapshot
-        dropped = min(first_kept - 1, snapshot.meta.index) - self.base_index
+    def keep(self, snapshot: Snapshot) -> None:
+        """Go by this snapshot, unless a newer one came from the leader meanwhile."""
+        if self.snapshot is None or self.snapshot.meta.index <= snapshot.meta.index:
+            self.snapshot = snapshot
+
+    def forget(self, first_kept: int) -> None:
+        """Drop the entries before this one, as far as the snapshot stands for them."""
+        dropped = min(first_kept - 1, self.snapshot.meta.index if self.snapshot else 0) - self.base_index
         if dropped > 0:
             self.base_term = self.entries[dropped - 1].term
             self.base_index += dropped
@@ -102,13 +107,19 @@ class SimulatedDisk:
             self._synced.take(write)
         return writes
 
-    def compact(self, snapshot: Snapshot, first_kept: int) -> None:
-        """A snapshot was made durable in the background, and the entries before `first_kept` deleted. Raises
+    def keep(self, snapshot: Snapshot) -> int:
+        """A snapshot is made durable in the background; returns its index, for it alone is kept. Raises
         DiskFullError."""
         if self.full:
             raise DiskFullError(NO_SPACE)
         if not self._unsynced:
-            self._synced.compact(snapshot, first_kept)
+            self._synced.keep(snapshot)
+        return snapshot.meta.index
+
+    def forget(self, first_kept: int) -> None:
+        """The entries before this one are deleted."""
+        if not self._unsynced:
+            self._synced.forget(first_kept)
 
     def crash(self, *, torn: bool = False) -> Write | None:
         """The machine dies. Returns what became durable although nobody was told: the save under way, in half the

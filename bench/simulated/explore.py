@@ -15,10 +15,12 @@ from pathlib import Path
 from bench.simulated.invariants import Invariants, InvariantViolationError
 from bench.simulated.network import Bounds
 from bench.simulated.player import Player
-from bench.simulated.world import Settings, World
+from bench.simulated.settings import Settings
+from bench.simulated.world import World
 from faults.schedule import Schedule, generate
 from node.flaws import load, names
 from node.raft import FlowLimits, Raft, Timing
+from node.server import SnapshotPolicy
 
 NODE = Path(inspect.getfile(Raft)).parents[1]
 LAST_EVENTS = 60
@@ -82,8 +84,7 @@ def settings_of(seed: int, core: type[Raft]) -> Settings:
         limits=small,
         core=core,
         clock_rates=(0.95, 1.05),
-        snapshot_threshold=rng.choice((5, 15, 50)),
-        trailing_entries=rng.choice((0, 3, 20)),
+        snapshots=SnapshotPolicy(threshold=rng.choice((5, 15, 50)), trailing_logs=rng.choice((0, 3, 20))),
         bounds=rng.choice((Bounds(), Bounds(unanswered_bytes=2048, waiting=16))),
         client_timeout_s=rng.choice((0.1, 0.5, 8.0)),
     )

@@ -26,7 +26,7 @@ import msgspec
 from bench.cluster import PromiseBrokenError
 from bench.history import DECISIONS, Outcome
 from bench.simulated import observer, requests
-from bench.simulated.requests import Answer
+from bench.simulated.requests import Told
 from node.machine.kv import Batch, Command, KeyValueStore, Result, Status
 from node.machine.state_machine import Frozen
 from node.raft import (
@@ -648,7 +648,7 @@ def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, 
         _violated(acknowledged_is_committed, f"{name} put a write at {index} that was asked for after {required_index}")
 
 
-def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: int, told: Answer) -> None:
+def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: int, told: Told) -> None:
     """Thesis 6.3: whichever server answers, and to whichever try, it tells of the one effect that the write had."""
     if told.outcome is not Outcome.OK and told.reason not in DECISIONS:
         return
@@ -661,7 +661,7 @@ def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: i
 
 def reads_are_not_stale(ledger: Ledger, name: str, kind: str, served_index: int, required_index: int) -> None:
     """Linearizability of reads, by log index: whatever anybody had been told before is seen (thesis 6.4)."""
-    if kind != "stale" and served_index < required_index:
+    if kind != "default" and served_index < required_index:
         words = f"{name} answered a {kind} read from index {served_index}; {required_index} was known before it"
         _violated(reads_are_not_stale, words)
 
@@ -823,7 +823,7 @@ class Invariants(observer.Observer):
         else:
             writes_take_effect_once(self.ledger, name, entry, result, store)
 
-    def told(self, client_id: str, sequence: int, answer: Answer, at_s: float) -> None:
+    def told(self, client_id: str, sequence: int, answer: Told, at_s: float) -> None:
         clients_are_told_what_came_of_it(self.ledger, client_id, sequence, answer)
 
     def compacted(self, name: str, snapshot: Snapshot, first_kept: int, at_s: float) -> None:

@@ -20,6 +20,7 @@ from bench.simulated.engine import Engine
 from faults.links import CLIENT, Link, client_links, peer_links
 from faults.network import LinkFaults, LinkState, Mode
 from node.raft.messages import AnyMessage
+from node.server import Hint
 
 FASTEST_S, USUAL_SPREAD_S = 0.0002, 0.0012
 """Through a proxy on one machine."""
@@ -41,17 +42,13 @@ OnChange = Callable[[str, tuple[Link, ...], str, int | None, Collection[str]], N
 
 
 class Envelope(NamedTuple):
-    """What travels between nodes."""
+    """What travels between nodes: one message, as what `node.server.Envelope` says."""
 
-    message: AnyMessage
+    sender: str
+    cluster_id: str
     raft_address: str
-    """Where the sender says that it lives."""
-
-
-class Hint(NamedTuple):
-    """To a node, from its own transport: the connection to `peer` broke, or there can be one again."""
-
-    peer: str
+    http_address: str
+    messages: tuple[AnyMessage]
 
 
 class Bounds(NamedTuple):
@@ -366,7 +363,7 @@ def _nowhere(item: Any) -> None:
 
 def _weight(item: Any) -> int:
     """Bytes on the wire, about."""
-    message = item.message if type(item) is Envelope else item
+    message = item.messages[0] if type(item) is Envelope else item
     entries = getattr(message, "entries", ())
     return MESSAGE_BYTES + sum(len(entry.data) for entry in entries) + len(getattr(message, "data", b""))
 

@@ -2,63 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import SimulatedDisk, Write
-from bench.simulated.network import Hint, first_address
+from bench.simulated.network import Envelope, first_address
+from bench.simulated.observer import Observer
 from bench.simulated.process import Process
 from bench.simulated.requests import Request
-from node.raft import Configuration, Raft, Transition
-
-if TYPE_CHECKING:
-    from bench.simulated.world import World
+from bench.simulated.stage import Stage
+from node.machine.kv import Result
+from node.machine.state_machine import Frozen, StateMachine
+from node.raft import Configuration, Effects, Entry, Log, LogPosition, Raft, Snapshot, Transition
+from node.raft.messages import AnyMessage
+from node.server import PATIENCE_S, Answer, Applied, Asked, Consistency, Found, Hint, Leased, Read, Server, Stop
 
 OFFSET_S = 1000.0
 """Two nodes' clocks may be this far apart: nothing may compare them."""
+UNTOLD = (Applied, Leased)
+"""What a trace has and a chronicle does not: it follows from what is told already, and there is much of it."""
+
+
+class WatchedMachine(StateMachine):
+    """A state machine of which every step is watched."""
+
+    def __init__(self, name: str, stage: Stage) -> None:
+        super().__init__()
+        self._name = name
+        self._observer: Observer = stage.observer
+        self._engine = stage.engine
+
+    def apply(self, entry: Entry) -> Result | None:
+        result = super().apply(entry)
+        observer, now_s = self._observer, self._engine.now
+        observer.applied(self._name, entry, self.digest, now_s)
+        if result is not None:
+            observer.performed(self._name, entry, result, self.store, now_s)
+        return result
 
 
 class SimulatedNode:
+    """Also the `Surroundings` of its process: what that does, the world sees here."""
+
     __slots__ = (
+        "_answers",
         "_incarnations",
+        "_links",
+        "_stage",
         "address",
         "addresses",
-        "answers",
+        "chance",
         "clock",
         "disk",
         "in_next_save",
-        "links",
         "name",
         "process",
-        "random",
         "records",
         "started",
-        "world",
     )
 
-    def __init__(self, name: str, world: World) -> None:
-        rng = world.engine.random(f"node/{name}")
+    def __init__(self, name: str, stage: Stage) -> None:
+        rng = stage.engine.random(f"node/{name}")
         self.name = name
-        self.world = world
-        self.random = rng.random
-        low, high = world.settings.clock_rates
+        self._stage = stage
+        self.chance = rng.random
+        low, high = stage.settings.clock_rates
         self.clock = DriftingClock(reads_s=OFFSET_S * rng.random(), rate=rng.uniform(low, high))
-        self.disk = SimulatedDisk(world.engine.random(f"disk/{name}"))
+        self.disk = SimulatedDisk(stage.engine.random(f"disk/{name}"))
         self.address = first_address(name)
         """Where it says that it lives."""
         self.addresses = frozenset((self.address,))
         """Every address that leads to it."""
-        self.links = world.network.from_node[name]
-        self.answers = world.network.answers[name]
+        self._links = stage.network.from_node[name]
+        self._answers = stage.network.answers[name]
         self.process: Process | None = None
         self.started = False
         """Whether it was ever started."""
         self.in_next_save: Callable[[], None] | None = None
         """What is done in the middle of the node's next save, unless it is taken back before."""
-        self.records: list[tuple[float, Any]] = []
-        """The node's trace: the world's time and a transition, or (term, index, digest) of what was applied."""
+        self.records: list[tuple[float, Transition]] = []
+        """The node's trace: the world's time from which it holds, and the record."""
         self._incarnations = 0
 
     @property
@@ -66,52 +91,80 @@ class SimulatedNode:
         """Up, and not paused."""
         return self.process is not None and not self.process.paused
 
+    # What is done to it
+
     def start(self, first: Configuration | None = None) -> None:
         """Start it on what its disk holds; with `first`, found a cluster."""
         assert self.process is None, f"{self.name} runs already"
-        world = self.world
+        stage = self._stage
         self._incarnations += 1
         self.started = True
-        process = self.process = Process(self, world.engine.random(f"raft/{self.name}/{self._incarnations}"))
-        self._record_start(process.raft)
-        world.observer.started(self.name, process.raft, self.clock, world.engine.now)
-        world.topology_changed()
-        process.begin(first)
+        server = self._server()
+        self.process = Process(
+            server,
+            engine=stage.engine,
+            clock=self.clock,
+            disk=self.disk,
+            chance=self.chance,
+            around=self,
+        )
+        if server.raft.snapshot is not None:
+            self.installed(server.raft.snapshot)
+        stage.observer.started(self.name, server.raft, self.clock, stage.engine.now)
+        stage.topology_changed()
+        self.process.begin(() if first is None else (Found(first),))
+
+    def _server(self) -> Server:
+        settings, content = self._stage.settings, self.disk.load()
+        now = self.clock.at(self._stage.engine.now)
+        machine = WatchedMachine(self.name, self._stage)
+        if content.snapshot is not None:
+            machine.restore(Frozen.decode(content.snapshot.data))
+        raft = settings.core(
+            self.name,
+            log=Log(content.entries, base_index=content.base_index, base_term=content.base_term),
+            hard_state=content.hard_state,
+            snapshot=content.snapshot,
+            timing=settings.timing,
+            limits=settings.limits,
+            rng=self._stage.engine.random(f"raft/{self.name}/{self._incarnations}"),
+            now=now,
+        )
+        return Server(raft, machine, policy=settings.snapshots, process=self._incarnations, now=now)
 
     def crash(self, *, torn: bool = False) -> None:
         """Gone at this instant; what its disk has not synced is lost, and a save under way may be `torn`."""
         process, self.process = self.process, None
         if process is None:
             return
+        stage = self._stage
         process.die()
         left = self.disk.crash(torn=torn)
         # In this order: what was left of a round that its owner did not live to act upon is no round.
-        self.world.observer.crashed(self.name, self.world.engine.now)
+        stage.observer.crashed(self.name, stage.engine.now)
         if left is not None:
-            self.note_durable(left)
-        self.world.break_off(self.name)
-        self.world.network.end_connections_to(self.name)
-        self.world.topology_changed()
+            self.durable(left)
+        stage.break_off(self.name)
+        stage.network.end_connections_to(self.name)
+        stage.topology_changed()
 
-    def stop(self, reason: str) -> None:
-        """The node ends by itself, because it cannot go on."""
-        self.world.say(self.name, reason)
+    def stop(self) -> None:
+        """Tell it to end, as SIGTERM does; it hands over first."""
         if self.process is not None:
-            self._record("stop", term=self.process.raft.current_term)
-        self.crash()
+            self.process.deliver(Stop())
 
     def wipe(self) -> None:
         """Forget everything, as if the data folder had been deleted."""
         assert self.process is None, f"{self.name} runs"
-        self.disk = SimulatedDisk(self.world.engine.random(f"disk/{self.name}/{self._incarnations}"))
-        self.world.observer.wiped(self.name)
+        self.disk = SimulatedDisk(self._stage.engine.random(f"disk/{self.name}/{self._incarnations}"))
+        self._stage.observer.wiped(self.name)
 
     def move(self, address: str) -> None:
         """Live elsewhere from now on: nothing that was sent to where it was arrives."""
         assert self.process is None, f"{self.name} runs"
         self.address = address
         self.addresses = frozenset((address,))
-        self.world.network.disconnect(self.name)
+        self._stage.network.disconnect(self.name)
 
     def lead_here(self, addresses: frozenset[str]) -> None:
         """Whoever dials one of these reaches this node from now on."""
@@ -120,55 +173,138 @@ class SimulatedNode:
     def pause(self) -> None:
         if self.process is not None:
             self.process.pause()
-            self.world.topology_changed()
+            self._stage.topology_changed()
 
     def resume(self) -> None:
         if self.process is not None:
             self.process.resume()
-            self.world.topology_changed()
+            self._stage.topology_changed()
 
     def set_clock_rate(self, rate: float) -> None:
-        self.clock.set_rate(rate, self.world.engine.now)
+        self.clock.set_rate(rate, self._stage.engine.now)
         if self.process is not None:
             self.process.look_at_the_clock()
-        self.world.topology_changed()
+        self._stage.topology_changed()
+
+    # What reaches it
 
     def receive(self, item: Any) -> None:
         """Something arrived, from a peer or from a client."""
-        world, process = self.world, self.process
+        process, chronicle, now_s = self.process, self._stage.chronicle, self._stage.engine.now
         if type(item) is Request:
-            invocation = item.invocation
-            world.chronicle.note((world.engine.now, self.name, ("asked", invocation.kind, invocation.key)), item)
-            if process is None:
-                self.answers.send((item, requests.CONNECTION_LOST))
-                return
+            self._receive_request(item)
         elif process is None:
             return
         elif type(item) is Hint:
-            world.chronicle.note((world.engine.now, self.name, f"notices that a connection to {item.peer} ended"))
+            chronicle.note((now_s, self.name, f"notices that a connection to {item.peer} ended"))
+            process.deliver(item)
         else:
-            world.chronicle.note((world.engine.now, self.name, item.message))
-        process.deliver(item)
+            chronicle.note((now_s, self.name, item.messages[0]))
+            process.deliver(item)
 
-    # The trace
+    def _receive_request(self, request: Request) -> None:
+        """Also one whose client has given up: it waited in a socket, and nobody knows here. It may take effect yet."""
+        stage, asked = self._stage, request.invocation
+        stage.chronicle.note((stage.engine.now, self.name, ("asked", asked.kind, asked.key)), request)
+        if self.process is None:
+            self._answers.send((request, requests.CONNECTION_LOST))
+            return
+        stage.engine.after(PATIENCE_S[type(request.question)], self._on_late, (self.process, request))
+        self.process.deliver(Asked(request.question, request))
 
-    def note(self, transitions: Iterable[Transition]) -> None:
+    def _on_late(self, waiting: tuple[Process, Request]) -> None:
+        process, request = waiting
+        if process is self.process and not process.paused:
+            now = self.clock.at(self._stage.engine.now)
+            self._tell(request, requests.refusal_of(TimeoutError(), process.status, now))
+
+    # What its process does
+
+    def stepped(self, raft: Raft, effects: Effects, items: Sequence[Any]) -> None:
+        heard = [item.messages[0] for item in items if type(item) is Envelope]
+        stage = self._stage
+        stage.observer.stepped(self.name, raft, effects, stage.engine.now, heard)
+
+    def saving(self, took_s: float) -> None:
+        if self.in_next_save is not None:
+            self._stage.engine.after(took_s * self.chance(), self._on_saving, (self.process, self.in_next_save))
+
+    def _on_saving(self, planned: tuple[Process, Callable[[], None]]) -> None:
+        process, action = planned
+        if self.in_next_save is action and process is self.process:
+            action()
+
+    def durable(self, write: Write) -> None:
+        stage = self._stage
+        stage.observer.saved(self.name, write.hard_state, write.entries, write.snapshot, stage.engine.now)
+
+    def trace(self, records: Sequence[Transition]) -> None:
         """Of each, when it holds from, on the world's clock."""
-        for transition in transitions:
-            happening = (self.clock.when(transition.at_s), self.name, transition)
-            self.world.chronicle.note(happening)
-            self.records.append((happening[0], transition))
+        when, chronicle = self.clock.when, self._stage.chronicle
+        for record in records:
+            at_s = when(record.at_s)
+            if type(record) not in UNTOLD:
+                chronicle.note((at_s, self.name, record))
+            elif type(record) is Leased and record.until_s is not None:
+                # Now, because the clock's rate may be another later.
+                record = Leased(at_s=record.at_s, term=record.term, until_s=when(record.until_s))
+            self.records.append((at_s, record))
 
-    def note_durable(self, write: Write) -> None:
-        self.world.observer.saved(self.name, write.hard_state, write.entries, write.snapshot, self.world.engine.now)
+    def send(self, messages: Sequence[tuple[AnyMessage, str]]) -> None:
+        """Whoever does not live at the address is not reached."""
+        assert self.process is not None
+        name, here, cluster_id = self.name, self.address, self.process.status.cluster_id
+        links, inhabitants = self._links, self._stage.inhabitants
+        for message, address in messages:
+            link = links.get(message.recipient)
+            if link is not None and address in inhabitants[message.recipient].addresses:
+                link.send(Envelope(name, cluster_id, here, name, (message,)))
 
-    def note_applied(self, term: int, index: int, digest: bytes) -> None:
-        self.records.append((self.world.engine.now, (term, index, digest)))
+    def answer(self, answer: Answer) -> None:
+        request: Request = answer.to
+        if request.answered:
+            return
+        assert self.process is not None
+        now = self.clock.at(self._stage.engine.now)
+        assert now < answer.until_s, "no time passes between an answer and its being handed out"
+        if answer.position is not None:
+            self._note_position(request, answer.position)
+        self._tell(request, requests.told_of(request.invocation, answer, self.process.status, now))
 
-    def _record_start(self, raft: Raft) -> None:
-        found = {"voted_for": raft.voted_for, "last_index": raft.log.last_index}
-        self._record("start", term=raft.current_term, node=self.name, pid=self._incarnations, **found)
+    def _note_position(self, request: Request, position: LogPosition) -> None:
+        """Remember how new what a client is told of is, unless it asked for what may be old."""
+        stage, question, index = self._stage, request.question, position.index
+        if isinstance(question, Read):
+            stage.observer.read_served(self.name, question.consistency, index, request.required_index, stage.engine.now)
+            if question.consistency is Consistency.DEFAULT:
+                return
+        else:
+            stage.observer.acknowledged(self.name, index, position.term, request.required_index, stage.engine.now)
+        stage.told_index = max(stage.told_index, index)
 
-    def _record(self, event: str, **fields: Any) -> None:
-        self.world.say(self.name, event)
-        self.records.append((self.world.engine.now, {"event": event, **fields}))
+    def _tell(self, request: Request, told: requests.Told) -> None:
+        if not request.answered:
+            request.answered = True
+            self._answers.send((request, told))
+
+    def installed(self, snapshot: Snapshot) -> None:
+        stage = self._stage
+        assert self.process is not None
+        stage.observer.held(self.name, snapshot.meta.index, self.process.machine.freeze(), stage.engine.now)
+
+    def kept(self, snapshot: Snapshot) -> None:
+        stage = self._stage
+        stage.observer.compacted(self.name, snapshot, 0, stage.engine.now)
+
+    def let_go(self, first_kept: int) -> None:
+        pass
+
+    def say(self, words: str) -> None:
+        self._stage.say(self.name, words)
+
+    def changed(self) -> None:
+        self._stage.changed = True
+
+    def ended(self, reason: str) -> None:
+        self._stage.say(self.name, reason or "stop")
+        self.crash()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from bench.simulated.requests import Answer
+from bench.simulated.requests import Told
 from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import Effects, Entry, HardState, Message, Raft, Snapshot
@@ -73,13 +73,14 @@ class Observer:
         when this write was invoked: `index` must be beyond it.
         """
 
-    def told(self, client_id: str, sequence: int, answer: Answer, at_s: float) -> None:
+    def told(self, client_id: str, sequence: int, answer: Told, at_s: float) -> None:
         """A client that names itself heard this of a try of its write, or nothing in time."""
 
     def read_served(self, name: str, kind: str, served_index: int, required_index: int, at_s: float) -> None:
-        """A client was told what a state machine held after `served_index`; `kind` is stale, consistent or leader.
+        """A client was told what a state machine held after `served_index`; `kind` is a
+        `Consistency`: default, consistent or leader.
 
-        But for a stale read, `served_index` must not be below `required_index` (as for `acknowledged`).
+        But for a default one, `served_index` must not be below `required_index` (as for `acknowledged`).
         """
 
     def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:

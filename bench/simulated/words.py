@@ -12,7 +12,7 @@ import msgspec
 
 from bench.history import Outcome
 from bench.simulated import requests
-from bench.simulated.requests import Answer, Request
+from bench.simulated.requests import Request, Told
 from faults.schedule import (
     ROLES,
     Crash,
@@ -45,6 +45,7 @@ from node.raft.transitions import (
     Transition,
     Voted,
 )
+from node.server import Started, Stopped
 
 LONG = 20
 """What is longer is told by its beginning and its length."""
@@ -60,7 +61,7 @@ class Answered(NamedTuple):
     """A client was told this, or could wait no longer."""
 
     request: Request
-    answer: Answer
+    told: Told
 
 
 def happening(who: str, what: object) -> str:
@@ -72,8 +73,8 @@ def happening(who: str, what: object) -> str:
             return f"{who}: {change(what)}"
         case Request():
             return f"client {what.client} asks {who}: {question(what)}"
-        case Answered(request, answer):
-            return answered(request, answer)
+        case Answered(request, told):
+            return answered(request, told)
         case Fault():
             return f"{who}: {fault(what)}"
         case Over(ended):
@@ -132,6 +133,10 @@ def change(transition: Transition) -> str:
             return f"installs the snapshot of {index}"
         case LeadershipTransferred(to=to):
             return f"hands over to {to}"
+        case Started():
+            return "start"
+        case Stopped():
+            return "stop"
     raise AssertionError(f"no words for {transition}")
 
 
@@ -149,11 +154,11 @@ def _short(value: str) -> str:
     return value if len(value) <= LONG else f"{value[:LONG]}... ({len(value)} characters)"
 
 
-def answered(request: Request, answer: Answer) -> str:
-    silent = answer in (requests.NO_ANSWER, requests.CONNECTION_LOST)
+def answered(request: Request, told: Told) -> str:
+    silent = told in (requests.NO_ANSWER, requests.CONNECTION_LOST)
     whose = f"client {request.client} hears nothing from" if silent else f"client {request.client} is told by"
-    found = _short(answer.result or "") if answer.outcome is Outcome.OK else answer.reason
-    return f"{whose} {request.node}: {question(request)}: {answer.outcome.value}{f', {found}' if found else ''}"
+    found = _short(told.result or "") if told.outcome is Outcome.OK else told.reason
+    return f"{whose} {request.node}: {question(request)}: {told.outcome.value}{f', {found}' if found else ''}"
 
 
 # What is done to them

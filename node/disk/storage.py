@@ -142,17 +142,12 @@ class Storage:
         """
         return self._snapshots.write(meta, data)
 
-    def keep_snapshot(self, snapshot: Snapshot, *, trailing_logs: int) -> int:
-        """Delete the snapshots that this one makes superfluous; returns the first entry that the log has to keep.
-
-        That is whatever the oldest snapshot lacks, and `trailing_logs` before this one, so that a follower that is a
-        little behind is sent entries instead of everything.
-        """
+    def keep_snapshot(self, snapshot: Snapshot) -> int:
+        """Delete the snapshots that this one makes superfluous; returns the last entry that the oldest kept stands for,
+        or the last that the stored log lacks, as long as fewer than are to be kept are there."""
         self._snapshots.keep(snapshot.meta)
         fallback = self._snapshots.fallback_index
-        if fallback is None:
-            fallback = self._base().after
-        return max(0, min(fallback, snapshot.meta.index - trailing_logs)) + 1
+        return self._base().after if fallback is None else fallback
 
     def compact(self, first_kept: int, *, at_most: int) -> bool:
         """Forget stored entries before `first_kept`, up to `at_most` of them; whether there are more to forget."""

@@ -59,6 +59,25 @@ class Frozen:
         """All lines at once."""
         return b"".join(self.lines())
 
+    @classmethod
+    def decode(cls, data: bytes | memoryview | mmap.mmap) -> Frozen:
+        """What `encode` was called on. Raises ValueError for what cannot be one."""
+        try:
+            lines = iter(io.BytesIO(data))
+            head = _HEAD.decode(next(lines, b""))
+            if head.format != FORMAT:
+                raise ValueError(f"it has format {head.format}, not {FORMAT}")
+            digest = bytes.fromhex(head.digest)
+            store = KeyValueStore(
+                _rows(lines, head.values, _VALUES),
+                _rows(lines, head.sessions, _SESSIONS),
+            )
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ValueError(f"no snapshot of a key-value store: {error}") from error
+        if (len(store), len(store.sessions()), next(lines, None)) != (head.values, head.sessions, None):
+            raise ValueError(f"no snapshot of a key-value store: not the {head.values} values that it names")
+        return cls(store, digest)
+
 
 class StateMachine:
     """`store` may be read from any thread; everything else belongs to the owner's."""
@@ -83,24 +102,10 @@ class StateMachine:
     def freeze(self) -> Frozen:
         return Frozen(self.store.copy(), self.digest)
 
-    def restore(self, data: bytes | memoryview | mmap.mmap) -> None:
-        """Become what `Frozen.encode` was called on. Raises ValueError for what cannot be one, and changes nothing."""
-        try:
-            lines = iter(io.BytesIO(data))
-            head = _HEAD.decode(next(lines, b""))
-            if head.format != FORMAT:
-                raise ValueError(f"it has format {head.format}, not {FORMAT}")
-            digest = bytes.fromhex(head.digest)
-            store = KeyValueStore(
-                _rows(lines, head.values, _VALUES),
-                _rows(lines, head.sessions, _SESSIONS),
-            )
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise ValueError(f"no snapshot of a key-value store: {error}") from error
-        if (len(store), len(store.sessions()), next(lines, None)) != (head.values, head.sessions, None):
-            raise ValueError(f"no snapshot of a key-value store: not the {head.values} values that it names")
-        self.store.replace(store)
-        self.digest = digest
+    def restore(self, frozen: Frozen) -> None:
+        """Become what this is, at once; the state machine is its owner from now on."""
+        self.store.replace(frozen.store)
+        self.digest = frozen.digest
 
 
 def _lines(rows: Iterable[tuple[str, T]]) -> Iterator[bytes]:

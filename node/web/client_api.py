@@ -15,54 +15,44 @@ been read: a node that was stopped in between answers nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from flask import Blueprint, Flask, Response, request
 
-from node.changes import CHANGE_TIMEOUT_S
 from node.driver import Driver
-from node.errors import (
-    LeadershipLostError,
-    NothingToSnapshotError,
-    NotInTimeError,
-    OverwrittenError,
-    StoppingError,
-)
 from node.identity import Identity, UnidentifiedError
 from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
 from node.metrics import Metrics
-from node.raft import MembershipChangeError, NotLeaderError, Suffrage, TransferError, TransferInProgressError
+from node.questions import (
+    MEANINGS,
+    NOT_LEADER,
+    PATIENCE_S,
+    REFUSALS,
+    Answer,
+    Consistency,
+    Join,
+    Leave,
+    Question,
+    Read,
+    TakeSnapshot,
+    Transfer,
+    Write,
+)
+from node.raft import NotLeaderError, Suffrage
 from node.standalone import Standalone
 from node.status import Status as NodeStatus
 from node.web import bodies
 from node.web.bodies import BatchBody, JoinBody
 from node.web.http import ApiError, body_by, json_response, new_app
 
-T = TypeVar("T")
-
 MAX_BODY = 1024 * 1024
 MAX_DIGITS = 19
-WRITE_TIMEOUT_S = 5.0
-SNAPSHOT_TIMEOUT_S = 60.0
 NO_LEADER = "No leader is currently elected. The cluster may be initializing or partitioned."
 
-ANSWERS: dict[type[Exception], tuple[int, str]] = {
-    TimeoutError: (504, "timeout"),
-    LeadershipLostError: (503, "leadership lost"),
-    OverwrittenError: (503, "overwritten"),
-    StoppingError: (503, "stopping"),
-    TransferInProgressError: (503, "transferring"),
-    MembershipChangeError: (400, "bad request"),
-    TransferError: (400, "bad request"),
-    NotInTimeError: (504, "not in time"),
-    NothingToSnapshotError: (409, "nothing to snapshot"),
-}
-"""What each failure is called over HTTP."""
-REFUSALS = tuple(ANSWERS)
+UNDECIDED = "not decided in time; it may or may not take effect"
 
 Identify = Callable[[str], Identity]
 
@@ -91,7 +81,7 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
 
     @kv.get("/<path:key>")
     def get(key: str) -> Response:
-        value = _read(backend, lambda: store.get(key))
+        value = _read(backend, store, (key,))[key]
         if value is None:
             raise ApiError(404, "key not found", f"there is no key {key}")
         return json_response({"key": key, **(_described(value) if _flag("metadata") else {"value": value.value})})
@@ -100,7 +90,7 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
     def put(key: str) -> Response:
         body = body_by(bodies.PUT)
         command = Command(Put(key, body.value, body.flags, body.cas), body.client_id, body.sequence)
-        result = _decided(_await(backend, backend.write(command)), key)
+        result = _write(backend, command, key)
         return json_response({"message": "key set", "key": key, "modify_index": result.modify_index})
 
     @kv.delete("/<path:key>")
@@ -111,7 +101,7 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
         except ValueError as error:
             raise ApiError(400, "bad request", str(error)) from error
         command = Command(Delete(key, _number("cas")), client_id, sequence)
-        result = _decided(_await(backend, backend.write(command)), key)
+        result = _write(backend, command, key)
         return json_response({"message": "key deleted", "key": key, "modify_index": result.modify_index})
 
     return kv
@@ -124,7 +114,7 @@ def _batch(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
     @batch.post("/get")
     def get() -> Response:
         keys = body_by(bodies.BATCH_GET).keys
-        values = _read(backend, lambda: store.get_all(keys))
+        values = _read(backend, store, tuple(keys))
         found = {key: _shown(value) for key, value in values.items() if value is not None}
         return json_response({"found": found, "not_found": [key for key, value in values.items() if value is None]})
 
@@ -132,7 +122,7 @@ def _batch(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
         def write() -> Response:
             body = body_by(decoder)
             command = Command(body.batch(), body.client_id, body.sequence)
-            result = _decided(_await(backend, backend.write(command)), "batch")
+            result = _write(backend, command, "batch")
             keys = [operation.key for operation in body.batch().operations]
             message = f"{body.DONE} {len(keys)} keys"
             return json_response(
@@ -168,7 +158,8 @@ def _cluster(driver: Driver | None) -> Blueprint:
 
     @cluster.get("/status")
     def status() -> Response:
-        return json_response(describe(enabled().status, time.monotonic()))
+        driver = enabled()
+        return json_response(describe(driver.status, driver.messages_sent(), time.monotonic()))
 
     @cluster.get("/peers")
     def peers() -> Response:
@@ -177,9 +168,7 @@ def _cluster(driver: Driver | None) -> Blueprint:
 
     @cluster.post("/snapshot")
     def snapshot() -> Response:
-        driver = enabled()
-        index = _await(driver, driver.snapshot(), timeout_s=SNAPSHOT_TIMEOUT_S)
-        return json_response({"status": "ok", "index": index})
+        return json_response({"status": "ok", "index": _ask(enabled(), TakeSnapshot()).value})
 
     return cluster
 
@@ -200,21 +189,18 @@ def _membership(driver: Driver | None, identify: Identify | None) -> Blueprint:
         driver = leader()
         if identify is not None:
             _check_identity(driver.status, body, identify)
-        _await(driver, driver.join(body.node_id, body.address), timeout_s=CHANGE_TIMEOUT_S + WRITE_TIMEOUT_S)
+        _ask(driver, Join(body.node_id, body.address))
         return json_response({"status": "ok"})
 
     @membership.delete("/leave/<id>")
     def leave(id: str) -> Response:
-        driver = leader()
-        _await(driver, driver.leave(id), timeout_s=CHANGE_TIMEOUT_S + WRITE_TIMEOUT_S)
+        _ask(leader(), Leave(id))
         return json_response({"status": "ok"})
 
     @membership.post("/transfer-leadership")
     def transfer() -> Response:
         to = body_by(bodies.TRANSFER).to if request.get_data() else None
-        driver = leader()
-        successor = _await(driver, driver.transfer(to), timeout_s=CHANGE_TIMEOUT_S + WRITE_TIMEOUT_S)
-        return json_response({"status": "ok", "leader_id": successor})
+        return json_response({"status": "ok", "leader_id": _ask(leader(), Transfer(to)).value})
 
     return membership
 
@@ -264,7 +250,7 @@ def _health(driver: Driver | None) -> Blueprint:
         return answer("no leader", 503)
 
     if driver is not None:
-        metrics = Metrics(lambda: driver.status, lambda: driver.outcomes, driver.meters)
+        metrics = Metrics(lambda: driver.status, driver.outcomes, driver.meters)
 
         @health.get("/metrics")
         def scrape() -> Response:
@@ -273,7 +259,7 @@ def _health(driver: Driver | None) -> Blueprint:
     return health
 
 
-def describe(status: NodeStatus, now: float) -> dict[str, object]:
+def describe(status: NodeStatus, messages_sent: Mapping[str, int], now: float) -> dict[str, object]:
     """GET /cluster/status."""
     leader = status.leader_at(now)
     return {
@@ -295,8 +281,8 @@ def describe(status: NodeStatus, now: float) -> dict[str, object]:
             "last_snapshot_index": status.snapshot_index,
             "last_snapshot_term": status.snapshot_term,
             "num_peers": max(0, len(status.configuration.servers) - 1),
-            "log_digest": status.log_digest,
-            "messages_sent": status.messages_sent,
+            "log_digest": status.digest.hex(),
+            "messages_sent": messages_sent,
         },
     }
 
@@ -342,60 +328,66 @@ def _shown(value: Value) -> object:
     return _described(value) if _flag("metadata") else value.value
 
 
-def _read(backend: Driver | Standalone, value: Callable[[], T]) -> T:
-    """The value, as fresh as the query wants it."""
-    consistency = request.args.get("consistency", "consistent" if _flag("consistent") else "default")
-    if consistency not in ("default", "consistent", "leader"):
-        raise ApiError(400, "bad request", f"consistency is {consistency!r}; it must be default, consistent or leader")
-    if consistency == "consistent":
-        _await(backend, backend.confirm_read())
-    if consistency == "leader":
-        _await(backend, backend.lease_read())
-    found = value()
-    if consistency == "leader" and isinstance(backend, Driver) and not backend.status.is_leader_at(time.monotonic()):
+def _read(backend: Driver | Standalone, store: KeyValueStore, keys: tuple[str, ...]) -> Mapping[str, Value | None]:
+    """What is at these keys, as fresh as the query wants it; how old it may be by default nobody need be asked for."""
+    asked = request.args.get("consistency", "consistent" if _flag("consistent") else "default")
+    if asked not in list(Consistency):
+        raise ApiError(400, "bad request", f"consistency is {asked!r}; it must be default, consistent or leader")
+    if asked == Consistency.DEFAULT:
+        return store.get_all(keys)
+    answer = _ask(backend, Read(keys, Consistency(asked)))
+    if time.monotonic() >= answer.until_s:
+        assert isinstance(backend, Driver)
         raise _redirect(backend.status)
+    found: Mapping[str, Value | None] = answer.value
     return found
 
 
-def _decided(result: Result, what: str) -> Result:
+def _write(backend: Driver | Standalone, command: Command, what: str) -> Result:
+    """What came of it. Raises ApiError for what the state machine refused."""
+    result: Result = _ask(backend, Write(command.encode())).value
+    refusal = REFUSALS.get(result.status)
+    if refusal is None:
+        return result
+    fields: dict[str, Any] = {}
     if result.status is Status.CONFLICT:
-        detail = ", ".join(f"{key} is at {index}" for key, index in result.conflicts.items())
-        raise ApiError(
-            409,
-            "cas mismatch",
-            f"nothing was changed: {detail}" if detail else f"{what} is at modify_index {result.modify_index}",
-            **({"conflicts": result.conflicts} if detail else {"modify_index": result.modify_index}),
-        )
-    if result.status is Status.MISSING:
-        raise ApiError(404, "key not found", f"there is no key {what}")
-    if result.status is Status.SUPERSEDED:
-        raise ApiError(409, "superseded", "a later write of this client was applied; this one may have been before it")
-    return result
+        fields = {"conflicts": result.conflicts} if result.conflicts else {"modify_index": result.modify_index}
+    raise ApiError(refusal.status, refusal.name, _refused(result, what), **fields)
 
 
-def _await(backend: Driver | Standalone, future: Future[T], timeout_s: float = WRITE_TIMEOUT_S) -> T:
-    """The future's result, or the error that tells a client what it may believe."""
+def _refused(result: Result, what: str) -> str:
+    match result.status:
+        case Status.MISSING:
+            return f"there is no key {what}"
+        case Status.SUPERSEDED:
+            return "a later write of this client was applied; this one may have been before it"
+    found = ", ".join(f"{key} is at {index}" for key, index in result.conflicts.items())
+    return f"nothing was changed: {found}" if found else f"{what} is at modify_index {result.modify_index}"
+
+
+def _ask(backend: Driver | Standalone, question: Question) -> Answer:
+    """The answer, or the error that tells a client what it may believe."""
     try:
-        return future.result(timeout_s)
+        return backend.ask(question).result(PATIENCE_S[type(question)])
     except NotLeaderError:
         assert isinstance(backend, Driver)
         raise _redirect(backend.status) from None
-    except REFUSALS as error:
-        status, name = next(answer for kind, answer in ANSWERS.items() if isinstance(error, kind))
-        text = str(error) or "not decided in time; it may or may not take effect"
-        raise ApiError(status, name, text) from error
+    except tuple(MEANINGS) as error:
+        meaning = next(meaning for kind, meaning in MEANINGS.items() if isinstance(error, kind))
+        raise ApiError(meaning.status, meaning.name, str(error) or UNDECIDED) from error
 
 
 def _redirect(status: NodeStatus) -> ApiError:
     """307 to where the leader serves clients, if that is known."""
-    leader = status.leader_at(time.monotonic())
-    where = status.http_addresses.get(leader) if leader else None
-    if leader is None or where is None:
-        return ApiError(503, "no leader", NO_LEADER)
+    elsewhere = status.elsewhere_at(time.monotonic())
+    if elsewhere is None:
+        unknown = MEANINGS[NotLeaderError]
+        return ApiError(unknown.status, unknown.name, NO_LEADER)
+    leader, where = elsewhere
     query = f"?{request.query_string.decode()}" if request.query_string else ""
     return ApiError(
-        307,
-        "not leader",
+        NOT_LEADER.status,
+        NOT_LEADER.name,
         f"{status.node_id} does not lead; {leader} does",
         location=f"http://{where}{quote(request.path)}{query}",
         leader_addr=_raft_address(status, leader),

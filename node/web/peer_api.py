@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 from node import wire
 from node.driver import Driver
 from node.identity import Identity
+from node.status import lets_in
 from node.web.http import ApiError, json_response, new_app
 
 
@@ -39,9 +40,9 @@ def peer_app(driver: Driver) -> Flask:
 
 
 def _check_membership(driver: Driver, envelope: wire.Envelope) -> None:
-    """Let in who knows the cluster's id (`node.raft.membership` says why not the configuration's names)."""
+    """Say at once what the server would only not listen to (`node.server` asks the same again)."""
     status = driver.status
-    if status.cluster_id and envelope.cluster_id not in _ids_let_in(driver, envelope):
+    if not lets_in(status.configuration, status.cluster_id, envelope.sender, envelope.cluster_id):
         raise ApiError(
             403,
             "not a member",
@@ -50,10 +51,3 @@ def _check_membership(driver: Driver, envelope: wire.Envelope) -> None:
     strays = {message.recipient for message in envelope.messages} - {status.node_id}
     if strays or envelope.sender == status.node_id:
         raise ApiError(421, "misdirected", f"this is {status.node_id}; the message is not for it")
-
-
-def _ids_let_in(driver: Driver, envelope: wire.Envelope) -> set[str]:
-    """The cluster's id, and none at all from a member that has just been let in and has no log to know it from."""
-    status = driver.status
-    known = status.configuration.get(envelope.sender) is not None
-    return {status.cluster_id, ""} if known else {status.cluster_id}

@@ -16,10 +16,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from node import wire
-from node.config import SnapshotPolicy
 from node.disk.storage import Storage
 from node.driver import Driver
-from node.machine.kv import Command, KeyValueStore, Put, Value
+from node.machine.kv import Command, KeyValueStore, Put
 from node.machine.state_machine import StateMachine
 from node.raft import (
     AppendEntries,
@@ -29,6 +28,7 @@ from node.raft import (
     Raft,
     Timing,
 )
+from node.server import Join, Server, SnapshotPolicy, Write
 from node.standalone import Standalone
 from node.trace import Trace
 from node.transport import Transport
@@ -66,23 +66,22 @@ def running(folder: Path, *, alone: bool) -> Iterator[Driver]:
     )
     machine = StateMachine()
     driver = Driver(
-        core,
+        Server(core, machine, policy=SnapshotPolicy(), process=1, now=time.monotonic()),
         storage=storage,
-        machine=machine,
+        outcomes=lambda: dict(machine.outcomes),
         trace=Trace(None),
         raft_address="127.0.0.1:1",
         http_address="127.0.0.1:8500",
         transport=partial(Transport, dial={}, settled_s=0.1),
         on_failure=lambda: None,
-        policy=SnapshotPolicy(),
     )
     members = [("n1", "127.0.0.1:1")] + ([] if alone else [("n2", "127.0.0.1:2"), ("n3", "127.0.0.1:3")])
-    driver.bootstrap(Configuration.first(members))
+    driver.found(Configuration.first(members))
     driver.start()
     if alone:
-        driver.join("n1", "127.0.0.1:1").result(10)
+        driver.ask(Join("n1", "127.0.0.1:1")).result(10)
     else:
-        driver.write(Command(Put("x", "1"))).exception(10)
+        driver.ask(Write(Command(Put("x", "1")).encode())).exception(10)
     STORES[driver] = machine.store
     yield driver
     del STORES[driver]
@@ -131,17 +130,10 @@ def test_a_leader_whose_lease_ended_while_it_read_answers_nothing(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the process had been stopped for a while, with the value in its hands."""
-    client, store = client_of(driver), STORES[driver]
+    client = client_of(driver)
     client.put("/kv/a", data='{"value": "1"}')
     assert client.get("/kv/a?consistency=leader").get_json()["value"] == "1"
-    get = store.get
-
-    def get_and_stop(key: str) -> Value | None:
-        found = get(key)
-        monkeypatch.setattr("node.web.client_api.time", SimpleNamespace(monotonic=lambda: math.inf))
-        return found
-
-    monkeypatch.setattr(store, "get", get_and_stop)
+    monkeypatch.setattr("node.web.client_api.time", SimpleNamespace(monotonic=lambda: math.inf))
     answer = client.get("/kv/a?consistency=leader")
     assert (answer.status_code, answer.get_json().get("error")) == (503, "no leader")
 

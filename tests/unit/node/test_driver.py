@@ -13,12 +13,11 @@ from typing import NamedTuple
 import pytest
 
 from node import wire
-from node.config import SnapshotPolicy
 from node.disk.storage import Storage
 from node.driver import Driver
 from node.errors import LeadershipLostError, StoppingError
 from node.machine.kv import Command, Put
-from node.machine.state_machine import StateMachine
+from node.machine.state_machine import Frozen, StateMachine
 from node.raft import (
     AppendEntries,
     AppendEntriesResponse,
@@ -38,12 +37,17 @@ from node.raft import (
 )
 from node.raft.messages import AnyMessage
 from node.raft.snapshot import Data
-from node.status import Status
+from node.server import Consistency, Read, Server, SnapshotPolicy, Status, TakeSnapshot, Transfer, Write
 from node.trace import Trace
 from node.transport import Transport
 
 WAIT_S = 20.0
 DEFAULT = SnapshotPolicy()
+READ = Read(("k",), Consistency.CONSISTENT)
+
+
+def write(operation: Put) -> Write:
+    return Write(Command(operation).encode())
 
 
 class FailingStorage(Storage):
@@ -146,7 +150,7 @@ class Node:
         hard_state, snapshot, log = self.storage.load()
         self.machine = StateMachine()
         if snapshot is not None:
-            self.machine.restore(snapshot.data)
+            self.machine.restore(Frozen.decode(snapshot.data))
         core = Raft(
             "n1",
             log=log,
@@ -161,30 +165,29 @@ class Node:
         self.peer = Peer(self.storage)
         self.failed = threading.Event()
         self.driver = Driver(
-            core,
+            Server(core, self.machine, policy=policy, process=1, now=time.monotonic()),
             storage=self.storage,
-            machine=self.machine,
+            outcomes=lambda: dict(self.machine.outcomes),
             trace=Trace(None),
             raft_address="127.0.0.1:1",
             http_address="127.0.0.1:8500",
             transport=lambda envelope, hint: self.peer,
             on_failure=self.failed.set,
-            policy=policy,
         )
         if hard_state.current_term == 0:
             members = [("n1", "127.0.0.1:1"), ("n2", "127.0.0.1:2")]
-            self.driver.bootstrap(Configuration.first(members if with_peer else members[:1]))
+            self.driver.found(Configuration.first(members if with_peer else members[:1]))
         self.peer.driver = self.driver
         self.driver.start()
 
     def lead(self) -> None:
         """Wait until the node leads."""
         deadline_s = time.monotonic() + WAIT_S
-        while self.driver.confirm_read().exception(WAIT_S) is not None:
+        while self.driver.ask(READ).exception(WAIT_S) is not None:
             assert time.monotonic() < deadline_s
 
     def put(self, key: str) -> None:
-        self.driver.write(Command(Put(key, "x"))).result(WAIT_S)
+        self.driver.ask(write(Put(key, "x"))).result(WAIT_S)
 
     def end(self) -> None:
         self.driver.stop()
@@ -210,7 +213,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Node]]:
 def test_nothing_is_sent_that_a_crash_could_take_back(start: Callable[..., Node]) -> None:
     node = start(with_peer=True)
     node.put("k")
-    assert node.driver.transfer("n2").result(WAIT_S) == "n2"
+    assert node.driver.ask(Transfer("n2")).result(WAIT_S).value == "n2"
     assert [sent for sent in node.peer.sent if not sent.is_kept()] == []
     kinds = {type(sent.message) for sent in node.peer.sent}
     assert kinds >= {RequestVote, RequestVoteResponse, AppendEntries, AppendEntriesResponse}
@@ -219,7 +222,7 @@ def test_nothing_is_sent_that_a_crash_could_take_back(start: Callable[..., Node]
 def test_a_leader_that_hands_over_says_so_before_another_may_stand(start: Callable[..., Node]) -> None:
     """From then on two nodes could report themselves leader at one instant."""
     node = start(with_peer=True)
-    node.driver.transfer("n2").result(WAIT_S)
+    node.driver.ask(Transfer("n2")).result(WAIT_S)
     (told,) = [sent for sent in node.peer.sent if isinstance(sent.message, TimeoutNow)]
     assert told.status.role is not Role.LEADER
 
@@ -236,9 +239,9 @@ def test_all_that_came_while_the_disk_was_busy_is_saved_at_once(start: Callable[
         save(hard_state, entries)
 
     node.storage.save = slow  # type: ignore[method-assign]
-    writes = [node.driver.write(Command(Put("first", "x")))]
+    writes = [node.driver.ask(write(Put("first", "x")))]
     assert reached.wait(WAIT_S)
-    writes += [node.driver.write(Command(Put(f"k{number}", "x"))) for number in range(50)]
+    writes += [node.driver.ask(write(Put(f"k{number}", "x"))) for number in range(50)]
     go_on.set()
     for written in writes:
         written.result(WAIT_S)
@@ -252,10 +255,10 @@ def test_a_write_that_could_not_be_synced_is_not_acknowledged_and_not_tried_agai
     node = start()
     node.put("before")
     node.storage.failing = error
-    lost = node.driver.write(Command(Put("k", "x")))
+    lost = node.driver.ask(write(Put("k", "x")))
     assert isinstance(lost.exception(WAIT_S), LeadershipLostError), "it may be on the disk, or not: nobody knows"
     assert node.failed.wait(WAIT_S)
-    assert isinstance(node.driver.write(Command(Put("k", "x"))).exception(WAIT_S), StoppingError)
+    assert isinstance(node.driver.ask(write(Put("k", "x"))).exception(WAIT_S), StoppingError)
     assert node.storage.asked_after_failure == 1
     assert node.machine.store.get("k") is None
 
@@ -264,7 +267,7 @@ def test_a_node_whose_driver_has_failed_is_shut_down_and_leads_no_more(start: Ca
     """The lease of the only voter never ends; but a node that can serve nobody must not be taken for one that can."""
     node = start()
     node.storage.failing = OSError
-    assert node.driver.write(Command(Put("k", "x"))).exception(WAIT_S) is not None
+    assert node.driver.ask(write(Put("k", "x"))).exception(WAIT_S) is not None
     status, now = node.driver.status, time.monotonic()
     assert (status.state_at(now), status.is_leader_at(now), status.leader_at(now)) == ("Shutdown", False, None)
 
@@ -274,29 +277,29 @@ def test_whoever_asks_while_the_disk_fails_is_told_at_once(start: Callable[..., 
     node = start()
     node.storage.failing = OSError
     node.storage.may_fail.clear()
-    written = node.driver.write(Command(Put("k", "x")))
+    written = node.driver.ask(write(Put("k", "x")))
     assert node.storage.saving.wait(WAIT_S)
-    asked = node.driver.confirm_read()
+    asked = node.driver.ask(READ)
     node.storage.may_fail.set()
     assert isinstance(written.exception(WAIT_S), LeadershipLostError)
     assert isinstance(asked.exception(WAIT_S), StoppingError)
-    assert isinstance(node.driver.confirm_read().exception(WAIT_S), StoppingError)
+    assert isinstance(node.driver.ask(READ).exception(WAIT_S), StoppingError)
 
 
 def test_a_snapshot_that_could_not_be_synced_fails_the_node(start: Callable[..., Node]) -> None:
     node = start()
     node.storage.failing = OSError
-    taken = node.driver.snapshot()
+    taken = node.driver.ask(TakeSnapshot())
     assert node.failed.wait(WAIT_S)
     assert taken.exception(WAIT_S) is not None
-    assert isinstance(node.driver.snapshot().exception(WAIT_S), StoppingError)
+    assert isinstance(node.driver.ask(TakeSnapshot()).exception(WAIT_S), StoppingError)
 
 
 def test_a_snapshot_that_is_not_read_as_it_was_written_fails_the_node(start: Callable[..., Node]) -> None:
     """It is a disk that fails, like one that cannot be written; otherwise no snapshot would ever be taken again."""
     node = start()
     node.storage.failing = ValueError
-    node.driver.snapshot()
+    node.driver.ask(TakeSnapshot())
     assert node.failed.wait(WAIT_S)
 
 
@@ -304,7 +307,7 @@ def test_a_snapshot_is_taken_as_soon_as_the_threshold_is_reached(start: Callable
     node = start(SnapshotPolicy(threshold=20, trailing_logs=1))
     for number in range(100):
         node.put(f"k{number}")
-    index = node.driver.snapshot().result(WAIT_S)
+    index = node.driver.ask(TakeSnapshot()).result(WAIT_S).value
     assert index >= 100
     assert node.driver.status.snapshot_index == index
     text = node.driver.meters.registry.get_sample_value("konsul_raft_snapshot_total", {"node_id": "n1"})
@@ -318,12 +321,12 @@ def test_a_snapshot_is_taken_when_the_interval_is_over_and_something_is_new(star
     deadline_s = time.monotonic() + WAIT_S
     while node.driver.status.snapshot_index < node.driver.status.applied_index:
         assert time.monotonic() < deadline_s
-        node.driver.confirm_read().result(WAIT_S)
+        node.driver.ask(READ).result(WAIT_S)
 
 
 def test_a_snapshot_of_nothing_new_is_the_one_there_is(start: Callable[..., Node]) -> None:
     node = start()
-    assert node.driver.snapshot().result(WAIT_S) == node.driver.snapshot().result(WAIT_S)
+    assert node.driver.ask(TakeSnapshot()).result(WAIT_S).value == node.driver.ask(TakeSnapshot()).result(WAIT_S).value
 
 
 def test_writes_go_on_while_a_snapshot_is_taken(start: Callable[..., Node]) -> None:
@@ -337,19 +340,19 @@ def test_writes_go_on_while_a_snapshot_is_taken(start: Callable[..., Node]) -> N
         return write_snapshot(meta, data)
 
     node.storage.write_snapshot = slow  # type: ignore[method-assign]
-    taken = node.driver.snapshot()
+    taken = node.driver.ask(TakeSnapshot())
     assert reached.wait(WAIT_S)
     node.put("meanwhile")
     assert not taken.done()
     go_on.set()
-    assert taken.result(WAIT_S) < node.driver.status.applied_index
+    assert taken.result(WAIT_S).value < node.driver.status.applied_index
 
 
 def test_a_restarted_node_has_the_state_the_digest_and_the_log_it_had(start: Callable[..., Node]) -> None:
     node = start(SnapshotPolicy(threshold=20, trailing_logs=1))
     for number in range(50):
         node.put(f"k{number}")
-    node.driver.snapshot().result(WAIT_S)
+    node.driver.ask(TakeSnapshot()).result(WAIT_S)
     node.put("later")
     before = node.machine.freeze()
     again = start()

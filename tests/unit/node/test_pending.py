@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+import math
 
 from node.pending import Pending
-from node.raft import ReadReady
+from node.questions import Consistency, Read
+from node.raft import LogPosition, ReadReady
 
 
 def test_a_read_is_answered_once_what_was_committed_when_it_was_asked_is_applied() -> None:
     """Thesis 6.4, step 4: confirmed is not enough, for the store may not have got that far."""
     pending = Pending()
-    by_heartbeats, by_lease = Future[None](), Future[None]()
-    pending.await_confirmation(1, by_heartbeats)
+    pending.await_confirmation(1, Read(("k",), Consistency.CONSISTENT), "by heartbeats")
     pending.confirm([ReadReady(ticket=1, index=5)])
-    pending.await_applied(5, by_lease)
-    for last_applied, answered in ((4, False), (5, True)):
-        pending.answer_reads(last_applied)
-        pending.give_answers()
-        assert (by_heartbeats.done(), by_lease.done()) == (answered, answered)
+    pending.await_applied(5, Read(("k",), Consistency.LEADER), "by lease")
+    for last_applied, answered in ((4, []), (5, ["by heartbeats", "by lease"])):
+        pending.answer_reads(LogPosition(last_applied, 1), lambda keys: keys, math.inf, now=0.0)
+        assert [answer.to for answer in pending.take_answers()] == answered

@@ -15,6 +15,7 @@ import pytest
 from node.disk.snapshot_files import FOLDER, SnapshotFiles
 from node.disk.storage import FILE, Storage, StorageError, Stored
 from node.raft import Configuration, Entry, EntryKind, HardState, Snapshot, SnapshotMeta
+from node.snapshots import SnapshotWritten, first_to_keep
 
 CONFIGURATION = Configuration.first([("n1", "127.0.0.1:7001")])
 DATA = b"state\n" * 1000
@@ -56,7 +57,8 @@ def take(storage: Storage, taken: Snapshot, trailing_logs: int = 5) -> None:
 
 def write_and_keep(storage: Storage, taken: Snapshot, trailing_logs: int) -> int:
     """The first entry that the log has to keep."""
-    return storage.keep_snapshot(storage.write_snapshot(taken.meta, [taken.data]), trailing_logs=trailing_logs)
+    written = storage.write_snapshot(taken.meta, [taken.data])
+    return first_to_keep(SnapshotWritten(written, storage.keep_snapshot(written)), trailing_logs)
 
 
 def write(folder: Path, taken: Snapshot) -> None:

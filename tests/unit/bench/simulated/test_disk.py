@@ -112,7 +112,7 @@ def test_a_full_disk_refuses_a_save_and_keeps_what_it_has() -> None:
     with pytest.raises(DiskFullError):
         disk.begin(Write(HardState(2, "b"), ()))
     with pytest.raises(DiskFullError):
-        disk.compact(snapshot(2), first_kept=3)
+        disk.keep(snapshot(2))
     assert (disk.load().hard_state, disk.load().snapshot) == (HardState(1, "a"), None)
 
 
@@ -125,7 +125,8 @@ def test_a_slow_disk_takes_longer_by_what_was_asked() -> None:
 def test_compaction_drops_what_the_snapshot_stands_for_and_keeps_a_tail() -> None:
     disk = SimulatedDisk(random.Random(1))
     saved(disk, Write(HardState(1, "a"), entries(1, 9)))
-    disk.compact(snapshot(7), first_kept=5)
+    assert disk.keep(snapshot(7)) == 7
+    disk.forget(5)
     found = disk.load()
     assert (found.base_index, found.base_term, [entry.index for entry in found.entries]) == (4, 1, [5, 6, 7, 8, 9])
     saved(disk, Write(None, entries(9, 10, term=2)))

@@ -32,9 +32,8 @@ from faults.schedule import (
 )
 from node.flaws import load
 from node.machine.kv import Command, KeyValueStore, Result, Session, Status
-from node.machine.state_machine import StateMachine
+from node.machine.state_machine import Frozen, StateMachine
 from node.raft import Role
-from node.raft.snapshot import Data
 
 NODES = ("n1", "n2", "n3")
 
@@ -195,8 +194,8 @@ def test_a_state_machine_that_comes_back_empty_is_caught_although_its_chain_of_e
 ) -> None:
     restore = StateMachine.restore
 
-    def forget(machine: StateMachine, data: Data) -> None:
-        restore(machine, data)
+    def forget(machine: StateMachine, frozen: Frozen) -> None:
+        restore(machine, frozen)
         machine.store.replace(KeyValueStore())
 
     monkeypatch.setattr(StateMachine, "restore", forget)

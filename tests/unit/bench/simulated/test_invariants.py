@@ -12,7 +12,7 @@ import pytest
 from bench.history import Outcome
 from bench.simulated import invariants
 from bench.simulated.invariants import Disk, Invariants, InvariantViolationError, Ledger, Server, Step
-from bench.simulated.requests import Answer
+from bench.simulated.requests import Told
 from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status
 from node.raft import (
     AppendEntries,
@@ -642,25 +642,25 @@ def test_a_server_that_makes_something_else_of_a_command_than_others_did_is_seen
 @pytest.mark.parametrize(
     "told",
     [
-        Answer(Outcome.OK, modify_index=2),
-        Answer(Outcome.FAILED, "cas mismatch", modify_index=1),
-        Answer(Outcome.FAILED, "key not found"),
+        Told(Outcome.OK, modify_index=2),
+        Told(Outcome.FAILED, "cas mismatch", modify_index=1),
+        Told(Outcome.FAILED, "key not found"),
     ],
 )
-def test_a_client_that_is_told_something_else_than_what_came_of_its_write_is_seen(told: Answer) -> None:
+def test_a_client_that_is_told_something_else_than_what_came_of_its_write_is_seen(told: Told) -> None:
     servers = Performing()
     servers.perform(1, write(1))
     servers.perform(2, write(1))
-    servers.watcher.told("me", 1, Answer(Outcome.OK, modify_index=1), 1.0)
-    servers.watcher.told("me", 1, Answer(Outcome.UNKNOWN, "ReadTimeout"), 1.0)
-    servers.watcher.told("me", 1, Answer(Outcome.FAILED, "overwritten"), 1.0)
+    servers.watcher.told("me", 1, Told(Outcome.OK, modify_index=1), 1.0)
+    servers.watcher.told("me", 1, Told(Outcome.UNKNOWN, "ReadTimeout"), 1.0)
+    servers.watcher.told("me", 1, Told(Outcome.FAILED, "overwritten"), 1.0)
     with pytest.raises(InvariantViolationError, match="what came of it is done, 1 at 1"):
         servers.watcher.told("me", 1, told, 1.0)
 
 
 def test_a_client_that_is_told_of_a_write_that_nobody_performed_is_seen() -> None:
     with pytest.raises(InvariantViolationError, match="what came of it is nothing yet"):
-        Invariants().told("me", 1, Answer(Outcome.OK, modify_index=1), 1.0)
+        Invariants().told("me", 1, Told(Outcome.OK, modify_index=1), 1.0)
 
 
 def test_two_voters_added_at_once_are_seen() -> None:
@@ -717,7 +717,7 @@ def test_a_write_put_before_what_was_known_when_it_was_asked_for_is_seen() -> No
 @pytest.mark.parametrize("kind", ["consistent", "leader"])
 def test_a_read_that_misses_what_was_known_before_it_is_seen(kind: str) -> None:
     invariants.reads_are_not_stale(Ledger(), "a", kind, 3, 3)
-    invariants.reads_are_not_stale(Ledger(), "a", "stale", 2, 3)
+    invariants.reads_are_not_stale(Ledger(), "a", "default", 2, 3)
     assert_violated(invariants.reads_are_not_stale, Ledger(), "a", kind, 2, 3, words="from index 2; 3 was known")
 
 

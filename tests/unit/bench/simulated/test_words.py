@@ -4,9 +4,10 @@ from typing import Any, get_args
 
 import pytest
 
+from bench.history import Outcome
 from bench.simulated import requests, words
 from bench.simulated.chronicle import Chronicle
-from bench.simulated.requests import Answer, Request
+from bench.simulated.requests import Request, Told
 from bench.workload import Invocation
 from faults.network import Mode
 from faults.schedule import AnyFault, Crash, Cut, Delay, Fault, FullDisk, Join, Limit, Load, Pause, Readdress
@@ -47,9 +48,12 @@ def request(*asked: Any, **more: Any) -> Request:
         (request("put", "k3", "7"), "client 2 asks n1: put k3 = 7"),
         (request("put", "k3", "7", client_id="client-2", sequence=4), "client 2 asks n1: put k3 = 7 (write 4)"),
         (request("get", "k3", consistent=True), "client 2 asks n1: consistent get k3"),
-        (words.Answered(request("put", "k3", "7"), requests.OK), "client 2 is told by n1: put k3 = 7: ok"),
-        (words.Answered(request("get", "k3"), Answer(requests.OK.outcome, result="7")), "told by n1: get k3: ok, 7"),
-        (words.Answered(request("leave", "n3"), requests.NOT_LEADER), "told by n1: leave n3: failed, not leader"),
+        (words.Answered(request("put", "k3", "7"), Told(Outcome.OK)), "client 2 is told by n1: put k3 = 7: ok"),
+        (words.Answered(request("get", "k3"), Told(Outcome.OK, result="7")), "told by n1: get k3: ok, 7"),
+        (
+            words.Answered(request("leave", "n3"), Told(Outcome.FAILED, "not leader")),
+            "told by n1: leave n3: failed, not leader",
+        ),
         (
             words.Answered(request("get", "k3"), requests.NO_ANSWER),
             "hears nothing from n1: get k3: unknown, ReadTimeout",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench.history import Operation
 from bench.simulated.observer import Observer
-from bench.simulated.world import Settings, World
+from bench.simulated.settings import Settings
+from bench.simulated.world import World
 from bench.workload import Invocation
 from node.raft import Role
 

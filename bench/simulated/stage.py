@@ -1,0 +1,74 @@
+"""`Stage`: what all parts of a world share: time, links, who watches, and what is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Protocol
+
+from bench.simulated.chronicle import Chronicle
+from bench.simulated.engine import Engine
+from bench.simulated.network import SimulatedNetwork, named
+from bench.simulated.observer import Observer
+from bench.simulated.settings import Settings
+from faults.links import Link
+
+OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+class Inhabitant(Protocol):
+    """What one node may know of another."""
+
+    @property
+    def running(self) -> bool: ...
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every address that leads to it."""
+        ...
+
+
+class Stage:
+    """Nodes get it as an argument, and know nothing of the world that is built on it."""
+
+    def __init__(
+        self,
+        seed: int,
+        names: Iterable[str],
+        *,
+        settings: Settings | None = None,
+        observer: Observer | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self.engine = Engine(seed)
+        self.settings = settings or Settings()
+        self.observer = observer or Observer()
+        self.chronicle = Chronicle()
+        self.changed = False
+        """Whether anything may have become true since this was last set to False."""
+        self.told_index = 0
+        """The highest log index that a client was told of, as written or as read."""
+        self.inhabitants: dict[str, Inhabitant] = {}
+        self.network = SimulatedNetwork(self.engine, tuple(names), self._on_fault, self.settings.bounds)
+        self._on_event = on_event or (lambda event, fields: None)
+
+    def say(self, who: str, words: str, told: object = None) -> None:
+        self.chronicle.note((self.engine.now, who, words), told)
+
+    def topology_changed(self) -> None:
+        self.changed = True
+        running = [name for name, node in self.inhabitants.items() if node.running]
+        self.observer.topology(running, self.network.clear(), self.engine.now)
+
+    def break_off(self, node: str) -> None:
+        """The connections of a node's clients end, and they notice."""
+        raise NotImplementedError
+
+    def _on_fault(
+        self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None, broken: Collection[str]
+    ) -> None:
+        self.say("bench", f"{action} {named(links)} {detail}".strip())
+        for node in broken:
+            self.break_off(node)
+        counted = {} if attempted is None else {"attempted": attempted}
+        self._on_event(action, {"links": named(links), "detail": detail, **counted})
+        self.topology_changed()

@@ -1,0 +1,144 @@
+"""What a server is asked, what it answers, and what whoever asked may believe. Values; pure.
+
+An answer is a value or an error, and what an error means is in one table (`MEANINGS`), which the HTTP surface and the
+simulated one both read: its name, which is what clients decide by, and whether it is certain that nothing has happened.
+A question that was told anything else may have taken effect, or may yet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from node.errors import (
+    LeadershipLostError,
+    NothingToSnapshotError,
+    NotInTimeError,
+    OverwrittenError,
+    StoppingError,
+)
+from node.machine.kv import Status as Came
+from node.raft import LogPosition, MembershipChangeError, NotLeaderError, TransferError, TransferInProgressError
+
+CHANGE_TIMEOUT_S = 10.0
+"""How long a change of membership is tried."""
+ANSWER_TIMEOUT_S = 5.0
+"""How long whoever asked waits for an answer, and for that of a change after it was given up."""
+SNAPSHOT_TIMEOUT_S = 60.0
+
+
+class Consistency(StrEnum):
+    """How fresh a read has to be."""
+
+    DEFAULT = "default"
+    """What this server has applied, however old."""
+    CONSISTENT = "consistent"
+    """Linearizable, by a round of heartbeats (ReadIndex, thesis 6.4)."""
+    LEADER = "leader"
+    """Linearizable while clocks run about alike, by the leader's lease (thesis 6.4.1)."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """Answered with the `Result` of the command, once it is applied."""
+
+    command: bytes
+    """`node.machine.kv.Command.encode`."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Answered with what is at each of the keys, None for one that is not there."""
+
+    keys: tuple[str, ...]
+    consistency: Consistency = Consistency.DEFAULT
+
+
+@dataclass(frozen=True)
+class Join:
+    """Answered when the server votes."""
+
+    server_id: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Answered when the server is no member any more."""
+
+    server_id: str
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Answered with who leads, once another does; None is whoever is furthest."""
+
+    to: str | None = None
+
+
+@dataclass(frozen=True)
+class TakeSnapshot:
+    """Answered with the index of a snapshot of at least what is applied now, once it is durable."""
+
+
+Question = Write | Read | Join | Leave | Transfer | TakeSnapshot
+
+PATIENCE_S: dict[type, float] = {
+    Write: ANSWER_TIMEOUT_S,
+    Read: ANSWER_TIMEOUT_S,
+    Join: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
+    Leave: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
+    Transfer: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
+    TakeSnapshot: SNAPSHOT_TIMEOUT_S,
+}
+"""After how long whoever asked is told that there is no answer: TimeoutError in `MEANINGS`."""
+
+
+class Answer(NamedTuple):
+    """What came of a question."""
+
+    to: Any
+    """What was put beside the question: whom to tell."""
+    value: Any = None
+    error: Exception | None = None
+    """One of `MEANINGS`, in the place of a value."""
+    until_s: float = math.inf
+    """By the server's clock: handed out then or later it may be untrue, and LeadershipLostError stands in its place."""
+    position: LogPosition | None = None
+    """What the value rests on: where the write stands that was asked for, or what was applied when the value was read,
+    in which case the term is that of the server."""
+
+
+class Meaning(NamedTuple):
+    status: int
+    """Over HTTP."""
+    name: str
+    """The `error` of the body."""
+    certain: bool
+    """Whether nothing has happened, nor will."""
+
+
+MEANINGS: Mapping[type[Exception], Meaning] = {
+    NotLeaderError: Meaning(503, "no leader", certain=True),
+    TimeoutError: Meaning(504, "timeout", certain=False),
+    LeadershipLostError: Meaning(503, "leadership lost", certain=False),
+    OverwrittenError: Meaning(503, "overwritten", certain=True),
+    StoppingError: Meaning(503, "stopping", certain=True),
+    TransferInProgressError: Meaning(503, "transferring", certain=True),
+    MembershipChangeError: Meaning(400, "bad request", certain=True),
+    TransferError: Meaning(400, "bad request", certain=True),
+    NotInTimeError: Meaning(504, "not in time", certain=False),
+    NothingToSnapshotError: Meaning(409, "nothing to snapshot", certain=True),
+}
+"""Of each error that may be an answer. Who knows another leader says so instead of "no leader": see `NOT_LEADER`."""
+NOT_LEADER = Meaning(307, "not leader", certain=True)
+
+REFUSALS: Mapping[Came, Meaning] = {
+    Came.CONFLICT: Meaning(409, "cas mismatch", certain=True),
+    Came.MISSING: Meaning(404, "key not found", certain=True),
+    Came.SUPERSEDED: Meaning(409, "superseded", certain=False),
+}
+"""Of what a state machine says instead of done."""

@@ -1,0 +1,497 @@
+"""`Server`: a whole server process without its I/O. Items in; what is to be saved out; once that is saved, the rest.
+
+    items -> step -> Effects: save these -> saved -> Done: trace, publish, send, answer, draft, forget, in this order
+
+The live driver (`node.driver`) gives it a thread, a queue, a disk and sockets, the bench's simulated process gives it
+virtual ones, and neither has a rule of its own. Who waits for what is in `node.pending`, what takes several rounds in
+`node.changes`, when a snapshot is due in `node.snapshots`, what is asked and answered in `node.questions`.
+
+The rules
+---------
+1. *Save before anything else.* `step` returns what the core wants durable. Nothing of what follows from the round is
+   there before the owner has said `saved`, so that nobody can send, publish or answer it early.
+2. *One round at a time.* A step that follows another without `saved` between them is a mistake of the owner's, and
+   asserted, as are a snapshot that nobody drafted, and items for a server that has ended.
+3. *What is told rests on what is applied.* `saved` applies what is committed before it decides what is answered, and
+   whoever asked for a write that was committed in the very round in which its leader ceased to lead is told so.
+4. *The status is of one instant* and says no more than the trace: its lease is the last one that was written down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from node.changes import CHANGES, REFUSED, Change, Transferring
+from node.machine.state_machine import Frozen, StateMachine
+from node.pending import Pending
+from node.questions import (
+    MEANINGS,
+    NOT_LEADER,
+    PATIENCE_S,
+    REFUSALS,
+    Answer,
+    Consistency,
+    Join,
+    Leave,
+    Meaning,
+    Question,
+    Read,
+    TakeSnapshot,
+    Transfer,
+    Write,
+)
+from node.raft import (
+    Configuration,
+    Effects,
+    Entry,
+    LogPosition,
+    NotLeaderError,
+    ProtocolViolationError,
+    Raft,
+    Role,
+    Snapshot,
+    TransferInProgressError,
+    Transition,
+)
+from node.raft.effects import NOTHING
+from node.raft.messages import AnyMessage
+from node.raft.transitions import RoleChanged
+from node.records import Applied, Leased, Started, Stopped
+from node.snapshots import SnapshotDraft, SnapshotPolicy, Snapshots, SnapshotWritten
+from node.status import NO_LAG, Status, lets_in
+
+__all__ = [
+    "MEANINGS",
+    "NOT_LEADER",
+    "PATIENCE_S",
+    "REFUSALS",
+    "Answer",
+    "Applied",
+    "Asked",
+    "Consistency",
+    "Done",
+    "Found",
+    "Hint",
+    "Item",
+    "Join",
+    "Leased",
+    "Leave",
+    "Meaning",
+    "Question",
+    "Read",
+    "Server",
+    "SnapshotDraft",
+    "SnapshotPolicy",
+    "SnapshotWritten",
+    "Started",
+    "Status",
+    "Stop",
+    "Stopped",
+    "TakeSnapshot",
+    "Transfer",
+    "Write",
+]
+
+POLL_S = 0.02
+"""How often a change under way is looked after when nothing else happens."""
+LEASE_STEP = 1 / 2
+"""A longer lease is written down, and published, once it is longer by this part of the heartbeat interval."""
+
+
+class Envelope(Protocol):
+    """Messages from one server to one other, with what the core has no use for: where the sender can be reached."""
+
+    @property
+    def sender(self) -> str: ...
+    @property
+    def cluster_id(self) -> str: ...
+    @property
+    def raft_address(self) -> str: ...
+    @property
+    def http_address(self) -> str: ...
+    @property
+    def messages(self) -> Sequence[AnyMessage]: ...
+
+
+class Asked(NamedTuple):
+    """Somebody wants to know; `to` comes back in the answer, and means nothing to the server."""
+
+    question: Question
+    to: Any
+
+
+class Hint(NamedTuple):
+    """The connection to `peer` broke, or there can be one again."""
+
+    peer: str
+
+
+class Found(NamedTuple):
+    """Found a cluster by this configuration; a server that has a history goes on with that."""
+
+    configuration: Configuration
+
+
+class Stop(NamedTuple):
+    """Hand over, if somebody else could lead, and end."""
+
+
+Item = Envelope | Asked | Hint | Found | SnapshotWritten | Stop
+
+
+class Done(msgspec.Struct, frozen=True, gc=False):
+    """What follows from a round that is saved. Each field is to be dealt with before the next."""
+
+    trace: Sequence[Transition]
+    """Write these down first: a node that is killed leaves a true trace behind, at worst without its last lines."""
+    status: Status
+    """Publish it, in one piece. Before anything is sent: whoever is told to stand for election may lead at once, and
+    from then on nobody may be told that this node does."""
+    messages: Sequence[tuple[AnyMessage, str]]
+    """Send each to its address. They may be lost; they must not be sent before what they promise is saved."""
+    answers: Sequence[Answer]
+    """Hand these out, each before its time is over."""
+    draft: SnapshotDraft | None
+    """Write it, beside further rounds, and put `SnapshotWritten` among the items once it is durable."""
+    first_kept: int
+    """Stored entries before this one may be deleted, in portions; nothing depends on it."""
+    said: Sequence[str]
+    """What an operator should find in the log."""
+    waited_s: Sequence[float]
+    """How long each write that was decided in this round had waited."""
+    ended: bool
+    """Whether the server takes in nothing more: what still waits is in `Server.give_up`."""
+
+
+class Server:
+    """One server over its `raft` and its `machine`, which has what `raft` has handed out to be applied so far.
+
+    `raft` and `machine` are to be read by who watches, and to be told nothing.
+
+    `process` tells this life from the others on the same disk. Raises ValueError from `step` for a snapshot that cannot
+    be restored; the owner must then stop.
+    """
+
+    def __init__(self, raft: Raft, machine: StateMachine, *, policy: SnapshotPolicy, process: int, now: float) -> None:
+        self.raft = raft
+        self.machine = machine
+        self._pending = Pending()
+        self._snapshots = Snapshots(raft, machine, policy, self._pending, now)
+        self._changes: list[Change] = []
+        self._farewell: Change | None = None
+        """The hand-over after which the server ends."""
+        self._ended = False
+        self._under_way: Effects | None = None
+        self._restoring: Frozen | None = None
+        self._trace: list[Transition] = []
+        self._said: list[str] = []
+        self.deadline = self._due_s = -math.inf
+        """When `step` is next due, with or without items; and when the core is."""
+        self._first_kept = 0
+        self._led = False
+        self._leader_changes = 0
+        self._lease_s = -math.inf
+        """Until when the trace says that this server leads."""
+        self._lease_step_s = LEASE_STEP * raft.timing.heartbeat_interval_s
+        self._heard_cluster_id = ""
+        self._heard_addresses: dict[str, str] = {}
+        self._http_addresses: Mapping[str, str] = {}
+        self._addresses: dict[str, str] = {}
+        self._addressed_by: Configuration | None = None
+        self._news = False
+        """Whether something was heard that the status has."""
+        self._note_start(process, now)
+        self.status = self._describe()
+        """What was published last."""
+
+    # What its owner does
+
+    def step(self, items: Iterable[Item], now: float) -> Effects:
+        """Take in everything that waits. What it returns is to be saved, all or nothing, before `saved` is called:
+        hard state, entries (in the place of all from the first of them on) and the leader's snapshot. The rest of it is
+        for who watches."""
+        assert self._under_way is None, "a round begins before the last one was saved"
+        assert not self._ended, "a server that has ended is told something"
+        raft = self.raft
+        for item in items:
+            HANDLERS.get(type(item), Server._on_envelope)(self, item, now)
+        if now >= self._due_s:
+            raft.tick(now)
+        if self._changes or self._farewell:
+            self._poll_changes(now)
+        effects = self._under_way = raft.take_effects()
+        if effects.snapshot is not None:
+            # Before it is stored: one that cannot be restored would never let the node start again.
+            self._restoring = Frozen.decode(effects.snapshot.data)
+        return effects
+
+    def saved(self, now: float, stored: Snapshot | None = None) -> Done:
+        """What `step` returned last is durable; `stored` is its snapshot as it is to be kept, out of memory."""
+        effects, self._under_way = self._under_way, None
+        assert effects is not None, "saved, and there was nothing to save"
+        raft, pending, snapshots = self.raft, self._pending, self._snapshots
+        if effects is not NOTHING:
+            self._follow(effects, stored, now)
+        if self._led:
+            self._note_lease(now)
+        if pending.reads:
+            applied = LogPosition(raft.last_applied, raft.current_term)
+            pending.answer_reads(applied, self.machine.store.get_all, self._lease_s, now)
+        draft = snapshots.begin(now) if effects.committed or now >= snapshots.deadline else None
+        self._due_s = raft.deadline
+        self.deadline = min(self._due_s, snapshots.deadline)
+        if self._changes or self._farewell:
+            self.deadline = min(self.deadline, now + POLL_S)
+        if self._trace or self._news or effects.entries or raft.leader is not self.status.leader:
+            self.status = self._describe()
+        trace, self._trace = self._trace, []
+        said, self._said = self._said, []
+        return Done(
+            trace=trace,
+            status=self.status,
+            messages=self._addressed(effects.messages) if effects.messages else (),
+            answers=pending.take_answers() if pending.answers else (),
+            draft=draft,
+            first_kept=self._first_kept,
+            said=said,
+            waited_s=pending.take_waits() if pending.waited_s else (),
+            ended=self._ended,
+        )
+
+    def _follow(self, effects: Effects, stored: Snapshot | None, now: float) -> None:
+        """Applied before a lost reign is noted: a leader that let itself go learns that it was committed in the very
+        round in which it ceases to lead, and whoever asked for it is to be told so."""
+        self._trace += effects.transitions
+        if effects.snapshot is not None:
+            self._install(stored or effects.snapshot, now)
+        if effects.committed:
+            self._apply(effects.committed, now)
+        if effects.transitions:
+            self._note_reign(effects.transitions)
+        if effects.reads:
+            self._pending.confirm(effects.reads)
+
+    def give_up(self) -> list[Answer]:
+        """There will be no further round, whether the server has ended or its owner could not save: publish the status
+        that says so, and tell everybody who waits."""
+        self._ended = True
+        self.status = msgspec.structs.replace(self.status, ended=True)
+        self._pending.give_up()
+        for change in self._changes:
+            self._pending.interrupt(change.to)
+        self._snapshots.give_up()
+        return self._pending.take_answers()
+
+    # What its owner tells it
+
+    def _on_envelope(self, envelope: Envelope, now: float) -> None:
+        raft, sender = self.raft, envelope.sender
+        if envelope.cluster_id != self.status.cluster_id and not self._lets_in(envelope):
+            self._said.append(f"refused messages: {sender} belongs to another cluster")
+            return
+        if self._heard_addresses.get(sender) != envelope.raft_address:
+            self._heard_addresses[sender] = envelope.raft_address
+            self._addressed_by = None
+        if self._http_addresses.get(sender) != envelope.http_address:
+            self._http_addresses = {**self._http_addresses, sender: envelope.http_address}
+            self._news = True
+        for message in envelope.messages:
+            try:
+                raft.receive(message, now)
+            except ProtocolViolationError as error:
+                self._said.append(f"refused a message: {error}")
+
+    def _lets_in(self, envelope: Envelope) -> bool:
+        known = self._cluster_id()
+        if not known:
+            self._heard_cluster_id = envelope.cluster_id
+            self._news = True
+        return lets_in(self.raft.configuration, known, envelope.sender, envelope.cluster_id)
+
+    def _cluster_id(self) -> str:
+        """The cluster this server belongs to, or has been spoken to by before it knew of any."""
+        return self.raft.configuration.cluster_id or self._heard_cluster_id
+
+    def _on_hint(self, hint: Hint, now: float) -> None:
+        self.raft.nudge(hint.peer, now)
+
+    def _on_found(self, found: Found, now: float) -> None:
+        if self.raft.current_term or self.raft.log.last_index:
+            self._said.append("founds no cluster, because it has a history; it goes on with that")
+        else:
+            self.raft.bootstrap(found.configuration, now)
+
+    def _on_written(self, written: SnapshotWritten, now: float) -> None:
+        self._first_kept = self._snapshots.keep(written)
+
+    def _on_stop(self, stop: Stop, now: float) -> None:
+        if self.status.is_leader_at(now) and self._farewell is None:
+            self._farewell = Transferring(Transfer(), None, now)
+        else:
+            self._end(now)
+
+    def _end(self, now: float) -> None:
+        self._ended = True
+        self._trace.append(Stopped(at_s=now, term=self.raft.current_term))
+
+    # What is asked
+
+    def _on_asked(self, asked: Asked, now: float) -> None:
+        question, to = asked
+        try:
+            ASKED[type(question)](self, question, to, now)
+        except (NotLeaderError, TransferInProgressError) as error:
+            self._pending.refuse(to, error)
+
+    def _on_write(self, write: Write, to: Any, now: float) -> None:
+        self._pending.await_decision(self.raft.propose(write.command, now), to, now)
+
+    def _on_read(self, read: Read, to: Any, now: float) -> None:
+        if read.consistency is Consistency.CONSISTENT:
+            self._pending.await_confirmation(self.raft.read(now), read, to)
+        elif read.consistency is Consistency.LEADER:
+            self._pending.await_applied(self.raft.lease_read(now), read, to)
+        else:
+            self._pending.await_applied(0, read, to)
+
+    def _on_change(self, question: Join | Leave | Transfer, to: Any, now: float) -> None:
+        self._changes.append(CHANGES[type(question)](question, to, now))
+
+    def _on_snapshot(self, question: TakeSnapshot, to: Any, now: float) -> None:
+        self._snapshots.ask(to)
+
+    def _poll_changes(self, now: float) -> None:
+        changes, self._changes = self._changes, []
+        for change in changes:
+            try:
+                if not change.poll(self.raft, self._pending, now):
+                    self._changes.append(change)
+            except REFUSED as error:
+                self._pending.refuse(change.to, error)
+        if self._farewell is not None:
+            self._poll_farewell(self._farewell, now)
+
+    def _poll_farewell(self, farewell: Change, now: float) -> None:
+        """Nobody waits for its answer but the end of this server. A hand-over that fails costs an election time-out."""
+        try:
+            if not farewell.poll(self.raft, Pending(), now):
+                return
+            self._said.append(f"handed leadership over to {self.raft.leader}")
+        except REFUSED as error:
+            self._said.append(f"stops without handing leadership over: {error}")
+        self._farewell = None
+        self._end(now)
+
+    # What follows
+
+    def _install(self, snapshot: Snapshot, now: float) -> None:
+        assert self._restoring is not None
+        self.machine.restore(self._restoring)
+        self._restoring = None
+        self.raft.compact(snapshot, first_kept=0)
+        self._said.append(f"installed the leader's snapshot at {snapshot.meta.index}")
+        self._note_applied(snapshot.meta.index, now)
+
+    def _apply(self, entries: Sequence[Entry], now: float) -> None:
+        machine, pending = self.machine, self._pending
+        for entry in entries:
+            pending.decide(entry, machine.apply(entry), now)
+        self._note_applied(entries[-1].index, now)
+
+    def _note_applied(self, index: int, now: float) -> None:
+        digest = self.machine.digest.hex()
+        self._trace.append(Applied(at_s=now, term=self.raft.current_term, index=index, digest=digest))
+
+    def _note_start(self, process: int, now: float) -> None:
+        raft = self.raft
+        self._trace.append(
+            Started(
+                at_s=now,
+                term=raft.current_term,
+                node=raft.id,
+                pid=process,
+                voted_for=raft.voted_for,
+                last_index=raft.log.last_index,
+            )
+        )
+        if raft.snapshot is not None:
+            self._note_applied(raft.last_applied, now)
+
+    def _note_reign(self, transitions: Iterable[Transition]) -> None:
+        changes = [*self._changes, self._farewell] if self._farewell else self._changes
+        for transition in transitions:
+            for change in changes:
+                change.note(transition)
+            if isinstance(transition, RoleChanged):
+                self._said.append(f"{transition.role.value} in term {transition.term}")
+                self._leader_changes += transition.role is Role.LEADER
+        leads = self.raft.role is Role.LEADER
+        if self._led and not leads:
+            self._leader_changes += 1
+            self._pending.lose_leadership()
+            self._lease_s = -math.inf
+        self._led = leads
+
+    def _note_lease(self, now: float) -> None:
+        """A lease becomes shorter when who counts for it changes, and longer with every answer."""
+        until_s, noted_s = self.raft.lease_until_s, self._lease_s
+        if until_s < noted_s or (until_s > noted_s and until_s - noted_s >= self._lease_step_s):
+            self._lease_s = until_s
+            ends_s = None if until_s == math.inf else until_s
+            self._trace.append(Leased(at_s=now, term=self.raft.current_term, until_s=ends_s))
+
+    def _addressed(self, messages: Sequence[AnyMessage]) -> list[tuple[AnyMessage, str]]:
+        """A member is to be dialled where the configuration says, a stranger where it says itself."""
+        configuration = self.raft.configuration
+        if configuration is not self._addressed_by:
+            self._addressed_by = configuration
+            members = {server.id: server.address for server in configuration.servers}
+            self._addresses = {**self._heard_addresses, **members}
+        addresses = self._addresses
+        return [(message, addresses[to]) for message in messages if (to := message.recipient) in addresses]
+
+    def _describe(self) -> Status:
+        raft, log = self.raft, self.raft.log
+        snapshot = raft.snapshot.meta if raft.snapshot else None
+        self._news = False
+        return Status(
+            node_id=raft.id,
+            role=raft.role,
+            term=raft.current_term,
+            leader=raft.leader,
+            lease_until_s=self._lease_s,
+            last_index=log.last_index,
+            last_term=log.last_term,
+            commit_index=raft.commit_index,
+            applied_index=raft.last_applied,
+            snapshot_index=snapshot.index if snapshot else 0,
+            snapshot_term=snapshot.term if snapshot else 0,
+            digest=self.machine.digest,
+            configuration=raft.configuration,
+            cluster_id=self._cluster_id(),
+            leader_changes=self._leader_changes,
+            lag={name: log.last_index - match for name, match in raft.match_indexes.items()} if self._led else NO_LAG,
+            http_addresses=self._http_addresses,
+        )
+
+
+HANDLERS: dict[type, Callable[[Server, Any, float], None]] = {
+    Asked: Server._on_asked,
+    Hint: Server._on_hint,
+    Found: Server._on_found,
+    SnapshotWritten: Server._on_written,
+    Stop: Server._on_stop,
+}
+"""What is not here is an envelope."""
+ASKED: dict[type, Callable[[Server, Any, Any, float], None]] = {
+    Write: Server._on_write,
+    Read: Server._on_read,
+    Join: Server._on_change,
+    Leave: Server._on_change,
+    Transfer: Server._on_change,
+    TakeSnapshot: Server._on_snapshot,
+}
