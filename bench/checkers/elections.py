@@ -111,41 +111,43 @@ def _asked_for_pre_votes(trace: Iterable[Record], since_s: float, until_s: float
 
 
 def reigns(evidence: Evidence) -> Iterator[Reign]:
-    """Every reign of every node. One that its own trace does not end was ended by what the bench did to the process."""
-    for node, trace in evidence.traces.items():
-        open_reign: Record | None = None
-        for record in trace:
-            ends = record["event"] in ("role", "start", "stop")
-            if open_reign is not None and ends:
-                yield _reign(node, open_reign, min(record["at_s"], _halted(evidence, node, open_reign, record)))
-                open_reign = None
-            if record["event"] == "role" and record["role"] == "Leader":
-                open_reign = record
-        if open_reign is not None:
-            yield _reign(node, open_reign, _halted(evidence, node, open_reign, None))
+    """Every reign of every node, as far as there is evidence of it.
 
-
-def _reign(node: str, since: Record, until_s: float) -> Reign:
-    return Reign(since["at_s"], until_s, node, since["term"])
-
-
-def _halted(evidence: Evidence, node: str, since: Record, until: Record | None) -> float:
-    """When the process was killed, failed, or was stopped for good, after `since`: from then on it reported nothing.
-
-    A pause that ended does not count: the node wrote the end of its reign itself when it woke.
+    A leader writes down in advance until when it may say that it leads. Whatever hangs, starves, stops or kills it
+    keeps it from writing down that it ceased to lead, and from saying any longer that it does: so a reign lasts until
+    the last of these instants, or until something that its trace or the bench's timeline has ended it before.
     """
-    mine = [record for record in evidence.timeline if record.get("node") == node and record["at_s"] >= since["at_s"]]
-    if until is not None and until["event"] != "start":
-        return math.inf
-    paused: float | None = None
-    for record in mine:
-        if record["event"] in ("kill", "fail"):
-            return paused if paused is not None else record["at_s"]
-        if record["event"] == "pause":
-            paused = record["at_s"]
-        if record["event"] == "resume":
-            paused = None
-    return paused if paused is not None else math.inf
+    for node, trace in evidence.traces.items():
+        kills = [record["at_s"] for record in evidence.timeline if record["event"] == "kill" and record["node"] == node]
+        for since, written in _spans(trace):
+            ends = [record["at_s"] for record in written if record["event"] != "lease"]
+            ends += [_leased_until(since, written), *(at_s for at_s in kills if at_s >= since["at_s"])]
+            yield Reign(since["at_s"], min(ends), node, since["term"])
+
+
+def _spans(trace: Iterable[Record]) -> Iterator[tuple[Record, list[Record]]]:
+    """Of each reign the record that it began, and what its node wrote of it: its leases and its end, if it did."""
+    since: Record | None = None
+    written: list[Record] = []
+    for record in trace:
+        if record["event"] not in ("role", "start", "stop", "lease"):
+            continue
+        written.append(record)
+        if record["event"] == "lease":
+            continue
+        if since is not None:
+            yield since, written
+        since, written = (record if record.get("role") == "Leader" else None), []
+    if since is not None:
+        yield since, written
+
+
+def _leased_until(since: Record, written: Iterable[Record]) -> float:
+    """By the last lease. One that wrote down none had none that it could speak of."""
+    leases = [record["until_s"] for record in written if record["event"] == "lease"]
+    if not leases:
+        return float(since["at_s"])
+    return math.inf if leases[-1] is None else float(leases[-1])
 
 
 def _seen(check: str, count: int, reason: str) -> Finding:

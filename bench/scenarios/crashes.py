@@ -12,7 +12,7 @@ from bench.cluster import Cluster, FiledCluster, VirtualCluster
 from bench.history import Outcome
 from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import carry_on_without, come_back, read_back, write, write_more
+from bench.scenarios.steps import carry_on_without, come_back, followers, read_back, write, write_more
 from bench.workload import Invocation, Script
 from faults.links import peer_links
 
@@ -179,3 +179,29 @@ def slow_disk(cluster: VirtualCluster, victim_of: Callable[[Cluster], str]) -> N
         cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
     cluster.wait_until_agreed()
     read_back(cluster)
+
+
+def hangs_on(cluster: Cluster, node: str) -> None:
+    """Until the end of the run."""
+
+
+def is_killed(cluster: Cluster, node: str) -> None:
+    cluster.kill(node)
+
+
+@scenario(
+    nodes=3,
+    checks=SAFETY,
+    each={"then": [hangs_on, is_killed]},
+    impossible={"live": "no way is known to slow down the real disk of one process alone"},
+)
+def hung_disk(cluster: VirtualCluster, then: Callable[[Cluster, str], None]) -> None:
+    """A leader whose disk hangs says no more that it leads once its lease is over, and others lead and write on."""
+    old = write(cluster, "before")
+    others = followers(cluster, old)
+    cluster.slow_disk(old, latency_ms=30_000)
+    lost = cluster.client(old).put("lost", "x")
+    cluster.wait_until(lambda: not cluster.leads(old), f"{old} leads no more")
+    write(cluster, "after", among=others)
+    then(cluster, old)
+    assert lost.outcome is Outcome.UNKNOWN

@@ -22,6 +22,15 @@ def role(at_s: float, name: str, term: int) -> Record:
     return {"event": "role", "at_s": at_s, "role": name, "term": term}
 
 
+def lease(at_s: float, until_s: float | None, term: int = 2) -> Record:
+    return {"event": "lease", "at_s": at_s, "until_s": until_s, "term": term}
+
+
+def leads(at_s: float, term: int, until_s: float | None = 100.0) -> list[Record]:
+    """Elected, with a lease until then; None is for ever."""
+    return [role(at_s, "Leader", term), lease(at_s, until_s, term)]
+
+
 def bench(at_s: float, event: str, node: str) -> Record:
     return {"event": event, "at_s": at_s, "node": node}
 
@@ -49,51 +58,60 @@ def test_two_leaders_of_one_term_are_found() -> None:
 
 
 def test_two_leaders_at_one_instant_are_found_though_their_terms_differ() -> None:
-    found = evidence(n1=[role(1, "Leader", 2), role(3.001, "Follower", 2)], n2=[role(3, "Leader", 3)])
+    found = evidence(n1=[*leads(1, 2), role(3.001, "Follower", 2)], n2=leads(3, 3))
     assert one_leader_per_term(found).verdict is Verdict.VALID
     assert one_leader_at_a_time(found).verdict is Verdict.INVALID
 
 
 def test_one_leader_after_the_other_is_fine() -> None:
-    found = evidence(n1=[role(1, "Leader", 2), role(3, "Follower", 2)], n2=[role(3, "Leader", 3)])
+    found = evidence(n1=[*leads(1, 2), role(3, "Follower", 2)], n2=leads(3, 3))
     assert one_leader_at_a_time(found).verdict is Verdict.VALID
 
 
 def test_a_reign_whose_lease_was_over_before_it_began_overlaps_none() -> None:
     found = evidence(
-        n1=[role(1, "Leader", 2), role(3, "Follower", 2)],
-        n2=[role(2, "Leader", 3), role(0.5, "Follower", 3)],
+        n1=[*leads(1, 2), role(3, "Follower", 2)],
+        n2=[*leads(2, 3, until_s=0.5), role(0.5, "Follower", 3)],
     )
     assert one_leader_at_a_time(found).verdict is Verdict.VALID
 
 
 def test_a_long_reign_overlaps_one_that_begins_and_ends_within_it() -> None:
     found = evidence(
-        n1=[role(1, "Leader", 2), role(9, "Follower", 2)],
-        n2=[role(3, "Leader", 3), role(4, "Follower", 3)],
+        n1=[*leads(1, 2), role(9, "Follower", 2)],
+        n2=[*leads(3, 3), role(4, "Follower", 3)],
     )
     assert one_leader_at_a_time(found).verdict is Verdict.INVALID
 
 
-@pytest.mark.parametrize("event", ["kill", "fail"])
-def test_a_leader_that_was_killed_or_failed_reigned_until_then(event: str) -> None:
-    killed = bench(2, event, "n1")
+def test_a_leader_that_was_killed_reigned_until_then() -> None:
+    killed = bench(2, "kill", "n1")
     start = {"event": "start", "at_s": 8.0, "term": 2}
-    assert (
-        one_leader_at_a_time(evidence(killed, n1=[role(1, "Leader", 2)], n2=[role(3, "Leader", 3)])).verdict == "VALID"
-    )
-    again = evidence(killed, n1=[role(1, "Leader", 2), start], n2=[role(3, "Leader", 3)])
-    assert one_leader_at_a_time(again).verdict is Verdict.VALID
+    for trace in (leads(1, 2), [*leads(1, 2), start]):
+        found = evidence(killed, n1=trace, n2=leads(3, 3))
+        assert one_leader_at_a_time(found).verdict is Verdict.VALID
 
 
-def test_a_leader_that_nobody_ended_reigns_on() -> None:
-    found = evidence(n1=[role(1, "Leader", 2)], n2=[role(3, "Leader", 3)])
+@pytest.mark.parametrize("until_s", [3.5, None])
+def test_a_leader_whose_lease_lasts_reigns_on(until_s: float | None) -> None:
+    found = evidence(n1=leads(1, 2, until_s), n2=leads(3, 3))
     assert one_leader_at_a_time(found).verdict is Verdict.INVALID
 
 
-def test_a_leader_killed_while_paused_reigned_until_the_pause() -> None:
-    timeline = [bench(2, "pause", "n1"), bench(5, "kill", "n1")]
-    found = evidence(*timeline, n1=[role(1, "Leader", 2)], n2=[role(3, "Leader", 3)])
+@pytest.mark.parametrize(
+    "happened", [(), (bench(1.4, "pause", "n1"), bench(5, "kill", "n1")), (bench(5, "kill", "n1"),)]
+)
+def test_a_leader_that_wrote_no_more_reigned_until_its_last_lease(happened: tuple[Record, ...]) -> None:
+    """It hung in a save, was starved or stopped, until the run ended or it was killed: it could not write that it
+    ceased to lead, nor say that it did any longer."""
+    found = evidence(*happened, n1=[*leads(1, 2, until_s=1.5), lease(1.2, 1.7)], n2=leads(1.7, 3))
+    assert one_leader_at_a_time(found).verdict is Verdict.VALID
+    overlapping = evidence(*happened, n1=[*leads(1, 2, until_s=1.5), lease(1.2, 1.8)], n2=leads(1.7, 3))
+    assert one_leader_at_a_time(overlapping).verdict is Verdict.INVALID
+
+
+def test_a_lease_that_became_shorter_is_no_longer_than_its_last_record_says() -> None:
+    found = evidence(n1=[*leads(1, 2, until_s=9), lease(2, 2.5)], n2=leads(3, 3))
     assert one_leader_at_a_time(found).verdict is Verdict.VALID
 
 
