@@ -81,6 +81,7 @@ __all__ = [
     "Leased",
     "Leave",
     "Meaning",
+    "Origin",
     "Question",
     "Read",
     "Server",
@@ -102,17 +103,22 @@ LEASE_STEP = 1 / 2
 """A longer lease is written down, and published, once it is longer by this part of the heartbeat interval."""
 
 
+class Origin(NamedTuple):
+    """Who sends messages, and what the core has no use for: its cluster, and where it can be reached."""
+
+    sender: str
+    cluster_id: str
+    """Empty as long as it knows none."""
+    raft_address: str
+    http_address: str
+
+
 class Envelope(Protocol):
-    """Messages from one server to one other, with what the core has no use for: where the sender can be reached."""
+    """Messages from one server to one other."""
 
     @property
-    def sender(self) -> str: ...
-    @property
-    def cluster_id(self) -> str: ...
-    @property
-    def raft_address(self) -> str: ...
-    @property
-    def http_address(self) -> str: ...
+    def origin(self) -> Origin: ...
+
     @property
     def messages(self) -> Sequence[AnyMessage]: ...
 
@@ -184,6 +190,8 @@ class Server:
         self._changes: list[Change] = []
         self._farewell: Change | None = None
         """The hand-over after which the server ends."""
+        self._polled = False
+        """Whether a change or that hand-over is under way."""
         self._ended = False
         self._under_way: Effects | None = None
         self._restoring: Frozen | None = None
@@ -198,12 +206,15 @@ class Server:
         """Until when the trace says that this server leads."""
         self._lease_step_s = LEASE_STEP * raft.timing.heartbeat_interval_s
         self._heard_cluster_id = ""
-        self._heard_addresses: dict[str, str] = {}
+        self._heard: dict[str, Origin] = {}
+        """What others said of themselves last."""
+        self._let_in: dict[str, Origin] = {}
+        """Who has been let in, as long as the configuration is the same."""
         self._http_addresses: Mapping[str, str] = {}
         self._addresses: dict[str, str] = {}
-        self._addressed_by: Configuration | None = None
-        self._news = False
-        """Whether something was heard that the status has."""
+        self._configuration = raft.configuration
+        self._news = True
+        """Whether something was heard that concerns the status, or who is reached where."""
         self._note_start(process, now)
         self.status = self._describe()
         """What was published last."""
@@ -218,10 +229,10 @@ class Server:
         assert not self._ended, "a server that has ended is told something"
         raft = self.raft
         for item in items:
-            HANDLERS.get(type(item), Server._on_envelope)(self, item, now)
+            HANDLERS.get(type(item), _ON_ENVELOPE)(self, item, now)
         if now >= self._due_s:
             raft.tick(now)
-        if self._changes or self._farewell:
+        if self._polled:
             self._poll_changes(now)
         effects = self._under_way = raft.take_effects()
         if effects.snapshot is not None:
@@ -243,10 +254,10 @@ class Server:
             pending.answer_reads(applied, self.machine.store.get_all, self._lease_s, now)
         draft = snapshots.begin(now) if effects.committed or now >= snapshots.deadline else None
         self._due_s = raft.deadline
-        self.deadline = min(self._due_s, snapshots.deadline)
-        if self._changes or self._farewell:
-            self.deadline = min(self.deadline, now + POLL_S)
-        if self._trace or self._news or effects.entries or raft.leader is not self.status.leader:
+        self.deadline = min(self._due_s, snapshots.deadline, now + POLL_S if self._polled else math.inf)
+        if self._news or raft.configuration is not self._configuration:
+            self._look_up()
+        if self._trace or effects.entries or raft.leader is not self.status.leader:
             self.status = self._describe()
         trace, self._trace = self._trace, []
         said, self._said = self._said, []
@@ -289,28 +300,38 @@ class Server:
     # What its owner tells it
 
     def _on_envelope(self, envelope: Envelope, now: float) -> None:
-        raft, sender = self.raft, envelope.sender
-        if envelope.cluster_id != self.status.cluster_id and not self._lets_in(envelope):
-            self._said.append(f"refused messages: {sender} belongs to another cluster")
+        origin = envelope.origin
+        if origin != self._let_in.get(origin.sender) and not self._lets_in(origin):
+            self._said.append(f"refused messages: {origin.sender} belongs to another cluster")
             return
-        if self._heard_addresses.get(sender) != envelope.raft_address:
-            self._heard_addresses[sender] = envelope.raft_address
-            self._addressed_by = None
-        if self._http_addresses.get(sender) != envelope.http_address:
-            self._http_addresses = {**self._http_addresses, sender: envelope.http_address}
-            self._news = True
+        receive = self.raft.receive
         for message in envelope.messages:
             try:
-                raft.receive(message, now)
+                receive(message, now)
             except ProtocolViolationError as error:
                 self._said.append(f"refused a message: {error}")
 
-    def _lets_in(self, envelope: Envelope) -> bool:
+    def _lets_in(self, origin: Origin) -> bool:
+        """Whether who says so is listened to, and remembers what it says of itself if it is."""
         known = self._cluster_id()
+        if not lets_in(self.raft.configuration, known, origin.sender, origin.cluster_id):
+            return False
         if not known:
-            self._heard_cluster_id = envelope.cluster_id
-            self._news = True
-        return lets_in(self.raft.configuration, known, envelope.sender, envelope.cluster_id)
+            self._heard_cluster_id = origin.cluster_id
+        self._heard[origin.sender] = self._let_in[origin.sender] = origin
+        self._news = True
+        return True
+
+    def _look_up(self) -> None:
+        """Who may speak, and who is reached where: a member is dialled where the configuration says, a stranger where
+        it says itself."""
+        if self._configuration is not self.raft.configuration:
+            self._configuration, self._let_in = self.raft.configuration, {}
+        self._news = False
+        members = {server.id: server.address for server in self._configuration.servers}
+        self._addresses = {name: origin.raft_address for name, origin in self._heard.items()} | members
+        self._http_addresses = {name: origin.http_address for name, origin in self._heard.items()}
+        self.status = self._describe()
 
     def _cluster_id(self) -> str:
         """The cluster this server belongs to, or has been spoken to by before it knew of any."""
@@ -331,6 +352,7 @@ class Server:
     def _on_stop(self, stop: Stop, now: float) -> None:
         if self.status.is_leader_at(now) and self._farewell is None:
             self._farewell = Transferring(Transfer(), None, now)
+            self._polled = True
         else:
             self._end(now)
 
@@ -360,6 +382,7 @@ class Server:
 
     def _on_change(self, question: Join | Leave | Transfer, to: Any, now: float) -> None:
         self._changes.append(CHANGES[type(question)](question, to, now))
+        self._polled = True
 
     def _on_snapshot(self, question: TakeSnapshot, to: Any, now: float) -> None:
         self._snapshots.ask(to)
@@ -374,6 +397,7 @@ class Server:
                 self._pending.refuse(change.to, error)
         if self._farewell is not None:
             self._poll_farewell(self._farewell, now)
+        self._polled = bool(self._changes or self._farewell)
 
     def _poll_farewell(self, farewell: Change, now: float) -> None:
         """Nobody waits for its answer but the end of this server. A hand-over that fails costs an election time-out."""
@@ -445,19 +469,13 @@ class Server:
             self._trace.append(Leased(at_s=now, term=self.raft.current_term, until_s=ends_s))
 
     def _addressed(self, messages: Sequence[AnyMessage]) -> list[tuple[AnyMessage, str]]:
-        """A member is to be dialled where the configuration says, a stranger where it says itself."""
-        configuration = self.raft.configuration
-        if configuration is not self._addressed_by:
-            self._addressed_by = configuration
-            members = {server.id: server.address for server in configuration.servers}
-            self._addresses = {**self._heard_addresses, **members}
+        """Whom nobody knows where to find is not sent anything."""
         addresses = self._addresses
         return [(message, addresses[to]) for message in messages if (to := message.recipient) in addresses]
 
     def _describe(self) -> Status:
         raft, log = self.raft, self.raft.log
         snapshot = raft.snapshot.meta if raft.snapshot else None
-        self._news = False
         return Status(
             node_id=raft.id,
             role=raft.role,
@@ -479,6 +497,7 @@ class Server:
         )
 
 
+_ON_ENVELOPE = Server._on_envelope
 HANDLERS: dict[type, Callable[[Server, Any, float], None]] = {
     Asked: Server._on_asked,
     Hint: Server._on_hint,

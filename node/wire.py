@@ -9,6 +9,7 @@ import msgspec
 
 from node.config import Address
 from node.raft.messages import AnyMessage, Name
+from node.server import Origin
 
 PATH = "/raft/messages"
 IDENTITY_PATH = "/raft/identity"
@@ -43,6 +44,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     raft_address: HostPort
     http_address: HostPort
     messages: tuple[AnyMessage, ...]
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.sender, self.cluster_id, self.raft_address, self.http_address)
 
     def __post_init__(self) -> None:
         check_address(self.raft_address)

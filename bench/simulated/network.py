@@ -20,7 +20,7 @@ from bench.simulated.engine import Engine
 from faults.links import CLIENT, Link, client_links, peer_links
 from faults.network import LinkFaults, LinkState, Mode
 from node.raft.messages import AnyMessage
-from node.server import Hint
+from node.server import Hint, Origin
 
 FASTEST_S, USUAL_SPREAD_S = 0.0002, 0.0012
 """Through a proxy on one machine."""
@@ -42,12 +42,9 @@ OnChange = Callable[[str, tuple[Link, ...], str, int | None, Collection[str]], N
 
 
 class Envelope(NamedTuple):
-    """What travels between nodes: one message, as what `node.server.Envelope` says."""
+    """What travels between nodes: a `node.server.Envelope` of one message."""
 
-    sender: str
-    cluster_id: str
-    raft_address: str
-    http_address: str
+    origin: Origin
     messages: tuple[AnyMessage]
 
 

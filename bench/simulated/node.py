@@ -17,7 +17,7 @@ from node.machine.kv import Result
 from node.machine.state_machine import Frozen, StateMachine
 from node.raft import Configuration, Effects, Entry, Log, LogPosition, Raft, Snapshot, Transition
 from node.raft.messages import AnyMessage
-from node.server import PATIENCE_S, Answer, Applied, Asked, Consistency, Found, Hint, Leased, Read, Server, Stop
+from node.server import PATIENCE_S, Answer, Applied, Asked, Consistency, Found, Hint, Leased, Origin, Read, Server, Stop
 
 OFFSET_S = 1000.0
 """Two nodes' clocks may be this far apart: nothing may compare them."""
@@ -253,12 +253,12 @@ class SimulatedNode:
     def send(self, messages: Sequence[tuple[AnyMessage, str]]) -> None:
         """Whoever does not live at the address is not reached."""
         assert self.process is not None
-        name, here, cluster_id = self.name, self.address, self.process.status.cluster_id
+        origin = Origin(self.name, self.process.status.cluster_id, self.address, self.name)
         links, inhabitants = self._links, self._stage.inhabitants
         for message, address in messages:
             link = links.get(message.recipient)
             if link is not None and address in inhabitants[message.recipient].addresses:
-                link.send(Envelope(name, cluster_id, here, name, (message,)))
+                link.send(Envelope(origin, (message,)))
 
     def answer(self, answer: Answer) -> None:
         request: Request = answer.to
