@@ -10,8 +10,29 @@ import msgspec
 import pytest
 
 from bench.history import Outcome
-from bench.simulated import invariants
-from bench.simulated.invariants import Disk, Invariants, InvariantViolationError, Ledger, Server, Step
+from bench.simulated.invariants import (
+    Invariants,
+    InvariantViolationError,
+    Ledger,
+    clients,
+    commits,
+    elections,
+    logs,
+    membership,
+)
+from bench.simulated.invariants.ledger import (
+    Disk,
+    Server,
+    Step,
+    note_contact,
+    note_content,
+    note_digest,
+    note_elected,
+    note_entries,
+    note_lease,
+    note_reign,
+    note_votes,
+)
 from bench.simulated.requests import Told
 from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status
 from node.raft import (
@@ -72,6 +93,7 @@ def entries(*terms: int) -> tuple[Entry, ...]:
 
 def step(name: str = "a", *, before: Server | None = None, log: Sequence[Entry] = (), **changed: Any) -> Step:
     """A round that changed nothing but what is given; `stored`, `messages` and `transitions` are its effects."""
+    before = before or server(name)
     effects = msgspec.structs.replace(
         NOTHING,
         entries=tuple(changed.pop("stored", ())),
@@ -79,7 +101,8 @@ def step(name: str = "a", *, before: Server | None = None, log: Sequence[Entry] 
         messages=tuple(changed.pop("messages", ())),
     )
     values: dict[str, Any] = {
-        "before": before or Server(name, raft(name), Clock(), voters=ABC),
+        "before": before,
+        "name": before.name,
         "at_s": 1.0,
         "now_s": 1.0,
         "role": Role.FOLLOWER,
@@ -116,8 +139,14 @@ def commit(index: int, *, entry_term: int, term: int) -> Transition:
     return Committed(at_s=1.0, term=term, commit_index=index, entry_term=entry_term)
 
 
-def membership(index: int, voters: Collection[str]) -> Transition:
+def members(index: int, voters: Collection[str]) -> Transition:
     return MembershipChanged(at_s=1.0, term=1, index=index, voters=tuple(voters), others=())
+
+
+def goes_by(invariant: Callable[..., None], note: Callable[..., None], ledger: Ledger, *happened: Any) -> None:
+    """It breaks nothing, and is noted."""
+    invariant(ledger, *happened)
+    note(ledger, *happened)
 
 
 def assert_violated(invariant: Callable[..., None], *arguments: Any, words: str) -> None:
@@ -128,19 +157,21 @@ def assert_violated(invariant: Callable[..., None], *arguments: Any, words: str)
 
 def test_two_leaders_of_one_term_are_seen_even_with_years_between_them() -> None:
     ledger = Ledger()
-    invariants.one_leader_in_a_term(ledger, step("a", transitions=[elected(1)]))
-    invariants.one_leader_in_a_term(ledger, step("b", transitions=[elected(2)]))
-    invariants.one_leader_in_a_term(ledger, step("a", transitions=[elected(1)]))
+    goes_by(elections.one_leader_in_a_term, note_elected, ledger, step("a", transitions=[elected(1)]))
+    goes_by(elections.one_leader_in_a_term, note_elected, ledger, step("b", transitions=[elected(2)]))
+    goes_by(elections.one_leader_in_a_term, note_elected, ledger, step("a", transitions=[elected(1)]))
     again = step("c", transitions=[elected(1)], at_s=1e9)
-    assert_violated(invariants.one_leader_in_a_term, ledger, again, words="a and c were both elected in term 1")
+    assert_violated(elections.one_leader_in_a_term, ledger, again, words="a and c were both elected in term 1")
 
 
 def test_a_leader_before_the_others_lease_is_over_is_seen() -> None:
     ledger = Ledger()
-    invariants.one_leader_at_a_time(ledger, step("a", role=Role.LEADER, lease_until_s=1.5))
-    invariants.one_leader_at_a_time(ledger, step("b", role=Role.LEADER, lease_until_s=9.0, at_s=1.5))
+    goes_by(elections.one_leader_at_a_time, note_lease, ledger, step("a", role=Role.LEADER, lease_until_s=1.5))
+    goes_by(
+        elections.one_leader_at_a_time, note_lease, ledger, step("b", role=Role.LEADER, lease_until_s=9.0, at_s=1.5)
+    )
     early = step("c", role=Role.LEADER, lease_until_s=9.0, at_s=8.9)
-    assert_violated(invariants.one_leader_at_a_time, ledger, early, words=r"while b has 0\.100 s of its lease left")
+    assert_violated(elections.one_leader_at_a_time, ledger, early, words=r"while b has 0\.100 s of its lease left")
 
 
 def test_a_second_vote_in_a_term_is_seen_and_a_repeated_one_is_none() -> None:
@@ -149,10 +180,12 @@ def test_a_second_vote_in_a_term_is_seen_and_a_repeated_one_is_none() -> None:
     again = msgspec.structs.replace(candidacy, recipient="c")
     vote = RequestVoteResponse(sender="a", recipient="b", term=3, granted=True, sent_at_s=0.0)
     refusal = RequestVoteResponse(sender="a", recipient="b", term=2, granted=False, sent_at_s=0.0)
-    invariants.one_vote_in_a_term(ledger, step(messages=[candidacy, again, vote, refusal, vote]))
+    goes_by(elections.one_vote_in_a_term, note_votes, ledger, step(messages=[candidacy, again, vote, refusal, vote]))
     second = RequestVoteResponse(sender="a", recipient="b", term=2, granted=True, sent_at_s=0.0)
     sending = step(messages=[second])
-    assert_violated(invariants.one_vote_in_a_term, ledger, sending, words="a voted for a and for b in term 2")
+    assert_violated(elections.one_vote_in_a_term, ledger, sending, words="a voted for a and for b in term 2")
+    at_once = step(messages=[candidacy, second])
+    assert_violated(elections.one_vote_in_a_term, Ledger(), at_once, words="a voted for a and for b in term 2")
 
 
 def granted(to: str, term: int) -> RequestVoteResponse:
@@ -174,40 +207,40 @@ ACCEPTED = AppendEntriesResponse(
 
 def test_a_vote_against_a_leader_that_was_just_heard_is_seen() -> None:
     ledger, voter = Ledger(), server("a")
-    invariants.note_contact(step(before=voter, now_s=5.0, inbox=[heard("b", 1)], messages=[ACCEPTED]))
+    note_contact(ledger, step(before=voter, now_s=5.0, inbox=[heard("b", 1)], messages=[ACCEPTED]))
     patient = server("a", contact_s=5.0)
-    invariants.voters_keep_to_their_leader(ledger, step(before=patient, now_s=6.0, messages=[granted("c", 2)]))
+    elections.voters_keep_to_their_leader(ledger, step(before=patient, now_s=6.0, messages=[granted("c", 2)]))
     hasty = step(before=voter, now_s=5.9, messages=[granted("c", 2)])
     words = r"a voted for c 0\.900 s after it heard from another"
-    assert_violated(invariants.voters_keep_to_their_leader, ledger, hasty, words=words)
+    assert_violated(elections.voters_keep_to_their_leader, ledger, hasty, words=words)
     at_once = step(before=server("a"), term=2, inbox=[heard("b", 1)], messages=[ACCEPTED, granted("c", 2)])
     words = r"a voted for c 0\.000 s after it heard from another"
-    assert_violated(invariants.voters_keep_to_their_leader, ledger, at_once, words=words)
+    assert_violated(elections.voters_keep_to_their_leader, ledger, at_once, words=words)
 
 
 def test_a_leader_that_was_heard_counts_though_its_term_was_over_later_in_the_round() -> None:
     ledger, voter = Ledger(), server("a")
-    invariants.note_contact(step(before=voter, term=2, now_s=5.0, inbox=[heard("b", 1)], messages=[ACCEPTED]))
+    note_contact(ledger, step(before=voter, term=2, now_s=5.0, inbox=[heard("b", 1)], messages=[ACCEPTED]))
     hasty = step(before=voter, now_s=5.1, messages=[granted("c", 2)])
     words = r"a voted for c 0\.100 s after it heard from another"
-    assert_violated(invariants.voters_keep_to_their_leader, ledger, hasty, words=words)
+    assert_violated(elections.voters_keep_to_their_leader, ledger, hasty, words=words)
 
 
 def test_who_repeats_an_answer_has_heard_from_nobody() -> None:
     """Found by exploring, when it was told of broken connections: then a follower says again what it last answered."""
     ledger, voter = Ledger(), server("a")
-    invariants.note_contact(step(before=voter, now_s=5.0, messages=[ACCEPTED]))
-    invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.1, messages=[granted("c", 2)]))
+    note_contact(ledger, step(before=voter, now_s=5.0, messages=[ACCEPTED]))
+    elections.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.1, messages=[granted("c", 2)]))
 
 
 def test_a_vote_for_whom_a_leader_told_to_stand_need_not_wait() -> None:
     ledger = Ledger()
-    invariants.note_leave_to_stand(ledger, step("b", messages=[TimeoutNow(sender="b", recipient="c", term=1)]))
+    note_votes(ledger, step("b", messages=[TimeoutNow(sender="b", recipient="c", term=1)]))
     at_once = step(before=server("a", contact_s=5.0), now_s=5.1, messages=[granted("c", 2)])
-    invariants.voters_keep_to_their_leader(ledger, at_once)
+    elections.voters_keep_to_their_leader(ledger, at_once)
     later = step(before=server("a", contact_s=5.0), now_s=5.1, messages=[granted("c", 3)])
     words = "a voted for c 0.100 s after"
-    assert_violated(invariants.voters_keep_to_their_leader, ledger, later, words=words)
+    assert_violated(elections.voters_keep_to_their_leader, ledger, later, words=words)
 
 
 def heard(leader: str, term: int, *, prev_log_index: int = 0) -> AppendEntries:
@@ -242,9 +275,9 @@ def in_term(term: int) -> Transition:
 def test_a_leader_that_was_heard_counts_though_what_it_said_was_refused() -> None:
     ledger, voter = Ledger(), server("a")
     refused = step(before=voter, now_s=5.0, inbox=[heard("b", 1, prev_log_index=9)])
-    invariants.note_contact(refused)
+    note_contact(ledger, refused)
     hasty = step(before=voter, now_s=5.9, messages=[granted("c", 2)])
-    assert_violated(invariants.voters_keep_to_their_leader, ledger, hasty, words="a voted for c 0.900 s after")
+    assert_violated(elections.voters_keep_to_their_leader, ledger, hasty, words="a voted for c 0.900 s after")
 
 
 def test_a_server_that_lived_before_counts_its_start() -> None:
@@ -271,8 +304,8 @@ def test_a_round_in_which_a_leader_was_heard_is_remembered() -> None:
 
 def test_a_leader_of_the_past_that_was_heard_does_not_count() -> None:
     ledger, voter = Ledger(), server("a", term=2)
-    invariants.note_contact(step(before=voter, term=2, now_s=5.0, inbox=[heard("b", 1)]))
-    invariants.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.9, messages=[granted("c", 3)]))
+    note_contact(ledger, step(before=voter, term=2, now_s=5.0, inbox=[heard("b", 1)]))
+    elections.voters_keep_to_their_leader(ledger, step(before=voter, now_s=5.9, messages=[granted("c", 3)]))
 
 
 def would_vote(candidate: str, next_term: int) -> PreVoteResponse:
@@ -288,43 +321,43 @@ def test_a_leader_without_the_votes_of_a_majority_is_seen() -> None:
     ledger = Ledger(votes={("a", 2): "a", ("b", 1): "a", ("c", 2): "b"})
     leads = step("a", transitions=[elected(2)])
     assert_violated(
-        invariants.leaders_were_elected, ledger, leads, words="a leads in term 2 with the votes of a of a, b"
+        elections.leaders_were_elected, ledger, leads, words="a leads in term 2 with the votes of a of a, b"
     )
     ledger.votes["b", 2] = "a"
-    invariants.leaders_were_elected(ledger, leads)
+    elections.leaders_were_elected(ledger, leads)
 
 
 def test_a_candidate_whom_no_majority_wanted_is_seen() -> None:
     ledger = Ledger()
     hasty = step("c", messages=[stands("c", 3)], transitions=[candidate(3)])
-    invariants.note_leave_to_stand(ledger, step("b", messages=[would_vote("c", 2)]))
+    note_votes(ledger, step("b", messages=[would_vote("c", 2)]))
     words = "c stands in term 3, which only c of a, b, c wanted"
-    assert_violated(invariants.candidates_have_asked, ledger, hasty, words=words)
-    invariants.note_leave_to_stand(ledger, step("b", messages=[would_vote("c", 3)]))
-    invariants.candidates_have_asked(ledger, hasty)
+    assert_violated(elections.candidates_have_asked, ledger, hasty, words=words)
+    note_votes(ledger, step("b", messages=[would_vote("c", 3)]))
+    elections.candidates_have_asked(ledger, hasty)
 
 
 def test_a_candidate_whom_a_leader_told_to_stand_need_not_have_asked() -> None:
     told = step("c", messages=[stands("c", 3, leadership_transfer=True)], transitions=[candidate(3)])
-    invariants.candidates_have_asked(Ledger(told_to_stand={("c", 3)}), told)
+    elections.candidates_have_asked(Ledger(told_to_stand={("c", 3)}), told)
 
 
 def test_a_server_that_gives_a_candidate_its_term_after_it_heard_from_a_leader_is_seen() -> None:
     heeding: dict[str, Any] = {"term": 2, "transitions": [in_term(2)], "inbox": [stands("c", 2)]}
     patient = step(before=server("a", term=1, contact_s=5.0), now_s=6.0, **heeding)
-    invariants.candidates_disturb_nobody(Ledger(), patient)
+    elections.candidates_disturb_nobody(Ledger(), patient)
     hasty = step(before=server("a", term=1, contact_s=5.0), now_s=5.9, **heeding)
     words = r"a took term 2 from c 0\.900 s after it heard from another"
-    assert_violated(invariants.candidates_disturb_nobody, Ledger(), hasty, words=words)
+    assert_violated(elections.candidates_disturb_nobody, Ledger(), hasty, words=words)
 
 
 def test_a_leader_deposed_by_a_candidate_while_its_lease_held_is_seen() -> None:
     heeding: dict[str, Any] = {"term": 2, "transitions": [in_term(2)], "inbox": [stands("c", 2)]}
     over = server("a", term=1, role=Role.LEADER, lease_until_s=5.0)
-    invariants.candidates_disturb_nobody(Ledger(), step(before=over, now_s=5.0, **heeding))
+    elections.candidates_disturb_nobody(Ledger(), step(before=over, now_s=5.0, **heeding))
     leading = server("a", term=1, role=Role.LEADER, lease_until_s=5.25)
     assert_violated(
-        invariants.candidates_disturb_nobody,
+        elections.candidates_disturb_nobody,
         Ledger(),
         step(before=leading, now_s=5.0, **heeding),
         words=r"a took term 2 from c with 0\.250 s of its lease left",
@@ -341,7 +374,7 @@ def test_a_leader_deposed_by_a_candidate_while_its_lease_held_is_seen() -> None:
 )
 def test_a_term_that_came_by_another_way_is_no_candidates_doing(told: list[Message]) -> None:
     voter = server("a", term=1, contact_s=5.0)
-    invariants.candidates_disturb_nobody(
+    elections.candidates_disturb_nobody(
         Ledger(), step(before=voter, term=2, now_s=5.1, transitions=[in_term(2)], inbox=[*told, stands("d", 3)])
     )
 
@@ -349,7 +382,7 @@ def test_a_term_that_came_by_another_way_is_no_candidates_doing(told: list[Messa
 def test_a_term_that_a_server_stood_in_itself_is_its_own() -> None:
     voter = server("a", term=1, contact_s=5.0)
     itself = [in_term(2), Voted(at_s=1.0, term=2, candidate="a")]
-    invariants.candidates_disturb_nobody(
+    elections.candidates_disturb_nobody(
         Ledger(), step(before=voter, term=2, now_s=5.1, transitions=itself, inbox=[stands("c", 2)])
     )
 
@@ -358,28 +391,28 @@ def test_the_term_of_whom_a_leader_told_to_stand_may_be_taken_at_once() -> None:
     ledger = Ledger(told_to_stand={("c", 2)})
     voter = server("a", term=1, contact_s=5.0)
     at_once = step(before=voter, term=2, now_s=5.1, transitions=[in_term(2)], inbox=[stands("c", 2)])
-    invariants.candidates_disturb_nobody(ledger, at_once)
+    elections.candidates_disturb_nobody(ledger, at_once)
 
 
 def test_a_leader_that_is_no_voter_is_seen() -> None:
-    invariants.only_voters_lead(Ledger(), step("a", transitions=[elected(1)]))
+    elections.only_voters_lead(Ledger(), step("a", transitions=[elected(1)]))
     stranger = step("d", transitions=[elected(1)])
-    assert_violated(invariants.only_voters_lead, Ledger(), stranger, words="d was elected in term 1 and is no voter")
+    assert_violated(elections.only_voters_lead, Ledger(), stranger, words="d was elected in term 1 and is no voter")
 
 
 def test_a_server_that_may_not_know_that_it_is_gone_may_lead_and_one_that_knows_may_not() -> None:
     ledger = Ledger(committed=[0, 1, 1], configurations=[(1, (*ABC, "d")), (2, ABC)])
-    invariants.only_voters_lead(ledger, step(before=server("d", commit_index=1), transitions=[elected(2)]))
+    elections.only_voters_lead(ledger, step(before=server("d", commit_index=1), transitions=[elected(2)]))
     gone = step(before=server("d", commit_index=2), transitions=[elected(2)])
-    assert_violated(invariants.only_voters_lead, ledger, gone, words="d was elected in term 2 and is no voter")
+    assert_violated(elections.only_voters_lead, ledger, gone, words="d was elected in term 2 and is no voter")
 
 
 def test_a_leader_without_a_committed_entry_is_seen() -> None:
     whole = step(role=Role.LEADER, term=2, log=entries(1, 1))
     short = step(role=Role.LEADER, term=2, log=entries(1))
-    invariants.leader_has_what_is_committed(Ledger(committed=[0, 1, 1], committed_in={1: 2}), whole)
+    commits.leader_has_what_is_committed(Ledger(committed=[0, 1, 1], committed_in={1: 2}), whole)
     assert_violated(
-        invariants.leader_has_what_is_committed,
+        commits.leader_has_what_is_committed,
         Ledger(committed=[0, 1, 1], committed_in={1: 2}),
         short,
         words="without the committed entry 2",
@@ -389,114 +422,108 @@ def test_a_leader_without_a_committed_entry_is_seen() -> None:
 def test_who_wins_a_term_that_is_over_need_not_have_what_a_later_one_committed() -> None:
     """Seed 29371: the votes of term 5 were held back until term 6 had a leader. Completeness speaks of later terms."""
     ledger = Ledger(committed=[0, 1, 3], committed_in={1: 1, 3: 2})
-    invariants.leader_has_what_is_committed(ledger, step(role=Role.LEADER, term=2, log=entries(1)))
+    commits.leader_has_what_is_committed(ledger, step(role=Role.LEADER, term=2, log=entries(1)))
     with pytest.raises(InvariantViolationError, match="without the committed entry 2"):
-        invariants.leader_has_what_is_committed(ledger, step("b", role=Role.LEADER, term=4, log=entries(1)))
+        commits.leader_has_what_is_committed(ledger, step("b", role=Role.LEADER, term=4, log=entries(1)))
 
 
 def test_an_entry_committed_by_a_deposed_leader_must_be_with_its_successor_already() -> None:
     ledger = Ledger()
-    invariants.leader_has_what_is_committed(ledger, step("b", role=Role.LEADER, term=2))
+    goes_by(commits.leader_has_what_is_committed, note_reign, ledger, step("b", role=Role.LEADER, term=2))
     late = step("a", log=entries(1), commit_index=1, transitions=[elected(1), commit(1, entry_term=1, term=1)])
     with pytest.raises(InvariantViolationError, match="b leads term 2 without the committed entry 1"):
-        invariants.committed_stays(ledger, late)
+        commits.successors_have_what_is_committed(ledger, late)
 
 
 def test_a_term_that_goes_back_is_seen() -> None:
-    invariants.term_never_goes_back(Ledger(), step(before=server(term=3), term=3))
-    assert_violated(invariants.term_never_goes_back, Ledger(), step(before=server(term=3), term=2), words="3 to 2")
+    logs.term_never_goes_back(Ledger(), step(before=server(term=3), term=3))
+    assert_violated(logs.term_never_goes_back, Ledger(), step(before=server(term=3), term=2), words="3 to 2")
 
 
 def test_a_vote_that_is_on_no_disk_is_seen() -> None:
     ledger = Ledger(disks={"a": Disk(term=1)})
-    invariants.what_is_believed_is_durable(ledger, step())
+    logs.what_is_believed_is_durable(ledger, step())
     voted = step(voted_for="b")
-    assert_violated(
-        invariants.what_is_believed_is_durable, ledger, voted, words="voted for b; its disk says term 1, None"
-    )
+    assert_violated(logs.what_is_believed_is_durable, ledger, voted, words="voted for b; its disk says term 1, None")
 
 
 def test_an_entry_that_is_on_no_disk_is_seen() -> None:
     ledger = Ledger(disks=disks(a=[1]))
     ledger.disks["a"].term = 1
-    invariants.what_is_believed_is_durable(ledger, step(log=entries(1)))
+    logs.what_is_believed_is_durable(ledger, step(log=entries(1)))
     longer = step(log=entries(1, 1))
-    assert_violated(
-        invariants.what_is_believed_is_durable, ledger, longer, words="entries to 2 of term 1, its disk to 1"
-    )
+    assert_violated(logs.what_is_believed_is_durable, ledger, longer, words="entries to 2 of term 1, its disk to 1")
 
 
 def test_a_commit_index_that_goes_back_is_seen() -> None:
     back = step(before=server(commit_index=3), commit_index=2)
-    assert_violated(invariants.commit_index_never_goes_back, Ledger(), back, words="3 to 2")
+    assert_violated(commits.commit_index_never_goes_back, Ledger(), back, words="3 to 2")
 
 
 def test_a_match_index_that_goes_back_in_one_reign_is_seen_and_in_the_next_may() -> None:
     before = server(role=Role.LEADER, term=1, matches={"b": 4})
-    invariants.match_index_never_goes_back(Ledger(), step(before=before, role=Role.LEADER, term=2, matches={"b": 0}))
+    logs.match_index_never_goes_back(Ledger(), step(before=before, role=Role.LEADER, term=2, matches={"b": 0}))
     back = step(before=before, role=Role.LEADER, term=1, matches={"b": 3})
-    assert_violated(invariants.match_index_never_goes_back, Ledger(), back, words="for b went from 4 to 3")
+    assert_violated(logs.match_index_never_goes_back, Ledger(), back, words="for b went from 4 to 3")
 
 
 def test_another_content_under_one_index_and_term_is_seen() -> None:
     ledger = Ledger()
-    invariants.logs_match(ledger, step("a", log=entries(1), stored=entries(1)))
+    goes_by(logs.logs_match, note_entries, ledger, step("a", log=entries(1), stored=entries(1)))
     other = entry(1, 1, b"other")
-    assert_violated(invariants.logs_match, ledger, step("b", log=[other], stored=[other]), words="b has another entry")
+    assert_violated(logs.logs_match, ledger, step("b", log=[other], stored=[other]), words="b has another entry")
 
 
 def test_another_history_before_one_index_and_term_is_seen() -> None:
     ledger = Ledger()
-    invariants.logs_match(ledger, step("a", log=entries(1, 3), stored=entries(1, 3)))
+    goes_by(logs.logs_match, note_entries, ledger, step("a", log=entries(1, 3), stored=entries(1, 3)))
     late = step("b", log=entries(2, 3), stored=entries(2, 3)[1:])
-    assert_violated(invariants.logs_match, ledger, late, words="or another before it")
+    assert_violated(logs.logs_match, ledger, late, words="or another before it")
 
 
 def test_a_leader_that_counts_an_entry_of_an_older_term_is_seen() -> None:
     fine = step(before=server(role=Role.LEADER), transitions=[commit(2, entry_term=4, term=4)])
-    invariants.only_the_leaders_term_is_counted(Ledger(), fine)
+    commits.only_the_leaders_term_is_counted(Ledger(), fine)
     follower = step(transitions=[commit(1, entry_term=2, term=4)])
-    invariants.only_the_leaders_term_is_counted(Ledger(), follower)
+    commits.only_the_leaders_term_is_counted(Ledger(), follower)
     figure_8 = step(before=server(role=Role.LEADER), transitions=[commit(1, entry_term=2, term=4)])
-    assert_violated(invariants.only_the_leaders_term_is_counted, Ledger(), figure_8, words="counted entry 1 of term 2")
+    assert_violated(commits.only_the_leaders_term_is_counted, Ledger(), figure_8, words="counted entry 1 of term 2")
 
 
 def test_a_commit_that_is_not_synced_on_a_majority_is_seen() -> None:
     committing = step(before=server(role=Role.LEADER), transitions=[commit(1, entry_term=1, term=1)])
-    invariants.committed_is_on_a_majority(Ledger(disks=disks(a=[1], b=[], c=[1])), committing)
+    commits.committed_is_on_a_majority(Ledger(disks=disks(a=[1], b=[], c=[1])), committing)
     alone = Ledger(disks=disks(a=[1], b=[], c=[2]))
-    assert_violated(invariants.committed_is_on_a_majority, alone, committing, words="that a of a, b, c hold")
+    assert_violated(commits.committed_is_on_a_majority, alone, committing, words="that a of a, b, c hold")
 
 
 def test_a_majority_is_one_of_the_voters_in_force_when_it_was_counted() -> None:
     """A fourth voter that the same round appended afterwards does not count yet; one from before does."""
     ledger = Ledger(disks=disks(a=[1], b=[1], c=[], d=[]))
-    counted, fourth = commit(1, entry_term=1, term=1), membership(2, "abcd")
+    counted, fourth = commit(1, entry_term=1, term=1), members(2, "abcd")
     leader = server(role=Role.LEADER)
-    invariants.committed_is_on_a_majority(ledger, step(before=leader, transitions=[counted, fourth]))
+    commits.committed_is_on_a_majority(ledger, step(before=leader, transitions=[counted, fourth]))
     late = step(before=leader, transitions=[fourth, counted])
-    assert_violated(invariants.committed_is_on_a_majority, ledger, late, words="a, b of a, b, c, d")
+    assert_violated(commits.committed_is_on_a_majority, ledger, late, words="a, b of a, b, c, d")
 
 
 def test_another_entry_committed_at_an_index_is_seen() -> None:
     ledger = Ledger(committed=[0, 1])
-    invariants.committed_stays(ledger, step("b", log=entries(1), commit_index=1))
+    commits.committed_stays(ledger, step("b", log=entries(1), commit_index=1))
     other = step("c", log=entries(2), commit_index=1)
-    assert_violated(invariants.committed_stays, ledger, other, words="entry 1 of term 2, others that of term 1")
+    assert_violated(commits.committed_stays, ledger, other, words="entry 1 of term 2, others that of term 1")
 
 
 def test_a_follower_that_commits_before_any_leader_is_seen() -> None:
     early = step("b", log=entries(1, 1), commit_index=2)
-    assert_violated(invariants.committed_stays, Ledger(committed=[0, 1]), early, words="entry 2, which no leader has")
+    assert_violated(commits.committed_stays, Ledger(committed=[0, 1]), early, words="entry 2, which no leader has")
 
 
 def test_a_snapshot_of_what_is_not_committed_is_seen() -> None:
     installed = step("b", commit_index=5)
     installed.log = Log(base_index=5, base_term=2)
-    invariants.committed_stays(Ledger(committed=[0, 1, 1, 1, 1, 2]), installed)
-    assert_violated(
-        invariants.committed_stays, Ledger(committed=[0, 1, 1, 1, 1, 1]), installed, words="entry 5 of term 2"
-    )
+    commits.committed_stays(Ledger(committed=[0, 1, 1, 1, 1, 2]), installed)
+    assert_violated(commits.committed_stays, Ledger(committed=[0, 1, 1, 1, 1, 1]), installed, words="entry 5 of term 2")
 
 
 def test_a_match_that_is_not_on_the_followers_disk_is_seen() -> None:
@@ -507,17 +534,17 @@ def test_a_match_that_is_not_on_the_followers_disk_is_seen() -> None:
         "log": entries(1, 2),
         "before": server("a", matches={"b": 1}),
     }
-    invariants.matches_are_true(ledger, step(matches={"b": 1}, **new))
+    logs.matches_are_true(ledger, step(matches={"b": 1}, **new))
     words = "a takes b to have entry 2 of term 2, which its disk has not"
-    assert_violated(invariants.matches_are_true, ledger, step(matches={"b": 2}, **new), words=words)
+    assert_violated(logs.matches_are_true, ledger, step(matches={"b": 2}, **new), words=words)
     ledger.disks["b"].term = 3
-    invariants.matches_are_true(ledger, step(matches={"b": 2}, **new))
+    logs.matches_are_true(ledger, step(matches={"b": 2}, **new))
 
 
 def test_entries_that_go_without_a_conflict_are_seen() -> None:
     """A message that comes late takes back what was acknowledged since (Figure 2, step 3)."""
     ledger = Ledger(disks=disks(a=[1, 1, 1]))
-    goes = invariants.only_what_conflicts_goes
+    goes = logs.only_what_conflicts_goes
     assert_violated(goes, ledger, "a", (entry(2, 1),), None, words="a saves entry 2 of term 1 again, and drops")
     goes(ledger, "a", (entry(2, 2),), None)
     ledger.committed = [0, 1, 1]
@@ -527,7 +554,7 @@ def test_entries_that_go_without_a_conflict_are_seen() -> None:
 def test_entries_that_go_for_a_snapshot_which_they_follow_are_seen() -> None:
     """Figure 13, step 6."""
     ledger, configuration = Ledger(disks=disks(a=[1, 1, 1])), Configuration.first([("a", "a:1")])
-    goes, snapshot = invariants.only_what_conflicts_goes, Snapshot(SnapshotMeta(2, 1, configuration, 1), b"")
+    goes, snapshot = logs.only_what_conflicts_goes, Snapshot(SnapshotMeta(2, 1, configuration, 1), b"")
     assert_violated(goes, ledger, "a", (), snapshot, words="a drops entries from 3 on for a snapshot of 2")
     goes(ledger, "a", (entry(3, 1),), snapshot)
     goes(ledger, "a", (), Snapshot(SnapshotMeta(2, 2, configuration, 1), b""))
@@ -536,35 +563,33 @@ def test_entries_that_go_for_a_snapshot_which_they_follow_are_seen() -> None:
 def test_a_configuration_that_its_log_has_no_more_is_seen() -> None:
     """Thesis 4.1: it goes back when its entry is cut."""
     follows = [entry(1, 1, kind=EntryKind.CONFIGURATION), entry(2, 1)]
-    invariants.configuration_is_the_logs(Ledger(), step(log=follows, configuration_index=1))
+    membership.configuration_is_the_logs(Ledger(), step(log=follows, configuration_index=1))
     for index in (2, 3):
         stale = step(log=follows, configuration_index=index)
-        assert_violated(invariants.configuration_is_the_logs, Ledger(), stale, words=f"a configuration at {index}")
+        assert_violated(membership.configuration_is_the_logs, Ledger(), stale, words=f"a configuration at {index}")
 
 
 def test_terms_that_go_back_in_a_log_are_seen() -> None:
     goes_back = step(log=[entry(1, 2)], stored=[entry(1, 2)])
-    invariants.logs_match(Ledger(), goes_back)
+    logs.logs_match(Ledger(), goes_back)
     effects = msgspec.structs.replace(NOTHING, entries=(entry(1, 2), entry(2, 1)))
     goes_back.effects = effects
-    assert_violated(invariants.logs_match, Ledger(), goes_back, words="a has entry 2 of term 1 behind one of 2")
+    assert_violated(logs.logs_match, Ledger(), goes_back, words="a has entry 2 of term 1 behind one of 2")
 
 
 def test_state_machines_that_differ_at_an_index_are_seen() -> None:
     ledger = Ledger()
-    invariants.state_machines_agree(ledger, "a", 1, b"x")
-    invariants.state_machines_agree(ledger, "b", 1, b"x")
-    assert_violated(
-        invariants.state_machines_agree, ledger, "c", 1, b"y", words="c applied something else up to index 1"
-    )
+    note_digest(ledger, 1, b"x")
+    clients.state_machines_agree(ledger, "b", 1, b"x")
+    assert_violated(clients.state_machines_agree, ledger, "c", 1, b"y", words="c applied something else up to index 1")
 
 
 def test_state_machines_that_hold_something_else_after_the_same_entries_are_seen() -> None:
     ledger = Ledger()
-    invariants.contents_agree(ledger, "a", 7, b"x")
-    invariants.contents_agree(ledger, "b", 7, b"x")
-    invariants.contents_agree(ledger, "b", 8, b"y")
-    assert_violated(invariants.contents_agree, ledger, "c", 7, b"", words="c holds something else after index 7")
+    note_content(ledger, 7, b"x")
+    clients.contents_agree(ledger, "b", 7, b"x")
+    clients.contents_agree(ledger, "b", 8, b"y")
+    assert_violated(clients.contents_agree, ledger, "c", 7, b"", words="c holds something else after index 7")
 
 
 class Performing:
@@ -668,75 +693,71 @@ def test_two_voters_added_at_once_are_seen() -> None:
         server(role=Role.LEADER, configuration_index=1),
         Ledger(committed=[0, 1], configurations=[(1, ABC)]),
     )
-    invariants.members_change_one_at_a_time(ledger, step(before=leader, transitions=[membership(2, "abcd")]))
-    both = step(before=leader, transitions=[membership(2, "abcde")])
-    assert_violated(invariants.members_change_one_at_a_time, ledger, both, words="from a, b, c to a, b, c, d, e")
+    membership.members_change_one_at_a_time(ledger, step(before=leader, transitions=[members(2, "abcd")]))
+    both = step(before=leader, transitions=[members(2, "abcde")])
+    assert_violated(membership.members_change_one_at_a_time, ledger, both, words="from a, b, c to a, b, c, d, e")
 
 
 def test_a_change_before_the_last_one_has_committed_is_seen() -> None:
     leader = server(role=Role.LEADER, configuration_index=2, voters=("a", "b", "c", "d"))
     early, ledger = (
-        step(before=leader, transitions=[membership(3, "abc")]),
+        step(before=leader, transitions=[members(3, "abc")]),
         Ledger(committed=[0, 1], configurations=[(1, ABC)]),
     )
-    assert_violated(invariants.members_change_one_at_a_time, ledger, early, words="at 3 before entry 2 has committed")
+    assert_violated(membership.members_change_one_at_a_time, ledger, early, words="at 3 before entry 2 has committed")
 
 
 def test_a_change_before_anything_of_the_leaders_term_has_committed_is_seen() -> None:
     leader, ledger = server(role=Role.LEADER, configuration_index=1), Ledger(committed=[0, 1])
-    change = msgspec.structs.replace(membership(3, "abcd"), term=2)
+    change = msgspec.structs.replace(members(3, "abcd"), term=2)
     early = step(before=leader, term=2, transitions=[change])
     words = "at 3 with nothing of its term 2 committed"
-    assert_violated(invariants.members_change_one_at_a_time, ledger, early, words=words)
+    assert_violated(membership.members_change_one_at_a_time, ledger, early, words=words)
 
 
 def test_a_change_to_what_the_committed_voters_are_no_more_is_seen() -> None:
     """The bug of 2015: a leader that never committed in its own term builds on a configuration that is outdated."""
     leader = server(role=Role.LEADER, configuration_index=1, voters=("a", "b", "c", "d"))
-    concurrent = step(before=leader, transitions=[membership(3, "abcde")])
+    concurrent = step(before=leader, transitions=[members(3, "abcde")])
     ledger = Ledger(committed=[0, 1, 1], configurations=[(2, ("b", "c", "d"))])
-    assert_violated(invariants.members_change_one_at_a_time, ledger, concurrent, words="from b, c, d to a, b, c, d, e")
+    assert_violated(membership.members_change_one_at_a_time, ledger, concurrent, words="from b, c, d to a, b, c, d, e")
 
 
 def test_an_acknowledged_write_that_is_not_committed_is_seen() -> None:
     ledger = Ledger(committed=[0, 1, 2])
-    invariants.acknowledged_is_committed(ledger, "a", 2, 2, 1)
-    assert_violated(
-        invariants.acknowledged_is_committed, ledger, "a", 3, 2, 1, words="entry 3 of term 2, not committed"
-    )
-    assert_violated(
-        invariants.acknowledged_is_committed, ledger, "a", 2, 1, 1, words="entry 2 of term 1, not committed"
-    )
+    clients.acknowledged_is_committed(ledger, "a", 2, 2, 1)
+    assert_violated(clients.acknowledged_is_committed, ledger, "a", 3, 2, 1, words="entry 3 of term 2, not committed")
+    assert_violated(clients.acknowledged_is_committed, ledger, "a", 2, 1, 1, words="entry 2 of term 1, not committed")
 
 
 def test_a_write_put_before_what_was_known_when_it_was_asked_for_is_seen() -> None:
     ledger = Ledger(committed=[0, 1, 2])
-    assert_violated(invariants.acknowledged_is_committed, ledger, "a", 2, 2, 2, words="at 2 that was asked for after 2")
+    assert_violated(clients.acknowledged_is_committed, ledger, "a", 2, 2, 2, words="at 2 that was asked for after 2")
 
 
 @pytest.mark.parametrize("kind", ["consistent", "leader"])
 def test_a_read_that_misses_what_was_known_before_it_is_seen(kind: str) -> None:
-    invariants.reads_are_not_stale(Ledger(), "a", kind, 3, 3)
-    invariants.reads_are_not_stale(Ledger(), "a", "default", 2, 3)
-    assert_violated(invariants.reads_are_not_stale, Ledger(), "a", kind, 2, 3, words="from index 2; 3 was known")
+    clients.reads_are_not_stale(Ledger(), "a", kind, 3, 3)
+    clients.reads_are_not_stale(Ledger(), "a", "default", 2, 3)
+    assert_violated(clients.reads_are_not_stale, Ledger(), "a", kind, 2, 3, words="from index 2; 3 was known")
 
 
 def test_a_disk_that_brings_back_what_was_overwritten_is_seen() -> None:
     """etcd#22442: a tail that had been replaced was alive again after a restart."""
     ledger = Ledger(disks=disks(a=[1, 1, 1]))
     ledger.disks["a"].save(HardState(2), [entry(2, 2)], None)
-    invariants.disk_comes_back_whole(ledger, "a", raft("a", Log(entries(1, 2)), HardState(2)))
+    logs.disk_comes_back_whole(ledger, "a", raft("a", Log(entries(1, 2)), HardState(2)))
     ghost = raft("a", Log([*entries(1, 2), entry(3, 2)]), HardState(2))
     assert_violated(
-        invariants.disk_comes_back_whole, ledger, "a", ghost, words="a log to 3; synced were term 2 and a log to 2"
+        logs.disk_comes_back_whole, ledger, "a", ghost, words="a log to 3; synced were term 2 and a log to 2"
     )
 
 
 def test_a_disk_that_forgets_a_vote_is_seen() -> None:
     ledger = Ledger(disks={"a": Disk(term=2, voted_for="b")})
-    invariants.disk_comes_back_whole(ledger, "a", raft("a", hard_state=HardState(2, "b")))
+    logs.disk_comes_back_whole(ledger, "a", raft("a", hard_state=HardState(2, "b")))
     forgetful = raft("a", hard_state=HardState(2))
-    assert_violated(invariants.disk_comes_back_whole, ledger, "a", forgetful, words="came back in term 2")
+    assert_violated(logs.disk_comes_back_whole, ledger, "a", forgetful, words="came back in term 2")
 
 
 class Watched:

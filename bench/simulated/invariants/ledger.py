@@ -1,0 +1,375 @@
+"""What a whole history has shown, and everything that is ever noted of it.
+
+A `note_...` function is told what happened, once it was judged, and writes; nothing else does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from bench.simulated import observer
+from bench.simulated.invariants.touch import Touch
+from node.machine.kv import Batch, Command, KeyValueStore, Result
+from node.raft import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Configuration,
+    Effects,
+    Entry,
+    EntryKind,
+    HardState,
+    InstallSnapshot,
+    Log,
+    Message,
+    PreVoteResponse,
+    Raft,
+    RequestVote,
+    RequestVoteResponse,
+    Snapshot,
+    TimeoutNow,
+)
+from node.raft.snapshot import Data
+from node.raft.transitions import Role, RoleChanged, Voted
+
+LEADING = frozenset((AppendEntries, InstallSnapshot))
+"""What only a leader says."""
+
+
+@dataclass(slots=True)
+class Disk:
+    """What a server has synced: it survives its crashes."""
+
+    term: int = 0
+    voted_for: str | None = None
+    base_index: int = 0
+    terms: dict[int, int] = field(default_factory=dict)
+    """Of each entry behind the snapshot."""
+    last_index: int = 0
+
+    def holds(self, index: int, term: int) -> bool:
+        return index <= self.base_index or self.terms.get(index) == term
+
+    def save(self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
+        if hard_state is not None:
+            self.term, self.voted_for = hard_state.current_term, hard_state.voted_for
+        if snapshot is not None:
+            self.base_index = self.last_index = snapshot.meta.index
+            self.terms.clear()
+        for entry in entries:
+            while self.last_index >= entry.index:
+                self.terms.pop(self.last_index, None)
+                self.last_index -= 1
+            self.terms[entry.index] = entry.term
+            self.last_index = entry.index
+
+
+@dataclass(slots=True)
+class Server:
+    """What was last seen of a running server."""
+
+    name: str
+    raft: Raft
+    clock: observer.LocalClock
+    role: Role = Role.FOLLOWER
+    term: int = 0
+    commit_index: int = 0
+    matches: Mapping[str, int] = field(default_factory=dict)
+    voters: tuple[str, ...] = ()
+    configuration_index: int = 0
+    contact_s: float = -math.inf
+    """When it last heard from a leader or gave a vote, by its own clock; its start, if it may have done so before."""
+    last_vote: tuple[str, int] = ("", 0)
+    """For whom, in which term."""
+    lease_until_s: float = -math.inf
+    """On its own clock."""
+
+
+class Step(msgspec.Struct, gc=False):
+    """A round of a server, as values; what it was before stands in `before`, until the round is noted."""
+
+    before: Server
+    name: str
+    at_s: float
+    now_s: float
+    """What the server's own clock read when it took the step, before it was durable."""
+    role: Role
+    term: int
+    voted_for: str | None
+    commit_index: int
+    log: Log
+    lease_until_s: float
+    """On the server's own clock."""
+    matches: Mapping[str, int]
+    voters: tuple[str, ...]
+    configuration_index: int
+    effects: Effects
+    inbox: Sequence[Message] = ()
+    """What it heard from its peers, in order."""
+
+    def begins_reign(self) -> bool:
+        """Whether it leads now, and did not before, or in another term."""
+        before = self.before
+        return self.role is Role.LEADER and (before.role is not Role.LEADER or before.term != self.term)
+
+    def holds_lease(self) -> bool:
+        """Whether it leads at this instant, as it says of itself."""
+        return self.role is Role.LEADER and self.before.clock.at(self.at_s) < self.lease_until_s
+
+
+class Performed(NamedTuple):
+    """What came of a command."""
+
+    log_index: int
+    client_id: str
+    sequence: int
+    keys: tuple[str, ...]
+    result: Result
+    modify_indexes: tuple[int, ...]
+    """Of each key afterwards; 0 is one that is not there."""
+
+    @classmethod
+    def of(cls, entry: Entry, result: Result, store: KeyValueStore) -> Performed:
+        """What came of the command in an entry, by its `result` and by what the `store` has now."""
+        command = Command.decode(entry.data)
+        operation = command.operation
+        keys = tuple(part.key for part in (operation.operations if isinstance(operation, Batch) else (operation,)))
+        return cls(entry.index, command.client_id, command.sequence, keys, result, modify_indexes(store, keys))
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the whole history has shown, crashes and all."""
+
+    servers: dict[str, Server] = field(default_factory=dict)
+    """Those that run."""
+    leaders: dict[int, str] = field(default_factory=dict)
+    """Who was elected in a term."""
+    votes: dict[tuple[str, int], str] = field(default_factory=dict)
+    """For whom a server let it be known that it voted in a term."""
+    pre_votes: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    """Who said that it would vote for a server in a term."""
+    told_to_stand: set[tuple[str, int]] = field(default_factory=set)
+    """Candidates to whom leadership was transferred, with the term they stood in."""
+    entries: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
+    """By index and term: the term of the entry before, and the entry."""
+    committed: list[int] = field(default_factory=lambda: [0])
+    """The term of the committed entry at each index."""
+    committed_in: dict[int, int] = field(default_factory=dict)
+    """By the term of the leader that committed first: the last index it did."""
+    configurations: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    """The committed ones, as index and voters."""
+    digests: dict[int, bytes] = field(default_factory=dict)
+    """What the state machines had come to at each index."""
+    contents: dict[int, bytes] = field(default_factory=dict)
+    """The checksum of what they held at an index, where anybody looked."""
+    performed: dict[int, Performed] = field(default_factory=dict)
+    """What came of the command at an index, where it was first performed."""
+    writes: dict[tuple[str, int], Performed] = field(default_factory=dict)
+    """By client and sequence, what came of a write where it stood first."""
+    sequences: dict[str, int] = field(default_factory=dict)
+    """The latest of each client."""
+    modify_indexes: dict[str, int] = field(default_factory=dict)
+    """Of each key, after the last command that anybody performed."""
+    disks: dict[str, Disk] = field(default_factory=dict)
+    leases: dict[str, tuple[float, observer.LocalClock]] = field(default_factory=dict)
+    """Until when the servers that lead do so, each by its own clock."""
+    reigning: dict[str, Step] = field(default_factory=dict)
+    """The round in which each of those that lead began to."""
+    wiped: set[str] = field(default_factory=set)
+    """Whose disk was lost once: Raft rests on a disk that is not (Figure 2), so less is asked of them."""
+    touch: Touch = field(default_factory=Touch)
+
+    @property
+    def commit_index(self) -> int:
+        return len(self.committed) - 1
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """Of the newest committed configuration."""
+        return self.configurations[-1][1] if self.configurations else ()
+
+    def repeats(self, done: Performed) -> bool:
+        """Whether its client had written that before, or something later: whatever stands in the log again."""
+        return 0 < done.sequence <= self.sequences.get(done.client_id, 0)
+
+
+# What servers do, round by round
+
+
+def note_votes(ledger: Ledger, step: Step) -> None:
+    """Who voted for whom, and would; and whom a leader told to stand in the term after its own."""
+    before = step.before
+    for message in step.effects.messages:
+        if isinstance(message, RequestVote):
+            ledger.votes[step.name, message.term] = step.name
+        elif isinstance(message, RequestVoteResponse) and message.granted:
+            ledger.votes[step.name, message.term] = message.recipient
+            before.contact_s, before.last_vote = step.now_s, (message.recipient, message.term)
+        elif isinstance(message, PreVoteResponse) and message.granted:
+            ledger.pre_votes.setdefault((message.recipient, message.next_term), set()).add(step.name)
+        elif isinstance(message, TimeoutNow):
+            ledger.told_to_stand.add((message.recipient, message.term + 1))
+
+
+def note_contact(ledger: Ledger, step: Step) -> None:
+    """That a server heard a leader, if only with what did not fit its log, or voted, if only for itself."""
+    for change in step.effects.transitions:
+        if isinstance(change, Voted):
+            step.before.contact_s = step.now_s
+    for item in step.inbox:
+        if type(item) in LEADING and (
+            item.term == step.term or any(accepts(message, item) for message in step.effects.messages)
+        ):
+            step.before.contact_s = step.now_s
+
+
+def note_elected(ledger: Ledger, step: Step) -> None:
+    for change in step.effects.transitions:
+        if isinstance(change, RoleChanged) and change.role is Role.LEADER:
+            ledger.leaders[change.term] = step.name
+
+
+def note_lease(ledger: Ledger, step: Step) -> None:
+    step.before.lease_until_s = step.lease_until_s
+    if step.holds_lease():
+        ledger.leases[step.name] = step.lease_until_s, step.before.clock
+        ledger.touch.led(step.at_s)
+    else:
+        ledger.leases.pop(step.name, None)
+
+
+def note_reign(ledger: Ledger, step: Step) -> None:
+    if step.begins_reign():
+        ledger.reigning[step.name] = step
+    elif step.role is not Role.LEADER:
+        ledger.reigning.pop(step.name, None)
+
+
+def note_entries(ledger: Ledger, step: Step) -> None:
+    entries = step.effects.entries
+    previous = step.log.term_at(entries[0].index - 1)
+    for entry in entries:
+        ledger.entries.setdefault((entry.index, entry.term), (previous, entry))
+        previous = entry.term
+
+
+def note_commits(ledger: Ledger, step: Step) -> None:
+    """What nobody had committed before."""
+    for index in range(ledger.commit_index + 1, step.commit_index + 1):
+        entry = step.log[index]
+        ledger.committed.append(entry.term)
+        ledger.committed_in[step.term] = index
+        if entry.kind is EntryKind.CONFIGURATION:
+            ledger.configurations.append((index, Configuration.from_entry(entry).voters))
+
+
+def note_round(ledger: Ledger, step: Step) -> None:
+    """What the server is now: from here on its round is what it was before."""
+    before = step.before
+    reconfigured = before.voters != step.voters or before.configuration_index != step.configuration_index
+    before.role, before.term, before.commit_index = step.role, step.term, step.commit_index
+    before.matches, before.voters, before.configuration_index = step.matches, step.voters, step.configuration_index
+    if reconfigured:
+        _reconsider(ledger, step.at_s)
+
+
+# What becomes of servers and of their disks
+
+
+def note_start(ledger: Ledger, name: str, raft: Raft, clock: observer.LocalClock, at_s: float) -> None:
+    ledger.disks.setdefault(name, Disk())
+    ledger.servers[name] = Server(
+        name,
+        raft,
+        clock,
+        term=raft.current_term,
+        commit_index=raft.commit_index,
+        voters=raft.configuration.voters,
+        configuration_index=raft.configuration_index,
+        contact_s=clock.at(at_s) if raft.current_term else -math.inf,
+        last_vote=(raft.voted_for or "", raft.current_term),
+    )
+    _reconsider(ledger, at_s)
+
+
+def note_crash(ledger: Ledger, name: str) -> None:
+    ledger.servers.pop(name, None)
+    ledger.leases.pop(name, None)
+    ledger.reigning.pop(name, None)
+
+
+def note_wipe(ledger: Ledger, name: str) -> None:
+    ledger.wiped.add(name)
+    ledger.disks.pop(name, None)
+    ledger.votes = {vote: candidate for vote, candidate in ledger.votes.items() if vote[0] != name}
+
+
+def note_save(
+    ledger: Ledger, name: str, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
+) -> None:
+    ledger.disks[name].save(hard_state, entries, snapshot)
+
+
+def note_topology(ledger: Ledger, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+    ledger.touch.topology(running, clear)
+    _reconsider(ledger, at_s)
+
+
+def note_excuse(ledger: Ledger, name: str, excused: bool) -> None:
+    ledger.touch.excuse(name, excused)
+
+
+def _reconsider(ledger: Ledger, at_s: float) -> None:
+    counted = {name: server.voters for name, server in ledger.servers.items()}
+    ledger.touch.reconsider(ledger.voters, counted, at_s)
+
+
+# What the state machines come to
+
+
+def note_digest(ledger: Ledger, index: int, digest: bytes) -> None:
+    ledger.digests[index] = digest
+
+
+def note_content(ledger: Ledger, index: int, content: bytes) -> None:
+    ledger.contents[index] = content
+
+
+def note_performed(ledger: Ledger, done: Performed) -> None:
+    """To be told once for each index, in their order: of whoever performs it first."""
+    ledger.performed[done.log_index] = done
+    if ledger.repeats(done):
+        return
+    ledger.modify_indexes.update(zip(done.keys, done.modify_indexes, strict=True))
+    if done.sequence:
+        ledger.sequences[done.client_id] = done.sequence
+        ledger.writes[done.client_id, done.sequence] = done
+
+
+# How what happened is read, by those who judge and by those who note
+
+
+def accepts(message: Message, item: Message) -> bool:
+    """Whether it says that an `item` of its round's inbox fits the log. What was said in an earlier round is said
+    again when a connection ends, and is no contact."""
+    return (
+        isinstance(message, AppendEntriesResponse)
+        and isinstance(item, AppendEntries)
+        and message.success
+        and (message.recipient, message.sent_at_s) == (item.sender, item.sent_at_s)
+    )
+
+
+def checksum(content: Data) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def modify_indexes(store: KeyValueStore, keys: tuple[str, ...]) -> tuple[int, ...]:
+    """Of each key; 0 is one that is not there."""
+    return tuple(value.modify_index if (value := store.get(key)) else 0 for key in keys)

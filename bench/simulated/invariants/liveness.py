@@ -1,0 +1,29 @@
+"""What must come about in time, asked only when it is owed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.simulated.invariants.ledger import Ledger
+from bench.simulated.invariants.violation import listed, violated
+
+PATIENCE = 10
+"""Election timeouts within which a connected majority must have a leader."""
+
+
+def connected_majority_has_a_leader(ledger: Ledger, election_timeout_s: float, at_s: float) -> None:
+    """Liveness when owed: a majority that hears one another without trouble has a leader within `PATIENCE`."""
+    touch = ledger.touch
+    if at_s > touch.since_s + PATIENCE * election_timeout_s:
+        words = f"{listed(touch.core)} hear one another, and none led for {at_s - touch.since_s:.1f} s"
+        violated(connected_majority_has_a_leader, words)
+
+
+def all_agree_in_the_end(states: Mapping[str, str]) -> None:
+    """Convergence: with every fault over, all members come to hold and to have applied the same log."""
+    violated(all_agree_in_the_end, "; ".join(f"{name}: {state}" for name, state in states.items()))
+
+
+def clients_are_served_in_the_end(kind: str, reason: str) -> None:
+    """Liveness as clients feel it: with every fault over, the leader takes writes and answers reads."""
+    violated(clients_are_served_in_the_end, f"no {kind} has been answered since the last fault was over: {reason}")

@@ -1,0 +1,67 @@
+"""Who is in touch with whom, and since when they are owed a leader: what liveness is judged by."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from node.raft.quorum import has_majority, majority
+
+Voters = tuple[str, ...]
+
+
+class Touch:
+    """A majority that hears one another without trouble is a core, and is owed a leader in time."""
+
+    __slots__ = ("_clear", "_excused", "_running", "core", "since_s")
+
+    def __init__(self) -> None:
+        self._running: tuple[str, ...] = ()
+        self._excused: set[str] = set()
+        self._clear: frozenset[tuple[str, str]] = frozenset()
+        self.core: frozenset[str] = frozenset()
+        self.since_s = math.inf
+        """When there last was a leader, or when the core began, if that is later; infinity without a core."""
+
+    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]]) -> None:
+        self._running, self._clear = tuple(sorted(running)), frozenset(clear)
+
+    def excuse(self, name: str, excused: bool) -> None:
+        (self._excused.add if excused else self._excused.discard)(name)
+
+    def led(self, at_s: float) -> None:
+        """Somebody leads at this instant."""
+        self.since_s = max(self.since_s, at_s)
+
+    def reconsider(self, committed: Voters, counted: Mapping[str, Voters], at_s: float) -> None:
+        """Something that decides what is owed has changed: the voters of the newest `committed` configuration, those
+        `counted` by each server that is up, or what was told here. As long as some of the core are still a majority in
+        touch, the time runs on for them, whatever becomes of the others; another core has time from its beginning."""
+        up = [name for name in self._running if name in counted and name not in self._excused]
+        rest = self._connected_majority([name for name in up if name in self.core], committed, counted)
+        if rest:
+            self.core = rest
+            return
+        self.core = self._connected_majority(up, committed, counted)
+        self.since_s = at_s if self.core else math.inf
+
+    def _connected_majority(
+        self, names: Sequence[str], committed: Voters, counted: Mapping[str, Voters]
+    ) -> frozenset[str]:
+        """Those of `names` of which each pair hears one another, and that are a majority of the newest committed voters
+        and of those each of them counts; none when there are no such. Of several the largest, then the first."""
+        for size in range(len(names), majority(len(committed)) - 1, -1):
+            for group in itertools.combinations(names, size):
+                if self._hear_one_another(group) and _are_quorum(group, committed, counted):
+                    return frozenset(group)
+        return frozenset()
+
+    def _hear_one_another(self, group: Sequence[str]) -> bool:
+        return all(pair in self._clear for pair in itertools.permutations(group, 2))
+
+
+def _are_quorum(group: Sequence[str], committed: Voters, counted: Mapping[str, Voters]) -> bool:
+    return has_majority(group, committed) and all(
+        has_majority(group, counted[name]) for name in group if name in committed
+    )

@@ -1,0 +1,272 @@
+"""Who watches a world: has each step judged by what the ledger says, and then noted in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+
+from bench.simulated import observer
+from bench.simulated.invariants.clients import (
+    acknowledged_is_committed,
+    clients_are_told_what_came_of_it,
+    commands_have_one_result,
+    contents_agree,
+    reads_are_not_stale,
+    state_machines_agree,
+    writes_take_effect_once,
+)
+from bench.simulated.invariants.commits import (
+    commit_index_never_goes_back,
+    committed_is_on_a_majority,
+    committed_stays,
+    leader_has_what_is_committed,
+    only_the_leaders_term_is_counted,
+    successors_have_what_is_committed,
+)
+from bench.simulated.invariants.elections import (
+    candidates_disturb_nobody,
+    candidates_have_asked,
+    leaders_were_elected,
+    one_leader_at_a_time,
+    one_leader_in_a_term,
+    one_vote_in_a_term,
+    only_voters_lead,
+    voters_keep_to_their_leader,
+)
+from bench.simulated.invariants.ledger import (
+    Ledger,
+    Performed,
+    Server,
+    Step,
+    checksum,
+    note_commits,
+    note_contact,
+    note_content,
+    note_crash,
+    note_digest,
+    note_elected,
+    note_entries,
+    note_excuse,
+    note_lease,
+    note_performed,
+    note_reign,
+    note_round,
+    note_save,
+    note_start,
+    note_topology,
+    note_votes,
+    note_wipe,
+)
+from bench.simulated.invariants.liveness import connected_majority_has_a_leader
+from bench.simulated.invariants.logs import (
+    disk_comes_back_whole,
+    logs_match,
+    match_index_never_goes_back,
+    matches_are_true,
+    only_what_conflicts_goes,
+    term_never_goes_back,
+    what_is_believed_is_durable,
+)
+from bench.simulated.invariants.membership import configuration_is_the_logs, members_change_one_at_a_time
+from bench.simulated.invariants.violation import violated
+from bench.simulated.requests import Told
+from node.machine.kv import KeyValueStore, Result
+from node.machine.state_machine import Frozen
+from node.raft import (
+    Effects,
+    Entry,
+    HardState,
+    Message,
+    PreVoteResponse,
+    Raft,
+    RequestVote,
+    RequestVoteResponse,
+    Role,
+    Snapshot,
+    TimeoutNow,
+)
+from node.raft.effects import NOTHING
+from node.raft.snapshot import Data
+
+NEWS, VOTES, CHANGES, ENTRIES, REIGN, MATCHES = 1, 2, 4, 8, 16, 32
+"""What a step must have had for an invariant to have anything to look at, and for a note to have anything to say. News
+is anything but a longer lease and other matches; votes are messages about elections; a reign is one that goes on,
+begins or ends."""
+ELECTORAL = frozenset((RequestVote, RequestVoteResponse, PreVoteResponse, TimeoutNow))
+
+ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
+    (term_never_goes_back, NEWS),
+    (what_is_believed_is_durable, NEWS),
+    (candidates_disturb_nobody, CHANGES),
+    (voters_keep_to_their_leader, VOTES),
+    (candidates_have_asked, CHANGES),
+    (one_vote_in_a_term, VOTES),
+    (only_voters_lead, CHANGES),
+    (one_leader_in_a_term, CHANGES),
+    (leaders_were_elected, CHANGES),
+    (one_leader_at_a_time, REIGN),
+    (logs_match, ENTRIES),
+    (configuration_is_the_logs, ENTRIES),
+    (leader_has_what_is_committed, NEWS | REIGN),
+    (commit_index_never_goes_back, NEWS),
+    (match_index_never_goes_back, REIGN | MATCHES),
+    (matches_are_true, REIGN | MATCHES),
+    (only_the_leaders_term_is_counted, CHANGES),
+    (committed_is_on_a_majority, CHANGES),
+    (committed_stays, CHANGES),
+    (successors_have_what_is_committed, CHANGES),
+    (note_commits, CHANGES),
+    (members_change_one_at_a_time, CHANGES),
+    (note_votes, VOTES),
+    (note_contact, NEWS),
+    (note_elected, CHANGES),
+    (note_lease, REIGN),
+    (note_reign, NEWS | REIGN),
+    (note_entries, ENTRIES),
+    (note_round, 0),
+)
+"""In the order in which they are asked: what explains another failure comes before it. Every invariant judges a step by
+what was noted of the steps before it, and only then is the step itself noted. One looks at more: a leader commits an
+entry and changes members in one round, and whether it may is decided by what is committed then. What the server was
+before is what others look at, and is noted last."""
+
+ASKED = [tuple(asked for asked, needs in ON_STEP if needs & had == needs) for had in range(64)]
+"""By what a step had. Most have little: asking everything of each would take half of an exploration."""
+
+
+class Invariants(observer.Observer):
+    """Raises InvariantViolationError from within the event that breaks a promise."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self._pending: dict[str, Step] = {}
+        """The rounds that are not durable yet."""
+
+    # Nodes
+
+    def started(self, name: str, raft: Raft, clock: observer.LocalClock, at_s: float) -> None:
+        disk_comes_back_whole(self.ledger, name, raft)
+        note_start(self.ledger, name, raft, clock, at_s)
+
+    def crashed(self, name: str, at_s: float) -> None:
+        self._pending.pop(name, None)
+        note_crash(self.ledger, name)
+
+    def wiped(self, name: str) -> None:
+        note_wipe(self.ledger, name)
+
+    def excuse(self, name: str, excused: bool) -> None:
+        """Owe nothing through a server that is so slow, or does things so late, that no time-out allows for it."""
+        note_excuse(self.ledger, name, excused)
+
+    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+        note_topology(self.ledger, running, clear, at_s)
+
+    # Their rounds
+
+    def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Message] = ()) -> None:
+        server, role, changed = self.ledger.servers[name], raft.role, effects.transitions
+        leads = role is Role.LEADER
+        if name in self._pending:
+            violated(what_is_believed_is_durable, f"{name} went on before its last round was durable")
+        if effects is NOTHING and not leads and _is_still(server, role, raft.current_term, raft.commit_index):
+            connected_majority_has_a_leader(self.ledger, raft.timing.election_timeout_s, at_s)
+            return
+        step = Step(
+            before=server,
+            name=name,
+            at_s=at_s,
+            now_s=server.clock.at(at_s),
+            role=role,
+            term=raft.current_term,
+            voted_for=raft.voted_for,
+            commit_index=raft.commit_index,
+            log=raft.log,
+            lease_until_s=raft.lease_until_s if leads else -math.inf,
+            matches=raft.match_indexes if leads else {},
+            voters=raft.configuration.voters if changed else server.voters,
+            configuration_index=raft.configuration_index if changed else server.configuration_index,
+            effects=effects,
+            inbox=inbox,
+        )
+        if effects.must_save:
+            self._pending[name] = step
+        else:
+            self._judge(step)
+
+    def saved(
+        self,
+        name: str,
+        hard_state: HardState | None,
+        entries: Sequence[Entry],
+        snapshot: Snapshot | None,
+        at_s: float,
+    ) -> None:
+        only_what_conflicts_goes(self.ledger, name, entries, snapshot)
+        note_save(self.ledger, name, hard_state, entries, snapshot)
+        if snapshot is not None:
+            self._look_at(name, snapshot.meta.index, snapshot.data)
+        step = self._pending.pop(name, None)
+        if step is not None:
+            step.at_s = at_s
+            self._judge(step)
+
+    def _judge(self, step: Step) -> None:
+        for asked in ASKED[_what_it_had(step)]:
+            asked(self.ledger, step)
+        connected_majority_has_a_leader(self.ledger, step.before.raft.timing.election_timeout_s, step.at_s)
+
+    # Their state machines
+
+    def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
+        state_machines_agree(self.ledger, name, entry.index, digest)
+        note_digest(self.ledger, entry.index, digest)
+
+    def performed(self, name: str, entry: Entry, result: Result, store: KeyValueStore, at_s: float) -> None:
+        if entry.index in self.ledger.performed:
+            commands_have_one_result(self.ledger, name, entry.index, result, store)
+        else:
+            done = Performed.of(entry, result, store)
+            writes_take_effect_once(self.ledger, name, done)
+            note_performed(self.ledger, done)
+
+    def compacted(self, name: str, snapshot: Snapshot, first_kept: int, at_s: float) -> None:
+        self._look_at(name, snapshot.meta.index, snapshot.data)
+
+    def held(self, name: str, index: int, content: Frozen, at_s: float) -> None:
+        self._look_at(name, index, content.encode())
+
+    def _look_at(self, name: str, index: int, data: Data) -> None:
+        content = checksum(data)
+        contents_agree(self.ledger, name, index, content)
+        note_content(self.ledger, index, content)
+
+    # Clients
+
+    def told(self, client_id: str, sequence: int, answer: Told, at_s: float) -> None:
+        clients_are_told_what_came_of_it(self.ledger, client_id, sequence, answer)
+
+    def acknowledged(self, name: str, index: int, term: int, required_index: int, at_s: float) -> None:
+        acknowledged_is_committed(self.ledger, name, index, term, required_index)
+
+    def read_served(self, name: str, kind: str, served_index: int, required_index: int, at_s: float) -> None:
+        reads_are_not_stale(self.ledger, name, kind, served_index, required_index)
+
+
+def _what_it_had(step: Step) -> int:
+    before, effects = step.before, step.effects
+    had = bool(effects.transitions) * CHANGES | bool(effects.entries) * ENTRIES
+    for message in effects.messages:
+        if type(message) in ELECTORAL:
+            had |= VOTES
+            break
+    if effects is not NOTHING or not _is_still(before, step.role, step.term, step.commit_index):
+        had |= NEWS
+    if step.role is Role.LEADER or before.role is Role.LEADER:
+        had |= REIGN if step.matches == before.matches else REIGN | MATCHES
+    return had
+
+
+def _is_still(before: Server, role: Role, term: int, commit_index: int) -> bool:
+    """Whether a round from which nothing followed has left everything as it was."""
+    return role is before.role and term == before.term and commit_index == before.commit_index
