@@ -244,13 +244,6 @@ def note_lease(ledger: Ledger, step: Step) -> None:
         ledger.leases.pop(step.name, None)
 
 
-def note_reign(ledger: Ledger, step: Step) -> None:
-    if step.begins_reign():
-        ledger.reigning[step.name] = step
-    elif step.role is not Role.LEADER:
-        ledger.reigning.pop(step.name, None)
-
-
 def note_entries(ledger: Ledger, step: Step) -> None:
     entries = step.effects.entries
     previous = step.log.term_at(entries[0].index - 1)
@@ -260,23 +253,34 @@ def note_entries(ledger: Ledger, step: Step) -> None:
 
 
 def note_commits(ledger: Ledger, step: Step) -> None:
-    """What nobody had committed before."""
+    """What nobody had committed before, and how far the server itself has come."""
     for index in range(ledger.commit_index + 1, step.commit_index + 1):
         entry = step.log[index]
         ledger.committed.append(entry.term)
         ledger.committed_in[step.term] = index
         if entry.kind is EntryKind.CONFIGURATION:
             ledger.configurations.append((index, Configuration.from_entry(entry).voters))
+    step.before.commit_index = step.commit_index
 
 
-def note_round(ledger: Ledger, step: Step) -> None:
-    """What the server is now: from here on its round is what it was before."""
+def note_matches(ledger: Ledger, step: Step) -> None:
+    step.before.matches = step.matches
+
+
+def note_members(ledger: Ledger, step: Step) -> None:
     before = step.before
-    reconfigured = before.voters != step.voters or before.configuration_index != step.configuration_index
-    before.role, before.term, before.commit_index = step.role, step.term, step.commit_index
-    before.matches, before.voters, before.configuration_index = step.matches, step.voters, step.configuration_index
-    if reconfigured:
+    if (step.configuration_index, step.voters) != (before.configuration_index, before.voters):
+        before.configuration_index, before.voters = step.configuration_index, step.voters
         _reconsider(ledger, step.at_s)
+
+
+def note_role(ledger: Ledger, step: Step) -> None:
+    before = step.before
+    if step.begins_reign():
+        ledger.reigning[step.name] = step
+    elif step.role is not Role.LEADER:
+        ledger.reigning.pop(step.name, None)
+    before.role, before.term = step.role, step.term
 
 
 # What becomes of servers and of their disks

@@ -18,7 +18,7 @@ def term_never_goes_back(ledger: Ledger, step: Step) -> None:
 def what_is_believed_is_durable(ledger: Ledger, step: Step) -> None:
     """Term, vote and log are on stable storage before anybody hears of them (Figure 2, persistent state)."""
     disk, log = ledger.disks[step.name], step.log
-    if (disk.term, disk.voted_for) != (step.term, step.voted_for):
+    if disk.term != step.term or disk.voted_for != step.voted_for:
         violated(
             what_is_believed_is_durable,
             f"{step.name} is in term {step.term} and voted for {step.voted_for}; "

@@ -32,7 +32,8 @@ class Touch:
 
     def led(self, at_s: float) -> None:
         """Somebody leads at this instant."""
-        self.since_s = max(self.since_s, at_s)
+        if self.core:
+            self.since_s = at_s
 
     def reconsider(self, committed: Voters, counted: Mapping[str, Voters], at_s: float) -> None:
         """Something that decides what is owed has changed: the voters of the newest `committed` configuration, those
@@ -58,7 +59,7 @@ class Touch:
         return frozenset()
 
     def _hear_one_another(self, group: Sequence[str]) -> bool:
-        return all(pair in self._clear for pair in itertools.permutations(group, 2))
+        return self._clear.issuperset(itertools.permutations(group, 2))
 
 
 def _are_quorum(group: Sequence[str], committed: Voters, counted: Mapping[str, Voters]) -> bool:

@@ -48,9 +48,10 @@ from bench.simulated.invariants.ledger import (
     note_entries,
     note_excuse,
     note_lease,
+    note_matches,
+    note_members,
     note_performed,
-    note_reign,
-    note_round,
+    note_role,
     note_save,
     note_start,
     note_topology,
@@ -87,50 +88,62 @@ from node.raft import (
 )
 from node.raft.effects import NOTHING
 from node.raft.snapshot import Data
+from node.raft.transitions import Committed, MembershipChanged, RoleChanged, TermChanged
 
-NEWS, VOTES, CHANGES, ENTRIES, REIGN, MATCHES = 1, 2, 4, 8, 16, 32
+NEWS, ROLES, COMMITS, MEMBERS, VOTES, ENTRIES, REIGN, MATCHES = (1 << bit for bit in range(8))
 """What a step must have had for an invariant to have anything to look at, and for a note to have anything to say. News
-is anything but a longer lease and other matches; votes are messages about elections; a reign is one that goes on,
-begins or ends."""
-ELECTORAL = frozenset((RequestVote, RequestVoteResponse, PreVoteResponse, TimeoutNow))
+is anything but a longer lease and other matches; roles are terms, too; votes are messages about elections; a reign is
+one that goes on, begins or ends."""
+SHOWN_BY: dict[type, int] = {
+    RoleChanged: ROLES,
+    TermChanged: ROLES,
+    Committed: COMMITS,
+    MembershipChanged: MEMBERS,
+    RequestVote: VOTES,
+    RequestVoteResponse: VOTES,
+    PreVoteResponse: VOTES,
+    TimeoutNow: VOTES,
+}
+"""What a transition, or a message that is sent, says that the step had, though it may be over when the step is."""
 
 ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
-    (term_never_goes_back, NEWS),
+    (term_never_goes_back, ROLES),
     (what_is_believed_is_durable, NEWS),
-    (candidates_disturb_nobody, CHANGES),
+    (candidates_disturb_nobody, ROLES),
     (voters_keep_to_their_leader, VOTES),
-    (candidates_have_asked, CHANGES),
+    (candidates_have_asked, ROLES),
     (one_vote_in_a_term, VOTES),
-    (only_voters_lead, CHANGES),
-    (one_leader_in_a_term, CHANGES),
-    (leaders_were_elected, CHANGES),
+    (only_voters_lead, ROLES),
+    (one_leader_in_a_term, ROLES),
+    (leaders_were_elected, ROLES),
     (one_leader_at_a_time, REIGN),
     (logs_match, ENTRIES),
     (configuration_is_the_logs, ENTRIES),
-    (leader_has_what_is_committed, NEWS | REIGN),
-    (commit_index_never_goes_back, NEWS),
+    (leader_has_what_is_committed, REIGN | ROLES),
+    (commit_index_never_goes_back, COMMITS),
     (match_index_never_goes_back, REIGN | MATCHES),
     (matches_are_true, REIGN | MATCHES),
-    (only_the_leaders_term_is_counted, CHANGES),
-    (committed_is_on_a_majority, CHANGES),
-    (committed_stays, CHANGES),
-    (successors_have_what_is_committed, CHANGES),
-    (note_commits, CHANGES),
-    (members_change_one_at_a_time, CHANGES),
+    (only_the_leaders_term_is_counted, COMMITS),
+    (committed_is_on_a_majority, COMMITS),
+    (committed_stays, COMMITS),
+    (successors_have_what_is_committed, COMMITS),
+    (note_commits, COMMITS),
+    (members_change_one_at_a_time, MEMBERS),
     (note_votes, VOTES),
     (note_contact, NEWS),
-    (note_elected, CHANGES),
+    (note_elected, ROLES),
     (note_lease, REIGN),
-    (note_reign, NEWS | REIGN),
     (note_entries, ENTRIES),
-    (note_round, 0),
+    (note_matches, REIGN | MATCHES),
+    (note_members, MEMBERS),
+    (note_role, ROLES),
 )
 """In the order in which they are asked: what explains another failure comes before it. Every invariant judges a step by
 what was noted of the steps before it, and only then is the step itself noted. One looks at more: a leader commits an
-entry and changes members in one round, and whether it may is decided by what is committed then. What the server was
-before is what others look at, and is noted last."""
+entry and changes members in one round, and whether it may is decided by what is committed then. The role is noted
+last, because notes go by what it was before."""
 
-ASKED = [tuple(asked for asked, needs in ON_STEP if needs & had == needs) for had in range(64)]
+ASKED = [tuple(asked for asked, needs in ON_STEP if needs & had == needs) for had in range(1 << 8)]
 """By what a step had. Most have little: asking everything of each would take half of an exploration."""
 
 
@@ -169,7 +182,7 @@ class Invariants(observer.Observer):
         leads = role is Role.LEADER
         if name in self._pending:
             violated(what_is_believed_is_durable, f"{name} went on before its last round was durable")
-        if effects is NOTHING and not leads and _is_still(server, role, raft.current_term, raft.commit_index):
+        if effects is NOTHING and not leads and not _moved(server, role, raft.current_term, raft.commit_index):
             connected_majority_has_a_leader(self.ledger, raft.timing.election_timeout_s, at_s)
             return
         step = Step(
@@ -254,19 +267,27 @@ class Invariants(observer.Observer):
 
 
 def _what_it_had(step: Step) -> int:
+    """The least is the usual: a leader that heard from a follower, and whose lease is longer now."""
     before, effects = step.before, step.effects
-    had = bool(effects.transitions) * CHANGES | bool(effects.entries) * ENTRIES
-    for message in effects.messages:
-        if type(message) in ELECTORAL:
-            had |= VOTES
-            break
-    if effects is not NOTHING or not _is_still(before, step.role, step.term, step.commit_index):
+    had = _moved(before, step.role, step.term, step.commit_index)
+    if effects is not NOTHING:
         had |= NEWS
+        if effects.entries:
+            had |= ENTRIES
+        for change in effects.transitions:
+            had |= SHOWN_BY.get(type(change), 0)
+        for message in effects.messages:
+            had |= SHOWN_BY.get(type(message), 0)
     if step.role is Role.LEADER or before.role is Role.LEADER:
         had |= REIGN if step.matches == before.matches else REIGN | MATCHES
     return had
 
 
-def _is_still(before: Server, role: Role, term: int, commit_index: int) -> bool:
-    """Whether a round from which nothing followed has left everything as it was."""
-    return role is before.role and term == before.term and commit_index == before.commit_index
+def _moved(before: Server, role: Role, term: int, commit_index: int) -> int:
+    """What is another than before, whatever the effects say of it."""
+    had = 0
+    if role is not before.role or term != before.term:
+        had |= NEWS | ROLES
+    if commit_index != before.commit_index:
+        had |= NEWS | COMMITS
+    return had

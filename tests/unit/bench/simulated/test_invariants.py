@@ -30,7 +30,7 @@ from bench.simulated.invariants.ledger import (
     note_elected,
     note_entries,
     note_lease,
-    note_reign,
+    note_role,
     note_votes,
 )
 from bench.simulated.requests import Told
@@ -429,7 +429,7 @@ def test_who_wins_a_term_that_is_over_need_not_have_what_a_later_one_committed()
 
 def test_an_entry_committed_by_a_deposed_leader_must_be_with_its_successor_already() -> None:
     ledger = Ledger()
-    goes_by(commits.leader_has_what_is_committed, note_reign, ledger, step("b", role=Role.LEADER, term=2))
+    goes_by(commits.leader_has_what_is_committed, note_role, ledger, step("b", role=Role.LEADER, term=2))
     late = step("a", log=entries(1), commit_index=1, transitions=[elected(1), commit(1, entry_term=1, term=1)])
     with pytest.raises(InvariantViolationError, match="b leads term 2 without the committed entry 1"):
         commits.successors_have_what_is_committed(ledger, late)
