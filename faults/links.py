@@ -1,10 +1,11 @@
-"""Directed links, and the addresses they live on."""
+"""Directed links, the addresses they live on, and what can be wrong with one."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 CLIENT = "client"
@@ -45,6 +46,33 @@ class Route:
     link: Link
     listen: Address
     upstream: Address
+
+
+class Mode(StrEnum):
+    """How a cut link treats its traffic."""
+
+    BLACKHOLE = "blackhole"
+    """Taken in and dropped; the sender sees nothing wrong. Healing closes its connections."""
+    REFUSE = "refuse"
+    """Connections are closed and new ones refused."""
+    HOLD = "hold"
+    """Held back, and delivered when healed: what arrives is late, not lost."""
+
+
+@dataclass(frozen=True)
+class LinkState:
+    cut: Mode | None = None
+    latency_ms: int = 0
+    jitter_ms: int = 0
+    rate_kib_s: int | None = None
+
+    def __str__(self) -> str:
+        parts = [f"cut ({self.cut})"] if self.cut else []
+        if self.latency_ms or self.jitter_ms:
+            parts.append(f"{self.latency_ms}ms" + (f"±{self.jitter_ms}ms" if self.jitter_ms else ""))
+        if self.rate_kib_s is not None:
+            parts.append(f"{self.rate_kib_s} KiB/s")
+        return ", ".join(parts) or "up"
 
 
 def peer_links(nodes: Iterable[str]) -> tuple[Link, ...]:

@@ -17,47 +17,19 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from toxiproxy.proxy import Proxy
 
 from faults import cuts
-from faults.links import CLIENT, Link, Route
+from faults.links import CLIENT, Link, LinkState, Mode, Route
 from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
 T = TypeVar("T")
 
 Meter = Callable[[Collection[Link]], Mapping[Link, int]]
 """How many messages have ever been meant for each of these links, whatever became of them. Who sends them knows."""
-
-
-class Mode(StrEnum):
-    """How a cut link treats its traffic."""
-
-    BLACKHOLE = "blackhole"
-    """Taken in and dropped; the sender sees nothing wrong. Healing closes its connections."""
-    REFUSE = "refuse"
-    """Connections are closed and new ones refused."""
-    HOLD = "hold"
-    """Held back, and delivered when healed: what arrives is late, not lost."""
-
-
-@dataclass(frozen=True)
-class LinkState:
-    cut: Mode | None = None
-    latency_ms: int = 0
-    jitter_ms: int = 0
-    rate_kib_s: int | None = None
-
-    def __str__(self) -> str:
-        parts = [f"cut ({self.cut})"] if self.cut else []
-        if self.latency_ms or self.jitter_ms:
-            parts.append(f"{self.latency_ms}ms" + (f"±{self.jitter_ms}ms" if self.jitter_ms else ""))
-        if self.rate_kib_s is not None:
-            parts.append(f"{self.rate_kib_s} KiB/s")
-        return ", ".join(parts) or "up"
 
 
 @dataclass(frozen=True)

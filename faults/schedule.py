@@ -22,8 +22,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from faults import cuts
-from faults.links import CLIENT, Link
-from faults.network import Mode
+from faults.links import CLIENT, Link, Mode
 
 VERSION = 1
 ROLES = ("leader", "follower")

@@ -12,7 +12,7 @@ import durationpy
 
 from bench.live import registry
 from bench.live.folders import usable
-from faults.network import Mode
+from faults.links import Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 

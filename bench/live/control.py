@@ -20,8 +20,7 @@ from flask import Flask, Response, request
 from bench.cluster import NoSuchNodeError
 from bench.live.cluster import LiveCluster
 from faults import cuts
-from faults.links import CLIENT, Link
-from faults.network import Mode
+from faults.links import CLIENT, Link, Mode
 
 POSSIBLE = {"kill": ("running", "paused"), "pause": ("running",), "resume": ("paused",)}
 """In which states a node can be made another; whatever else was asked would change nothing, and is refused."""

@@ -15,7 +15,7 @@ from bench.measure.load import drive, put
 from bench.measure.registry import measurement
 from bench.measure.result import MeasurementError, Result, Series
 from bench.measure.setting import Setting, address_of
-from faults.network import Mode
+from faults.links import Mode
 
 PAUSE_S = 0.002
 DEADLINE_S = 30.0

@@ -13,8 +13,7 @@ from bench.scenarios.registry import scenario
 from bench.scenarios.snapshots import OFTEN, snapshot_index
 from bench.scenarios.steps import come_back, decide, followers, hand_over, put, read_newest, undisturbed, write_more
 from bench.workload import Invocation, Script, retrying
-from faults.links import CLIENT, Link
-from faults.network import Mode
+from faults.links import CLIENT, Link, Mode
 
 LOOKS = 10
 

@@ -13,8 +13,7 @@ from bench.scenarios.elections import SAFETY
 from bench.scenarios.registry import scenario
 from bench.scenarios.steps import WRITES, come_back, followers, read_back, write, write_more
 from faults import cuts
-from faults.links import Link, peer_links
-from faults.network import Mode
+from faults.links import Link, Mode, peer_links
 
 Side = Collection[str]
 

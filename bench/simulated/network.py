@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from bench.simulated.engine import Engine
-from faults.links import CLIENT, Link, client_links, peer_links
-from faults.network import LinkFaults, LinkState, Mode
+from faults.links import CLIENT, Link, LinkState, Mode, client_links, peer_links
+from faults.network import LinkFaults
 from node.raft.messages import AnyMessage
 from node.server import Hint, Origin
 

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from bench.live.ports import Ports
-from faults.links import Address, Link, Route
-from faults.network import FaultEvent, LinkState, Mode, ToxiproxyNetwork
+from faults.links import Address, Link, LinkState, Mode, Route
+from faults.network import FaultEvent, ToxiproxyNetwork
 from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
 LINK = Link("a", "b")

@@ -13,8 +13,7 @@ from bench.simulated.explore import died_of, explore, flaw_names, play, plus, wa
 from bench.simulated.invariants import Invariants
 from bench.simulated.player import Player
 from bench.simulated.world import World
-from faults.links import Link
-from faults.network import Mode
+from faults.links import Link, Mode
 from faults.schedule import (
     Crash,
     Cut,

@@ -10,8 +10,7 @@ import pytest
 from bench.simulated.engine import Engine
 from bench.simulated.network import Bounds, SimulatedNetwork
 from faults import cuts
-from faults.links import CLIENT, Link
-from faults.network import LinkState, Mode
+from faults.links import CLIENT, Link, LinkState, Mode
 
 LINK = Link("a", "b")
 

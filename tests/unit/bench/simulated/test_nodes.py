@@ -14,7 +14,7 @@ from bench.simulated.settings import Settings
 from bench.simulated.world import World
 from bench.workload import Invocation
 from faults import cuts
-from faults.network import Mode
+from faults.links import Mode
 from node.raft import Configuration, Entry, HardState, Role, Snapshot
 from node.raft.transitions import RoleChanged, SnapshotInstalled
 from node.server import SnapshotPolicy

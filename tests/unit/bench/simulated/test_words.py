@@ -9,7 +9,7 @@ from bench.simulated import requests, words
 from bench.simulated.chronicle import Chronicle
 from bench.simulated.requests import Request, Told
 from bench.workload import Invocation
-from faults.network import Mode
+from faults.links import Mode
 from faults.schedule import AnyFault, Crash, Cut, Delay, Fault, FullDisk, Join, Limit, Load, Pause, Readdress
 from node.raft import AppendEntries, Entry, EntryKind
 from node.raft.transitions import Cause, Role, RoleChanged
