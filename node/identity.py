@@ -38,8 +38,13 @@ def ask(address: str, dial: Mapping[str, Address]) -> Identity:
     target = wire.target_of(address, dial)
     connection = http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT_S)
     try:
-        connection.request("GET", wire.IDENTITY_PATH)
-        return _DECODER.decode(connection.getresponse().read())
+        connection.request("GET", wire.IDENTITY_PATH, headers={"Host": address})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            said = body.decode(errors="replace").strip()
+            raise UnidentifiedError(f"what answers at {address} does not say who it is: {said}")
+        return _DECODER.decode(body)
     except (OSError, http.client.HTTPException) as error:
         raise UnidentifiedError(f"nobody answers at {address} ({error or type(error).__name__})") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -85,6 +85,7 @@ class Transport:
             self._close_former(message.recipient)
             self._senders[key] = PeerSender(
                 message.recipient,
+                address,
                 wire.target_of(address, self._dial),
                 envelope=self._envelope,
                 hint=partial(self._hint, message.recipient),
@@ -110,13 +111,16 @@ class PeerSender:
     def __init__(
         self,
         peer: str,
+        address: str,
         target: Address,
         *,
         envelope: Callable[[Sequence[AnyMessage]], wire.Envelope],
         hint: Callable[[], None],
         settled_s: float,
     ) -> None:
+        """`address` is where the peer says it is, `target` what is dialled for that."""
         self._peer = peer
+        self._address = address
         self._target = target
         self._envelope = envelope
         self._hint = hint
@@ -205,7 +209,7 @@ class PeerSender:
             self._queue.put(None)
 
     def _connect(self) -> _Connection:
-        return _Connection(self._peer, self._target, ended=self._on_end)
+        return _Connection(self._peer, self._address, self._target, ended=self._on_end)
 
     def _on_end(self, age_s: float) -> None:
         """The connection is over. What waits is dropped here, before the hint, which makes for something to say, and
@@ -245,11 +249,11 @@ def _weight(message: AnyMessage | None) -> int:
 class _Connection:
     """One keep-alive connection with requests written ahead of their answers. Raises OSError where it breaks."""
 
-    def __init__(self, peer: str, target: Address, *, ended: Callable[[float], None]) -> None:
+    def __init__(self, peer: str, address: str, target: Address, *, ended: Callable[[float], None]) -> None:
         """`ended` is called when it is over, with how long it has lived, in seconds."""
         self._peer = peer
         self._ended = ended
-        self._head = f"POST {wire.PATH} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/json\r\n"
+        self._head = f"POST {wire.PATH} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
         self._unanswered: deque[tuple[float, int]] = deque()
         self._changed = threading.Condition()
         """Something was answered, or the connection is closed."""

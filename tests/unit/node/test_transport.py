@@ -289,6 +289,17 @@ def test_a_peer_that_answers_nothing_is_sent_ever_rarer_requests(address: Addres
     assert 1 < requests < 100
 
 
+def test_a_peer_is_asked_for_by_the_address_that_it_gave_whatever_is_dialled(address: Address) -> None:
+    """It knows its own names, and not that of a link or a relay on the way."""
+    meant = "n2.example:7002"
+    transport = Transport(envelope, lambda peer: None, dial={meant: address}, settled_s=1)
+    with listening(address) as listener:
+        transport.send(MESSAGE, meant)
+        with listener.accept()[0] as connection:
+            assert b"\r\nHost: n2.example:7002\r\n" in connection.recv(65536)
+        transport.close()
+
+
 def test_an_attempt_counts_though_the_peer_refuses_it() -> None:
     transport = Transport(envelope, lambda peer: None, dial={}, settled_s=1)
     try:

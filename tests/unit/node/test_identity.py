@@ -1,0 +1,43 @@
+"""Who is asked, and what is made of the answer."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from node.config import Address
+from node.identity import Identity, UnidentifiedError, ask
+
+MEANT = "n2.example:7002"
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        found.settimeout(20)
+        yield found
+
+
+def asked(listener: socket.socket, status: str, body: bytes) -> tuple[bytes, Future[Identity]]:
+    """What is sent to whom MEANT stands for, and what comes of such an answer."""
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(ask, MEANT, {MEANT: Address(*listener.getsockname())})
+        with listener.accept()[0] as connection:
+            request = connection.recv(65536)
+            connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        return request, found
+
+
+def test_a_node_is_asked_by_the_address_that_it_gave_whatever_is_dialled(listener: socket.socket) -> None:
+    request, found = asked(listener, "200 OK", b'{"node_id": "n2", "cluster_id": ""}')
+    assert b"\r\nHost: n2.example:7002\r\n" in request
+    assert found.result() == Identity("n2", "")
+
+
+def test_who_refuses_to_be_asked_is_quoted(listener: socket.socket) -> None:
+    _, found = asked(listener, "421 Misdirected Request", b'{"error": "unknown host", "message": "the way out"}')
+    with pytest.raises(UnidentifiedError, match=r"n2\.example:7002 does not say who it is: .*the way out"):
+        found.result()
