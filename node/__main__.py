@@ -29,7 +29,7 @@ from node.standalone import Standalone
 from node.trace import Trace
 from node.transport import Transport
 from node.web.client_api import client_app, metrics_app
-from node.web.http import bind
+from node.web.http import bind, own_hosts
 from node.web.peer_api import peer_app
 from node.web.serving import Server
 
@@ -113,11 +113,9 @@ def _block_ends() -> set[signal.Signals]:
 
 def _run_alone(config: Config, ends: set[signal.Signals]) -> int:
     store = KeyValueStore()
-    http = Server(
-        client_app(Standalone(store), store),
-        bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)"),
-        connections=CLIENT_CONNECTIONS,
-    )
+    listener = bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)")
+    app = client_app(Standalone(store), store, hosts=own_hosts(config, [listener]))
+    http = Server(app, listener, connections=CLIENT_CONNECTIONS)
     http.start()
     print(f"konsul: HTTP on http://{http.address}, standalone", flush=True)
     signal.sigwait(ends)
@@ -131,6 +129,7 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
         bind(*raft.bind, "Raft (KONSUL_RAFT_BIND_ADDR)"),
         bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)"),
     ]
+    hosts = own_hosts(config, listeners)
     http_address = config.http_advertise or f"{config.host}:{listeners[1].getsockname()[1]}"
     machine = StateMachine()
     core = _open_raft(raft, storage, machine)
@@ -145,16 +144,16 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
         on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
     servers = [
-        Server(peer_app(driver), listeners[0], connections=PEER_CONNECTIONS),
+        Server(peer_app(driver, hosts=hosts), listeners[0], connections=PEER_CONNECTIONS),
         Server(
-            client_app(driver, machine.store, partial(ask, dial=raft.dial)),
+            client_app(driver, machine.store, partial(ask, dial=raft.dial), hosts=hosts),
             listeners[1],
             connections=CLIENT_CONNECTIONS,
         ),
     ]
     if config.metrics_port is not None:
         listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")
-        servers.append(Server(metrics_app(driver), listener, connections=METRICS_CONNECTIONS))
+        servers.append(Server(metrics_app(driver, hosts=hosts), listener, connections=METRICS_CONNECTIONS))
     # Before the servers start: a peer that was quicker may speak at once, and who has heard of a term founds nothing.
     if raft.bootstrap:
         driver.found(Configuration.first(raft.peers or [(raft.node_id, str(raft.advertise))]))

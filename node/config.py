@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from node.raft import Timing
 from node.snapshots import SnapshotPolicy
 
 NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 FIRST_HTTP_PORT = 8500
 FIRST_METRICS_PORT = 8080
 
@@ -66,8 +68,16 @@ class Config:
     metrics_port: int | FirstFree | None
     http_advertise: Address | None
     """What a redirect's Location says; None is the HTTP address itself."""
+    allowed_hosts: tuple[str, ...]
+    """Further names by which the node may be asked for."""
     raft: RaftConfig | None
     """None is a store that stands alone."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host that is this node's, as far as it was told."""
+        addresses = [self.http_advertise, *((self.raft.bind, self.raft.advertise) if self.raft else ())]
+        return (self.host, *(address.host for address in addresses if address is not None), *self.allowed_hosts)
 
 
 def read_config(environment: Mapping[str, str]) -> Config:
@@ -84,6 +94,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         http_port=reader.port("KONSUL_PORT") if reader.text("KONSUL_PORT", "") else FirstFree(FIRST_HTTP_PORT),
         metrics_port=metrics_port,
         http_advertise=reader.optional_address("KONSUL_HTTP_ADVERTISE_ADDR"),
+        allowed_hosts=reader.hosts("KONSUL_HTTP_ALLOWED_HOSTS"),
         raft=_read_raft(reader) if reader.flag("KONSUL_RAFT_ENABLED") else None,
     )
 
@@ -193,6 +204,13 @@ class _Reader:
         value = self.text(name, "")
         return self._address(name, value) if value else None
 
+    def hosts(self, name: str) -> tuple[str, ...]:
+        found = tuple(item.strip() for item in self.text(name, "").split(",") if item.strip())
+        for host in found:
+            if not HOST_NAME.fullmatch(host) and not _is_address(host.strip("[]")):
+                raise ConfigError(f"{name} has {host!r}; it must be host names or addresses, without scheme or port")
+        return found
+
     def peers(self, name: str) -> tuple[tuple[str, str], ...]:
         found: dict[str, str] = {}
         for item in filter(None, self.text(name, "").split(",")):
@@ -213,3 +231,11 @@ class _Reader:
         if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
             raise ConfigError(f"{name} has {value!r}; an address is host:port, such as 127.0.0.1:7001")
         return Address(host, int(port))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

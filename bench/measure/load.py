@@ -35,12 +35,12 @@ class Answer(NamedTuple):
 def put(key: str, value: str) -> bytes:
     """A write, as the bytes of a whole request."""
     body = json.dumps({"value": value}).encode()
-    return b"PUT /kv/%s HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n%s" % (key.encode(), len(body), body)
+    return b"PUT /kv/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (key.encode(), len(body), body)
 
 
 def get(path: str) -> bytes:
     """A read, as the bytes of a whole request."""
-    return b"GET %s HTTP/1.1\r\nHost: bench\r\n\r\n" % path.encode()
+    return b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode()
 
 
 def drive(address: Address, requests: Iterable[bytes], *, connections: int = 1) -> Iterator[Answer]:

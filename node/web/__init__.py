@@ -1,6 +1,7 @@
 """The two HTTP surfaces of a node: what clients and operators ask, and what peers send.
 
 `serving` is the server under both, a thread a connection; `http` is what they share, JSON in and out and errors as
-JSON. `client_api` is Konsul's surface and `bodies` what may be posted to it; `peer_api` is the Raft port. Neither
-surface decides anything: they decode a question, hand it to `node.driver`, and say what came of it.
+JSON; `hosts` says whose requests are answered at all. `client_api` is Konsul's surface and `bodies` what may be posted
+to it; `peer_api` is the Raft port. Neither surface decides anything: they decode a question, hand it to `node.driver`,
+and say what came of it.
 """

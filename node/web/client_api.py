@@ -57,9 +57,15 @@ UNDECIDED = "not decided in time; it may or may not take effect"
 Identify = Callable[[str], Identity]
 
 
-def client_app(backend: Driver | Standalone, store: KeyValueStore, identify: Identify | None = None) -> Flask:
+def client_app(
+    backend: Driver | Standalone,
+    store: KeyValueStore,
+    identify: Identify | None = None,
+    *,
+    hosts: frozenset[str] = frozenset(),
+) -> Flask:
     """The whole surface; without a cluster /cluster/* answers 503. `identify` says who answers at a Raft address."""
-    app = new_app("konsul", max_body=MAX_BODY)
+    app = new_app("konsul", max_body=MAX_BODY, hosts=hosts)
     driver = backend if isinstance(backend, Driver) else None
     app.register_blueprint(_kv(backend, store))
     app.register_blueprint(_batch(backend, store))
@@ -69,9 +75,9 @@ def client_app(backend: Driver | Standalone, store: KeyValueStore, identify: Ide
     return app
 
 
-def metrics_app(driver: Driver) -> Flask:
+def metrics_app(driver: Driver, *, hosts: frozenset[str] = frozenset()) -> Flask:
     """/metrics alone, for the port where SEED.md asks."""
-    app = new_app("metrics", max_body=MAX_BODY)
+    app = new_app("metrics", max_body=MAX_BODY, hosts=hosts)
     app.register_blueprint(_health(driver))
     return app
 

@@ -1,4 +1,4 @@
-"""What the two HTTP surfaces share: JSON in and out, errors as JSON, and sockets to listen on.
+"""What the HTTP surfaces share: who is let in, JSON in and out, errors as JSON, and sockets to listen on.
 
 Each surface has a server and threads of its own: writes that wait for a majority hold a thread each, and if
 votes had to queue behind them the cluster could not elect the leader those writes are waiting for.
@@ -9,18 +9,22 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
+import psutil
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from node.config import ConfigError, FirstFree
+from node.config import Config, ConfigError, FirstFree
+from node.web.hosts import names_of, why_refused
 
 T = TypeVar("T")
 
 BACKLOG = 1024
 PORTS_TRIED = 100
+WILDCARDS = {"0.0.0.0", "::"}
 
 
 class ApiError(Exception):
@@ -33,8 +37,8 @@ class ApiError(Exception):
         self.location = location
 
 
-def new_app(name: str, *, max_body: int) -> Flask:
-    """A Flask application whose every error is JSON."""
+def new_app(name: str, *, max_body: int, hosts: frozenset[str] = frozenset()) -> Flask:
+    """A Flask application whose every error is JSON, and that is asked for by one of `hosts` or a name of loopback."""
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body
     # What an error handler raises ends the thread instead of being an answer.
@@ -42,6 +46,14 @@ def new_app(name: str, *, max_body: int) -> Flask:
     app.register_error_handler(ApiError, _answer_api_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_bug)
+
+    @app.before_request
+    def let_in() -> None:
+        headers = request.environ
+        refusal = why_refused(headers.get("HTTP_HOST"), headers.get("HTTP_ORIGIN"), hosts)
+        if refusal is not None:
+            raise ApiError(*refusal)
+
     return app
 
 
@@ -77,6 +89,16 @@ def _answer_bug(error: Exception) -> Response:
         raise error
     logging.getLogger(__name__).error("a request failed: %s %s", request.method, request.path, exc_info=error)
     return json_response({"error": "internal error", "message": "the node could not answer; see its log"}, 500)
+
+
+def own_hosts(config: Config, listeners: Sequence[socket.socket]) -> frozenset[str]:
+    """By which names this node may be asked for: those it was given, where it listens, and if that is everywhere, all
+    of this machine's."""
+    hosts = [*config.hosts, *(listener.getsockname()[0] for listener in listeners)]
+    if WILDCARDS.intersection(hosts):
+        interfaces = psutil.net_if_addrs().values()
+        hosts += [socket.gethostname(), *(found.address for interface in interfaces for found in interface)]
+    return names_of(hosts)
 
 
 def bind(host: str, port: int | FirstFree, purpose: str) -> socket.socket:

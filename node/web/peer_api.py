@@ -16,8 +16,8 @@ from node.status import lets_in
 from node.web.http import ApiError, json_response, new_app
 
 
-def peer_app(driver: Driver) -> Flask:
-    app = new_app("raft", max_body=wire.MAX_BYTES)
+def peer_app(driver: Driver, *, hosts: frozenset[str] = frozenset()) -> Flask:
+    app = new_app("raft", max_body=wire.MAX_BYTES, hosts=hosts)
 
     @app.post(wire.PATH)
     def messages() -> Response:

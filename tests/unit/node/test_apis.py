@@ -32,7 +32,7 @@ from node.server import Join, Server, SnapshotPolicy, Write
 from node.standalone import Standalone
 from node.trace import Trace
 from node.transport import Transport
-from node.web.client_api import client_app
+from node.web.client_api import client_app, metrics_app
 from node.web.http import new_app
 from node.web.peer_api import peer_app
 
@@ -341,6 +341,58 @@ def test_without_a_cluster_the_store_works_and_the_cluster_says_so() -> None:
     assert client.get("/kv/a?consistent=true").get_json()["value"] == "1"
     answer = client.get("/cluster/leader")
     assert (answer.status_code, answer.get_json()["error"]) == (503, "clustering not enabled")
+
+
+def every_surface(driver: Driver) -> dict[str, FlaskClient]:
+    hosts = frozenset(["raft.example"])
+    return {
+        "/cluster/status": client_app(driver, STORES[driver], hosts=hosts).test_client(),
+        wire.IDENTITY_PATH: peer_app(driver, hosts=hosts).test_client(),
+        "/metrics": metrics_app(driver, hosts=hosts).test_client(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example:8500"}, 421),
+        ({"Host": "raft.example", "Origin": "http://evil.example"}, 403),
+        ({"Host": "localhost", "Origin": "null"}, 403),
+        ({"Host": "raft.example@evil.example"}, 400),
+        ({"Host": "raft.example:80", "Origin": "https://raft.example"}, 200),
+        ({"Host": "localhost:18500"}, 200),
+        ({}, 200),
+    ],
+)
+def test_every_surface_answers_those_who_ask_for_it_and_no_page_from_elsewhere(
+    driver: Driver, headers: dict[str, str], status: int
+) -> None:
+    for path, client in every_surface(driver).items():
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == status, path
+        assert status == 200 or set(answer.get_json()) == {"error", "message"}, path
+        nowhere = client.get("/nowhere", headers=headers)
+        assert nowhere.status_code == (404 if status == 200 else status), path
+
+
+def test_a_page_from_elsewhere_writes_nothing(driver: Driver) -> None:
+    """What any page can have a browser send without being asked first: a POST of plain text."""
+    before = driver.status.last_index
+    body = '{"items": {"a": "1"}}'
+    page: dict[str, Any] = {"content_type": "text/plain", "headers": {"Origin": "http://evil.example"}}
+    client = client_of(driver)
+    assert client.post("/batch/kv/set", data=body, **page).status_code == 403
+    assert client.post("/cluster/snapshot", **page).status_code == 403
+    assert client.post("/cluster/join", data='{"node_id": "n2", "address": "127.0.0.1:2"}', **page).status_code == 403
+    assert peer_of(driver).post(wire.PATH, data=msgspec.json.encode(envelope(driver)), **page).status_code == 403
+    assert driver.status.last_index == before
+    assert client.post("/batch/kv/set", data=body, content_type="text/plain").status_code == 200
+
+
+def test_a_request_that_names_no_host_is_answered(driver: Driver) -> None:
+    """Of HTTP/1.0."""
+    for path, client in every_surface(driver).items():
+        assert client.get(path, environ_overrides={"HTTP_HOST": None}).status_code == 200
 
 
 def test_a_request_that_finds_no_memory_is_not_answered_as_if_the_node_could_go_on() -> None:

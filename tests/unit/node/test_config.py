@@ -48,6 +48,9 @@ def test_without_raft_the_node_stands_alone() -> None:
         ("KONSUL_PORT", "99999", "1 to 65535"),
         ("KONSUL_METRICS_PORT", "x", "1 to 65535"),
         ("KONSUL_HTTP_ADVERTISE_ADDR", "here", "host:port"),
+        ("KONSUL_HTTP_ALLOWED_HOSTS", "raft.example:80", "without scheme or port"),
+        ("KONSUL_HTTP_ALLOWED_HOSTS", "raft.example,http://raft.example", "'http://raft.example'; it must be host"),
+        ("KONSUL_HTTP_ALLOWED_HOSTS", "*", "host names or addresses"),
     ],
 )
 def test_a_bad_value_is_told_with_its_variable_and_the_rule(variable: str, value: str, rule: str) -> None:

@@ -1,0 +1,76 @@
+"""Whose requests are answered: who asks for this node by a name of its own, and is no page from elsewhere. Pure.
+
+A browser sends what any page tells it to any address, and lets a page read the answers whose name leads to this machine
+(DNS rebinding: its owner can make it do so once the page is loaded). Two headers are not the page's to choose: Host is
+the name that was asked for, and Origin says whose page asks. Who is no browser may write what they like in both, and
+needs no page to do harm; that is not kept out here.
+
+A request without Host is answered: HTTP/1.0 knows none, and no browser leaves it out. A malformed Host is refused.
+Sec-Fetch-Site is not looked at: all that it tells beside these two is that a link here was followed from elsewhere,
+which changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import NamedTuple
+
+_NAME = r"(?P<name>\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})"
+_HOST = re.compile(rf"{_NAME}(:[0-9]{{0,5}})?", re.IGNORECASE | re.ASCII)
+_ORIGIN = re.compile(rf"https?://{_NAME}(:[0-9]{{1,5}})?", re.IGNORECASE | re.ASCII)
+
+WAY_OUT = "KONSUL_HTTP_ALLOWED_HOSTS"
+
+
+class Refusal(NamedTuple):
+    status: int
+    error: str
+    message: str
+
+
+def why_refused(host: str | None, origin: str | None, ours: frozenset[str]) -> Refusal | None:
+    """Why a request with these headers is not answered, None if it is; `ours` is of `names_of`."""
+    if host is not None:
+        asked_for = _HOST.fullmatch(host)
+        if asked_for is None:
+            return Refusal(400, "bad request", f"the Host {host!r} is malformed; it must be host or host:port")
+        if not _is_ours(asked_for["name"], ours):
+            message = f"this node is not {host}; ask for it by an address of its own, or have {WAY_OUT} name that host"
+            return Refusal(421, "unknown host", message)
+    if origin is not None:
+        page = _ORIGIN.fullmatch(origin)
+        if page is None or not _is_ours(page["name"], ours):
+            message = f"a page of {origin} may ask nothing here; to let it, have {WAY_OUT} name its host"
+            return Refusal(403, "foreign origin", message)
+    return None
+
+
+def names_of(hosts: Iterable[str]) -> frozenset[str]:
+    """The names and addresses, as they are compared."""
+    return frozenset(_compared(host) for host in hosts)
+
+
+# The same few come with every request. What was asked for has a bounded length, and so has the memory of it.
+@lru_cache(maxsize=256)
+def _is_ours(name: str, ours: frozenset[str]) -> bool:
+    compared = _compared(name)
+    return compared in ours or compared == "localhost" or _is_loopback(compared)
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _compared(name: str) -> str:
+    """In lower case, without brackets or the root's dot, an address in its shortest form."""
+    bare = name.strip("[]").removesuffix(".").lower()
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        return bare
