@@ -1,7 +1,8 @@
 """The running bench's own API: loopback, a port of its own, a token from a 0600 file.
 
 POST /<command> with a JSON body of that command's arguments; 200 with JSON, or 4xx with `error` for what was asked
-wrongly. The commands are the table at the end of `commands`.
+wrongly. The commands are the table of `Commands`. Who has no token is told nothing, not even what there is; and who has
+one is refused all the same when another Host or Origin says that a website speaks through a browser.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import hmac
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import waitress.server
 from flask import Flask, Response, request
+from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
+from werkzeug.sansio.utils import host_is_trusted
 
 from bench.cluster import NoSuchNodeError
 from bench.live.cluster import LiveCluster
@@ -27,6 +30,11 @@ POSSIBLE = {"kill": ("running", "paused"), "pause": ("running",), "resume": ("pa
 
 THREADS = 4
 MAX_BODY = 64 * 1024
+HOSTS = ["127.0.0.1", "localhost"]
+"""Where it listens, which is also where a page must come from that asks."""
+
+Command = tuple[Any, Callable[[Any], object]]
+"""What is to be asked, and how that is performed."""
 
 
 class NodeAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,7 +78,7 @@ class Control:
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.commands = Commands(cluster, on_down)
-        app = _app(self.token, self.commands)
+        app = control_app(self.token, self.commands.table)
         self._server: Any = waitress.server.create_server(app, sockets=[listener], threads=THREADS, ident=None)
         self._thread = threading.Thread(target=self._server.run, name="control", daemon=True)
 
@@ -81,24 +89,35 @@ class Control:
         self._server.close()
 
 
-def _app(token: str, commands: Commands) -> Flask:
+def control_app(token: str, commands: Mapping[str, Command]) -> Flask:
+    """Performs `commands` for whoever has the token. Every answer is JSON."""
     app = Flask("control", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config |= {"MAX_CONTENT_LENGTH": MAX_BODY, "TRUSTED_HOSTS": HOSTS}
     # Made before any thread is: msgspec prepares a type when it is first needed, and two threads at that at once crash.
-    decoders = {name: msgspec.json.Decoder(kind) for name, (kind, _) in commands.table.items()}
+    decoders = {name: msgspec.json.Decoder(kind) for name, (kind, _) in commands.items()}
+
+    @app.before_request
+    def let_in() -> None:
+        offered = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(offered.encode(), token.encode()):
+            raise Unauthorized("the token is wrong")
+        origin = request.headers.get("Origin")
+        if origin is not None and not host_is_trusted(origin.partition("://")[2], HOSTS):
+            raise Forbidden(f"a page of {origin} may ask nothing here; ask from the command line")
 
     @app.post("/<name>")
     def command(name: str) -> Response:
-        offered = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(offered.encode(), token.encode()):
-            return _answer({"error": "the token is wrong"}, 401)
-        if name not in commands.table:
-            return _answer({"error": f"there is no command {name}"}, 404)
-        _, perform = commands.table[name]
+        if name not in commands:
+            raise NotFound(f"there is no command {name}")
+        _, perform = commands[name]
         try:
             return _answer(perform(decoders[name].decode(request.get_data() or b"{}")))
         except (NoSuchNodeError, ValueError, msgspec.MsgspecError, ProcessLookupError) as error:
             return _answer({"error": str(error)}, 400)
+
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> Response:
+        return _answer({"error": error.description}, error.code or 500)
 
     return app
 
@@ -113,7 +132,7 @@ class Commands:
     def __init__(self, cluster: LiveCluster, on_down: Callable[[], None]) -> None:
         self._cluster = cluster
         self._on_down = on_down
-        self.table: dict[str, tuple[Any, Callable[[Any], object]]] = {
+        self.table: dict[str, Command] = {
             "status": (NothingAsked, lambda _: self.status()),
             "resolve": (NodeAsked, lambda asked: {"node": cluster.resolve(asked.node)}),
             "kill": (NodeAsked, self._act("kill", cluster.kill)),
