@@ -29,5 +29,5 @@ of it (`network`). Children die with the bench, by kill -9 too, paused or not (`
 The way through
 ---------------
 `links` -> `cuts` -> `schedule` (who suffers what and when, as a value) -> `acquire` (getting the server) ->
-`processes` and `lifeline` -> `toxiproxy` -> `network`.
+`processes` and `lifeline` -> `toxiproxy` -> `network`. `foreign` guards what is used of other people's insides.
 """

@@ -19,6 +19,8 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from faults.foreign import written_for
+
 PR_SET_PDEATHSIG = 1
 VARIABLE = "BENCH_LIFELINE"
 
@@ -35,16 +37,23 @@ class Lifeline(Protocol):
 
 class ParentDeathSignal:
     def hold(self) -> None:
-        inherited: Any = forkserver._forkserver
-        if inherited._forkserver_alive_fd is not None:
-            os.close(inherited._forkserver_alive_fd)
-            inherited._forkserver_alive_fd = None
+        let_forkserver_end()
         parent = os.getppid()
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
         if os.getppid() != parent:
             os._exit(1)
+
+
+def let_forkserver_end() -> None:
+    """In its child, close the inherited end of the pipe that keeps it alive. Written for Python 3.11 to 3.13."""
+    with written_for("the forkserver of Python 3.11 to 3.13"):
+        inherited: Any = forkserver._forkserver
+        alive_fd: int | None = inherited._forkserver_alive_fd
+    if alive_fd is not None:
+        os.close(alive_fd)
+        inherited._forkserver_alive_fd = None
 
 
 class Announcement:

@@ -2,7 +2,7 @@
 
 The library keeps host and port on a class, knows no timeout and takes a 5xx for a success. Both are mended here and
 nowhere else: its module-level `requests` is replaced by a session that times out, ignores proxies in the environment
-and raises, and a lock holds the class to one server for the time of a call.
+and raises, and a lock holds the class to one server for the time of a call. Written for toxiproxy-python 0.1.1.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from toxiproxy import Toxiproxy
 from toxiproxy.api import APIConsumer
 
 from faults.acquire import ToxiproxyUnavailableError, describe_sources, find_server
+from faults.foreign import replace
 from faults.links import Address, Route
 from faults.processes import ManagedProcess, launch_program
 
@@ -50,7 +51,7 @@ class _Session(requests.Session):
 
 
 _ADDRESSING = threading.RLock()
-toxiproxy.api.requests = _Session()
+replace(toxiproxy.api, "requests", _Session(), version="toxiproxy-python 0.1.1")
 
 
 class ToxiproxyServer:
@@ -135,5 +136,5 @@ class ToxiproxyServer:
     @contextlib.contextmanager
     def _addressed(self) -> Iterator[None]:
         with _ADDRESSING:
-            APIConsumer.host, APIConsumer.port = self._api
+            Toxiproxy().update_api_consumer(*self._api)
             yield

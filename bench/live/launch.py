@@ -13,7 +13,6 @@ from __future__ import annotations
 import faulthandler
 import logging
 import logging.handlers
-import multiprocessing
 import os
 import runpy
 import signal
@@ -22,13 +21,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from multiprocessing_logging import MultiProcessingHandler
+import multiprocessing_logging
 
+from faults.foreign import replace, written_for
 from faults.processes import CONTEXT, SPAWN_LOCK, ManagedProcess, launch, redirect_output
 
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s"
 DATES = "%H:%M:%S"
 GATHER_DEADLINE_S = 2.0
+
+LIBRARY = "multiprocessing-logging 0.4.0"
+# The queues that it makes by itself are for forked children only.
+replace(multiprocessing_logging, "multiprocessing", CONTEXT, version=LIBRARY)
 
 
 class _Into(logging.Handler):
@@ -51,11 +55,11 @@ class NodeProcess:
         self, module: str, name: str, *, env: Mapping[str, str], folder: Path, stream: logging.Handler
     ) -> None:
         with SPAWN_LOCK:
-            self._handler = _new_handler(_Into(stream, name))
+            self._handler: Any = multiprocessing_logging.MultiProcessingHandler(f"log-of-{name}", _Into(stream, name))
             self.process: ManagedProcess = launch(
                 run_module, (module, dict(env), folder, self._handler.queue), name=name
             )
-            self._handler.queue._writer.close()
+            close_write_end(self._handler.queue)
 
     def tell_stacks(self) -> None:
         """Have it write every thread's stack to its stdout.log, for whoever wonders why it says nothing."""
@@ -63,19 +67,23 @@ class NodeProcess:
 
     def ended(self) -> None:
         """To be called when the process is dead: takes in what it had still logged."""
-        self._handler._receive_thread.join(GATHER_DEADLINE_S)
+        await_the_last(self._handler, GATHER_DEADLINE_S)
         self._handler.close()
 
 
-def _new_handler(sub_handler: logging.Handler) -> Any:
-    """A handler whose queue a forkserver child may have; the default context's is for forked children only."""
-    default: Any = multiprocessing
-    former = default.Queue
-    default.Queue = CONTEXT.Queue
-    try:
-        return MultiProcessingHandler(f"log-of-{sub_handler}", sub_handler)
-    finally:
-        default.Queue = former
+def close_write_end(queue: Any) -> None:
+    """Write no more to `queue`, so that it ends with its last writer. Written for Python 3.11 to 3.13."""
+    with written_for("the multiprocessing.Queue of Python 3.11 to 3.13"):
+        writer = queue._writer
+    writer.close()
+
+
+def await_the_last(handler: Any, timeout_s: float) -> bool:
+    """Wait until the handler has taken in all that its queue had; whether it has. Written for 0.4.0 of its library."""
+    with written_for(LIBRARY):
+        receiver = handler._receive_thread
+    receiver.join(timeout_s)
+    return not receiver.is_alive()
 
 
 def run_module(module: str, env: dict[str, str], folder: Path, queue: Any) -> None:

@@ -5,6 +5,9 @@ read or write, hands the request to a thread of a pool, and is woken through a p
 as that is under way. With 64 clients most of the interpreter's time went there. Here the thread that reads a request
 answers it, in one write, so that the only hand-over left is the one to the driver and back. A connection that falls
 silent in the middle of a request, or does not read its answer, holds its own thread and nobody else's.
+
+What is used of waitress is its inside (`check_waitress`). What its tasks use of ours is in `Server` and `_Connection`
+under the names that they ask for.
 """
 
 from __future__ import annotations
@@ -31,7 +34,23 @@ RETRY_S = 0.1
 RECEIVE_BYTES = 256 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+USED_OF_WAITRESS: dict[type, tuple[str, ...]] = {
+    HTTPRequestParser: ("received", "completed", "empty", "error", "expect_continue", "headers_finished", "close"),
+    WSGITask: ("service", "close_on_finish"),
+    ErrorTask: ("service", "close_on_finish"),
+}
+
 log = logging.getLogger(__name__)
+
+
+def check_waitress() -> None:
+    """Raises RuntimeError when waitress lacks what is used of it here. Written for waitress 3.0.2."""
+    for kind, names in USED_OF_WAITRESS.items():
+        for name in names:
+            if not hasattr(kind, name):
+                raise RuntimeError(
+                    f"waitress's {kind.__name__} has no {name}: install waitress 3.0.2, or mend {__name__}"
+                )
 
 
 class Server:
@@ -41,6 +60,7 @@ class Server:
     """
 
     def __init__(self, application: Any, listener: socket.socket, *, connections: int) -> None:
+        check_waitress()
         self.application = application
         self.adj = Adjustments(ident=None)
         self.address = Address(*listener.getsockname()[:2])

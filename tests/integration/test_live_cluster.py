@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from multiprocessing_logging import MultiProcessingHandler
 
 from bench.cluster import NoSuchNodeError, WaitTimeoutError
 from bench.history import Outcome
@@ -22,14 +21,6 @@ from faults.links import CLIENT, Link
 def cluster(tmp_path: Path, toxiproxy: Path) -> Iterator[LiveCluster]:
     with LiveCluster(tmp_path, nodes=3, profile="low-latency", server=toxiproxy) as found:
         yield found
-
-
-def test_multiprocessing_logging_still_has_the_names_we_use() -> None:
-    """It is pinned for them: the queue, and the thread that empties it."""
-    handler = MultiProcessingHandler("probe")
-    assert hasattr(handler.queue, "_writer")
-    assert handler.__dict__["_receive_thread"].is_alive()
-    handler.close()
 
 
 def test_killed_and_stopped_nodes_silence_nobody(cluster: LiveCluster) -> None:
