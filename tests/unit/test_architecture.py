@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -155,6 +156,138 @@ def test_of_our_own_rooms_only_the_next_step_counts() -> None:
     """Who starts the simulated world does not import the node by that."""
     assert violations({"bench.a": ("bench.a",), "node.b": ("bench.a", "bench.c", "node.b")}, {"node"}) == []
     assert violations({"bench.a": ("bench.a",), "node.b": ("bench.a", "node.b")}, {"node"}) == ["bench.a -> node.b"]
+
+
+HELPERS = {
+    "faults/lifeline.py: let_forkserver_end": {"_forkserver", "_forkserver_alive_fd"},
+    "bench/live/launch.py: close_write_end": {"_writer"},
+    "bench/live/launch.py: await_the_last": {"_receive_thread"},
+}
+"""Where something private of other people's code is touched, and nowhere else."""
+REPLACING = {"faults/foreign.py"}
+"""Where an attribute of other people's code is set, and nowhere else."""
+PROMISED = {"_asdict", "_exit", "_fields", "_make", "_replace"}
+"""Names that the standard library documents in spite of their looks."""
+HOOKS = {"sys.unraisablehook", "threading.excepthook"}
+"""Attributes that the standard library documents as to be set."""
+BY_NAME = {"getattr", "setattr", "hasattr", "delattr"}
+
+
+def is_private(name: object) -> bool:
+    return isinstance(name, str) and name.startswith("_") and not name.endswith("__") and name not in PROMISED | {"_"}
+
+
+def is_itself(node: ast.expr, classes: Collection[str] = ()) -> bool:
+    """Whether it is the object or the class whose method this is, or one of these classes."""
+    return ast.unparse(node) in ("self", "cls", "super()", *classes)
+
+
+def classes_of(tree: ast.AST) -> set[str]:
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def defined(tree: ast.AST) -> set[str]:
+    """The private names that a file gives: to functions, classes and variables, and to attributes of its objects."""
+    found = classes_of(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_itself(node.value):
+            found.add(node.attr)
+    return set(filter(is_private, found))
+
+
+def touched(tree: ast.AST, classes: Collection[str]) -> Iterator[tuple[str, bool]]:
+    """The private names that code asks an object or a module for, and whether it asks itself or one of `classes`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            yield node.attr, is_itself(node.value, classes)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            yield from ((part, False) for alias in node.names for part in alias.name.split(".") if is_private(part))
+        elif (
+            isinstance(node, ast.Call) and ast.unparse(node.func) in BY_NAME and isinstance(node.args[1], ast.Constant)
+        ):
+            name = node.args[1].value
+            if is_private(name):
+                yield str(name), is_itself(node.args[0], classes)
+
+
+def foreign_names(source: str, ours: set[str]) -> dict[str, set[str]]:
+    """By the function or class that asks for them: the private names that are not given in this file; nor, where an
+    object of its own is asked, which may have inherited them, anywhere in `ours`."""
+    tree = ast.parse(source)
+    here, classes = defined(tree), classes_of(tree)
+    found: dict[str, set[str]] = defaultdict(set)
+    for part in tree.body:
+        for name, of_itself in touched(part, classes):
+            if name not in here and not (of_itself and name in ours):
+                found[getattr(part, "name", "the module")].add(name)
+    return found
+
+
+def replaced(source: str) -> set[str]:
+    """The attributes that a file sets on what it has imported, or by name on what is not itself."""
+    tree = ast.parse(source)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {(alias.asname or alias.name).partition(".")[0] for node in imports for alias in node.names}
+    found = {
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and ast.unparse(node).partition(".")[0] in names
+    }
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr"]
+    return found | {ast.unparse(call) for call in calls if not is_itself(call.args[0])}
+
+
+def test_what_is_private_of_other_peoples_code_is_touched_by_its_one_guarded_helper() -> None:
+    ours = set().union(*(defined(ast.parse(file.read_text())) for file in OURS.values()))
+    found = {
+        f"{file.relative_to(ROOT)}: {where}": names
+        for file in OURS.values()
+        for where, names in foreign_names(file.read_text(), ours).items()
+    }
+    assert found == HELPERS
+
+
+def test_other_peoples_code_is_changed_in_one_place() -> None:
+    found = {str(file.relative_to(ROOT)): replaced(file.read_text()) - HOOKS for file in OURS.values()}
+    assert {file for file, names in found.items() if names} == REPLACING
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("def f(queue):\n    queue._writer.close()", {"f": {"_writer"}}),
+        ("class A:\n    def f(self):\n        return self.queue._writer", {"A": {"_writer"}}),
+        ("class A(B):\n    def f(self):\n        return self._popen", {"A": {"_popen"}}),
+        ("import forkserver\nforkserver._forkserver = None", {"the module": {"_forkserver"}}),
+        ("from concurrent.futures import _base", {"the module": {"_base"}}),
+        ("import _thread", {"the module": {"_thread"}}),
+        ("def f(x):\n    return getattr(x, '_y', None)", {"f": {"_y"}}),
+        ("class A:\n    def __init__(self, b):\n        self._x = b._x", {}),
+        ("class A(B):\n    def f(self):\n        return self._inherited + super()._inherited", {}),
+        ("import os\nos._exit(1)\nx._replace(a=1)\nx.__dict__", {}),
+    ],
+)
+def test_a_private_name_that_nobody_here_has_given_is_seen(source: str, names: dict[str, set[str]]) -> None:
+    assert foreign_names(source, {"_inherited"}) == names
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("import toxiproxy.api\ntoxiproxy.api.requests = 1", {"toxiproxy.api.requests"}),
+        ("from toxiproxy.api import APIConsumer as A\nA.host, A.port = 1, 2", {"A.host", "A.port"}),
+        ("def f(x):\n    setattr(x, name, 1)", {"setattr(x, name, 1)"}),
+        ("import a\nclass B:\n    def f(self, b):\n        self.a = b.a = 1\n        setattr(self, 'c', 2)", set()),
+    ],
+)
+def test_an_attribute_set_on_what_was_imported_is_seen(source: str, seen: set[str]) -> None:
+    assert replaced(source) == seen
 
 
 @pytest.mark.parametrize("file", ["node/wire.py", "node/web/http.py", "node/identity.py", "bench/live/control.py"])
