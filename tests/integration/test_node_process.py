@@ -82,6 +82,15 @@ def test_a_taken_port_is_told(shell: Shell) -> None:
     assert "KONSUL_PORT" in said
 
 
+def test_every_port_of_a_node_answers_by_the_names_it_was_told_and_no_other(shell: Shell) -> None:
+    raft, metrics = shell.free_port(), shell.free_port()
+    told = {"KONSUL_METRICS_PORT": str(metrics), "KONSUL_HTTP_ALLOWED_HOSTS": "raft.example"}
+    _, url = shell.start("node1", raft, KONSUL_RAFT_BOOTSTRAP="true", **told)
+    for there in (f"{url}/health", f"http://127.0.0.1:{raft}/raft/identity", f"http://127.0.0.1:{metrics}/metrics"):
+        assert requests.get(there, headers={"Host": "raft.example:80"}, timeout=5).status_code == 200, there
+        assert requests.get(there, headers={"Host": "evil.example:80"}, timeout=5).status_code == 421, there
+
+
 def test_a_bad_variable_is_told(shell: Shell) -> None:
     assert "KONSUL_RAFT_NODE_ID" in shell.refused(KONSUL_RAFT_ENABLED="true")
 
