@@ -31,7 +31,6 @@ FORBIDDEN = {
     "node/questions.py": IO,
     "node/records.py": IO,
     "node/snapshots.py": IO,
-    "node/errors.py": IO,
     "node/web/hosts.py": IO,
     "faults/cuts.py": IO,
     "faults/links.py": IO,
