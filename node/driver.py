@@ -161,8 +161,9 @@ class Driver:
         self._owed = done.answers
         self._trace.write(done.trace)
         self.status = done.status
-        for message, address in done.messages:
-            self._transport.send(message, address)
+        for message in done.messages:
+            if (address := done.addresses.get(message.recipient)) is not None:
+                self._transport.send(message, address)
         self._owed = ()
         _hand_out(done.answers)
         if done.draft is not None:

@@ -57,8 +57,8 @@ class Metrics:
         lag = GaugeMetricFamily(
             "konsul_raft_replication_lag", "Entries that a follower is not known to have", labels=["node_id", "peer"]
         )
-        for peer, entries in status.lag.items():
-            lag.add_metric([status.node_id, peer], entries)
+        for peer, index in status.matched.items():
+            lag.add_metric([status.node_id, peer], status.last_index - index)
         yield lag
         yield from self._applied(status.node_id)
 

@@ -57,12 +57,11 @@ from node.raft import (
     TransferInProgressError,
     Transition,
 )
-from node.raft.effects import NOTHING
 from node.raft.messages import AnyMessage
 from node.raft.transitions import RoleChanged
 from node.records import Applied, Leased, Started, Stopped
 from node.snapshots import SnapshotDraft, SnapshotPolicy, Snapshots, SnapshotWritten
-from node.status import NO_LAG, Status, lets_in
+from node.status import NOBODY, Status, lets_in
 
 __all__ = [
     "MEANINGS",
@@ -157,8 +156,10 @@ class Done(msgspec.Struct, frozen=True, gc=False):
     status: Status
     """Publish it, in one piece. Before anything is sent: whoever is told to stand for election may lead at once, and
     from then on nobody may be told that this node does."""
-    messages: Sequence[tuple[AnyMessage, str]]
-    """Send each to its address. They may be lost; they must not be sent before what they promise is saved."""
+    messages: Sequence[AnyMessage]
+    """Send them. They may be lost; they must not be sent before what they promise is saved."""
+    addresses: Mapping[str, str]
+    """Where to, by recipient; to who is not there nothing can be sent."""
     answers: Sequence[Answer]
     """Hand these out, each before its time is over."""
     draft: SnapshotDraft | None
@@ -211,7 +212,7 @@ class Server:
         self._let_in: dict[str, Origin] = {}
         """Who has been let in, as long as the configuration is the same."""
         self._http_addresses: Mapping[str, str] = {}
-        self._addresses: dict[str, str] = {}
+        self._addresses: Mapping[str, str] = {}
         self._configuration = raft.configuration
         self._news = True
         """Whether something was heard that concerns the status, or who is reached where."""
@@ -245,7 +246,7 @@ class Server:
         effects, self._under_way = self._under_way, None
         assert effects is not None, "saved, and there was nothing to save"
         raft, pending, snapshots = self.raft, self._pending, self._snapshots
-        if effects is not NOTHING:
+        if effects.transitions or effects.committed or effects.reads or effects.snapshot is not None:
             self._follow(effects, stored, now)
         if self._led:
             self._note_lease(now)
@@ -254,8 +255,10 @@ class Server:
             pending.answer_reads(applied, self.machine.store.get_all, self._lease_s, now)
         draft = snapshots.begin(now) if effects.committed or now >= snapshots.deadline else None
         self._due_s = raft.deadline
-        self.deadline = min(self._due_s, snapshots.deadline, now + POLL_S if self._polled else math.inf)
-        if self._news or raft.configuration is not self._configuration:
+        self.deadline = min(self._due_s, snapshots.deadline)
+        if self._polled:
+            self.deadline = min(self.deadline, now + POLL_S)
+        if self._news:
             self._look_up()
         if self._trace or effects.entries or raft.leader is not self.status.leader:
             self.status = self._describe()
@@ -264,7 +267,8 @@ class Server:
         return Done(
             trace=trace,
             status=self.status,
-            messages=self._addressed(effects.messages) if effects.messages else (),
+            messages=effects.messages,
+            addresses=self._addresses,
             answers=pending.take_answers() if pending.answers else (),
             draft=draft,
             first_kept=self._first_kept,
@@ -283,6 +287,7 @@ class Server:
             self._apply(effects.committed, now)
         if effects.transitions:
             self._note_reign(effects.transitions)
+            self._news = self._news or self.raft.configuration is not self._configuration
         if effects.reads:
             self._pending.confirm(effects.reads)
 
@@ -468,11 +473,6 @@ class Server:
             ends_s = None if until_s == math.inf else until_s
             self._trace.append(Leased(at_s=now, term=self.raft.current_term, until_s=ends_s))
 
-    def _addressed(self, messages: Sequence[AnyMessage]) -> list[tuple[AnyMessage, str]]:
-        """Whom nobody knows where to find is not sent anything."""
-        addresses = self._addresses
-        return [(message, addresses[to]) for message in messages if (to := message.recipient) in addresses]
-
     def _describe(self) -> Status:
         raft, log = self.raft, self.raft.log
         snapshot = raft.snapshot.meta if raft.snapshot else None
@@ -492,7 +492,7 @@ class Server:
             configuration=raft.configuration,
             cluster_id=self._cluster_id(),
             leader_changes=self._leader_changes,
-            lag={name: log.last_index - match for name, match in raft.match_indexes.items()} if self._led else NO_LAG,
+            matched=raft.match_indexes if self._led else NOBODY,
             http_addresses=self._http_addresses,
         )
 

@@ -22,7 +22,7 @@ STATES = {
 """What Konsul calls each role, and so what /cluster/status does."""
 SHUTDOWN = "Shutdown"
 """The state of a node whose server has ended: it has no role any more."""
-NO_LAG: Mapping[str, int] = {}
+NOBODY: Mapping[str, int] = {}
 
 
 class Elsewhere(NamedTuple):
@@ -51,8 +51,8 @@ class Status(msgspec.Struct, frozen=True):
     configuration: Configuration
     cluster_id: str
     leader_changes: int
-    lag: Mapping[str, int]
-    """As leader, how many entries each follower was not known to have when anything was last noted in the trace."""
+    matched: Mapping[str, int]
+    """As leader, up to where each follower was known to have the log when anything was last noted in the trace."""
     http_addresses: Mapping[str, str]
     """Where each peer that was heard from serves its clients."""
     ended: bool = False

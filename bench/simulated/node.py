@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.simulated import requests
@@ -15,7 +15,7 @@ from bench.simulated.requests import Request
 from bench.simulated.stage import Stage
 from node.machine.kv import Result
 from node.machine.state_machine import Frozen, StateMachine
-from node.raft import Configuration, Effects, Entry, Log, LogPosition, Raft, Snapshot, Transition
+from node.raft import Configuration, Effects, Entry, Log, LogPosition, Message, Raft, Snapshot, Transition
 from node.raft.messages import AnyMessage
 from node.server import PATIENCE_S, Answer, Applied, Asked, Consistency, Found, Hint, Leased, Origin, Read, Server, Stop
 
@@ -50,6 +50,7 @@ class SimulatedNode:
         "_answers",
         "_incarnations",
         "_links",
+        "_said_last",
         "_stage",
         "address",
         "addresses",
@@ -85,6 +86,8 @@ class SimulatedNode:
         self.records: list[tuple[float, Transition]] = []
         """The node's trace: the world's time from which it holds, and the record."""
         self._incarnations = 0
+        self._said_last = Origin(name, "", self.address, name)
+        """Of itself."""
 
     @property
     def running(self) -> bool:
@@ -221,9 +224,8 @@ class SimulatedNode:
     # What its process does
 
     def stepped(self, raft: Raft, effects: Effects, items: Sequence[Any]) -> None:
-        heard = [item.messages[0] for item in items if type(item) is Envelope]
         stage = self._stage
-        stage.observer.stepped(self.name, raft, effects, stage.engine.now, heard)
+        stage.observer.stepped(self.name, raft, effects, stage.engine.now, _heard(items))
 
     def saving(self, took_s: float) -> None:
         if self.in_next_save is not None:
@@ -250,15 +252,21 @@ class SimulatedNode:
                 record = Leased(at_s=record.at_s, term=record.term, until_s=when(record.until_s))
             self.records.append((at_s, record))
 
-    def send(self, messages: Sequence[tuple[AnyMessage, str]]) -> None:
+    def send(self, messages: Sequence[AnyMessage], addresses: Mapping[str, str]) -> None:
         """Whoever does not live at the address is not reached."""
         assert self.process is not None
-        origin = Origin(self.name, self.process.status.cluster_id, self.address, self.name)
+        origin = self._origin(self.process.status.cluster_id)
         links, inhabitants = self._links, self._stage.inhabitants
-        for message, address in messages:
-            link = links.get(message.recipient)
-            if link is not None and address in inhabitants[message.recipient].addresses:
+        for message in messages:
+            to = message.recipient
+            link = links.get(to)
+            if link is not None and addresses.get(to) in inhabitants[to].addresses:
                 link.send(Envelope(origin, (message,)))
+
+    def _origin(self, cluster_id: str) -> Origin:
+        if (self._said_last.cluster_id, self._said_last.raft_address) != (cluster_id, self.address):
+            self._said_last = Origin(self.name, cluster_id, self.address, self.name)
+        return self._said_last
 
     def answer(self, answer: Answer) -> None:
         request: Request = answer.to
@@ -308,3 +316,10 @@ class SimulatedNode:
     def ended(self, reason: str) -> None:
         self._stage.say(self.name, reason or "stop")
         self.crash()
+
+
+def _heard(items: Sequence[Any]) -> Sequence[Message]:
+    """What peers said, in order. Most rounds have one item."""
+    if len(items) == 1 and type(items[0]) is Envelope:
+        return items[0].messages
+    return [item.messages[0] for item in items if type(item) is Envelope]

@@ -10,7 +10,7 @@ The rules are the server's. What is here is when things happen, and that each fi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bench.simulated.clock import DriftingClock
@@ -45,8 +45,8 @@ class Surroundings(Protocol):
 
     def trace(self, records: Sequence[Transition]) -> None: ...
 
-    def send(self, messages: Sequence[tuple[AnyMessage, str]]) -> None:
-        """Each with the address that is dialled for it."""
+    def send(self, messages: Sequence[AnyMessage], addresses: Mapping[str, str]) -> None:
+        """By recipient, the address that is dialled."""
 
     def answer(self, answer: Answer) -> None: ...
 
@@ -217,7 +217,7 @@ class Process:
             around.trace(done.trace)
             around.changed()
         if done.messages:
-            around.send(done.messages)
+            around.send(done.messages, done.addresses)
         for answer in done.answers:
             around.answer(answer)
         if done.draft is not None:

@@ -272,7 +272,8 @@ class Raft(Following, Leading):
             return
         if isinstance(message, AppendEntriesResponse):
             self._check_answer(message)
-        if not isinstance(message, AppendEntries | InstallSnapshot):
+            return
+        if not isinstance(message, FROM_LEADERS):
             return
         if message.term == self._term and self._leader not in (None, message.sender):
             raise ProtocolViolationError(f"{message.sender} and {self._leader} both lead term {self._term}")
@@ -311,6 +312,7 @@ class Raft(Following, Leading):
             raise NotLeaderError(self._leader)
 
 
+FROM_LEADERS = (AppendEntries, InstallSnapshot)
 HANDLERS: dict[type, Callable[[Raft, Any], None]] = {
     PreVote: Raft._on_pre_vote,
     PreVoteResponse: Raft._on_pre_vote_response,

@@ -143,7 +143,10 @@ class State:
         """Up to when this node is leader; an answer given later must not claim it. -inf when it does not lead."""
         if self._role is not Role.LEADER:
             return LONG_AGO
-        return self._confirmed_s() + self.timing.leader_lease_timeout_s
+        confirmed_s = self._confirmed_cache
+        if confirmed_s is None:
+            confirmed_s = self._confirmed_s()
+        return confirmed_s + self.timing.leader_lease_timeout_s
 
     def _confirmed_s(self) -> float:
         """Up to when a majority is known to have taken us for the leader: when what it answered was sent."""
