@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import durationpy
@@ -143,13 +144,10 @@ class SimulatedCluster(VirtualCluster):
         self._note("slow_disk", {"node": node, "latency_ms": latency_ms})
         return node
 
-    @contextlib.contextmanager
-    def noise(self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0) -> Iterator[None]:
-        try:
-            self.network.noise(loss=loss, duplication=duplication, reordering=reordering)
-            yield
-        finally:
-            self.network.noise()
+    def noise(
+        self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
+    ) -> AbstractContextManager[None]:
+        return self.network.noisy(loss=loss, duplication=duplication, reordering=reordering)
 
     def pause(self, node: str) -> str:
         node = self.resolve(node)
