@@ -339,6 +339,15 @@ def _add(proxy: Any, name: str, toxic: Mapping[str, Any]) -> None:
     proxy.add_toxic(name=name, toxicity=1.0, **toxic)
 
 
+CUTS: dict[Mode | None, tuple[tuple[str, str, dict[str, int]], ...]] = {
+    Mode.BLACKHOLE: (("timeout", "blackhole", {"timeout": 0}),),
+    # A toxic that is put behind another, or taken from there, has that one let go of the piece in its hand. So behind
+    # the one that holds stands one that does nothing, whose hand is empty.
+    Mode.HOLD: (("bandwidth", "hold", {"rate": 0}), ("latency", "hold_guard", {"latency": 0, "jitter": 0})),
+}
+"""The toxics of a cut, on each stream."""
+
+
 def _toxics(state: LinkState) -> dict[str, dict[str, Any]]:
     """The toxics that make up a state, by name. Requests are delayed and limited; a cut is on both streams."""
     toxics: dict[str, dict[str, Any]] = {}
@@ -347,11 +356,9 @@ def _toxics(state: LinkState) -> dict[str, dict[str, Any]]:
         toxics["delay"] = {"type": "latency", "stream": "upstream", "attributes": attributes}
     if state.rate_kib_s is not None:
         toxics["limit"] = {"type": "bandwidth", "stream": "upstream", "attributes": {"rate": state.rate_kib_s}}
-    kinds = {Mode.BLACKHOLE: ("timeout", {"timeout": 0}), Mode.HOLD: ("bandwidth", {"rate": 0})}
-    if state.cut in kinds:
-        type, attributes = kinds[state.cut]
+    for type, name, attributes in CUTS.get(state.cut, ()):
         for stream in ("upstream", "downstream"):
-            toxics[f"{state.cut}_{stream}"] = {"type": type, "stream": stream, "attributes": attributes}
+            toxics[f"{name}_{stream}"] = {"type": type, "stream": stream, "attributes": attributes}
     return toxics
 
 
