@@ -284,11 +284,11 @@ class VirtualCluster(Cluster):
 
     @abc.abstractmethod
     def set_clock_rate(self, node: str, rate: float) -> str:
-        """From now on its clock runs so many seconds in a second."""
+        """From now on its clock runs so many seconds in a second, whatever it was told before."""
 
     @abc.abstractmethod
     def slow_disk(self, node: str, latency_ms: float) -> str:
-        """From now on each of its saves takes so much longer."""
+        """From now on each of its saves takes so much longer than by itself; 0 is over."""
 
     @abc.abstractmethod
     def noise(

@@ -17,6 +17,7 @@ from bench.history import Operation
 from bench.simulated.clients import SimulatedClient, Workers
 from bench.simulated.network import SimulatedNetwork
 from bench.simulated.node import SimulatedNode
+from bench.simulated.node_faults import NodeFaults, NodeKind, NodeState
 from bench.simulated.observer import Observer
 from bench.simulated.world import Settings, World
 from bench.systems.konsul import PROFILES
@@ -30,6 +31,9 @@ BOOT_S = 0.3
 UP_DEADLINE_S = 15.0
 LOOK_AGAIN_S = 0.02
 """A condition is looked at when anything happened, and at least so often."""
+
+OVER_BY_RESTART = (NodeKind.DOWN, NodeKind.PAUSE, NodeKind.FULL_DISK)
+"""What ends with the process that it was done to, as on real ones."""
 
 ROLE_NAMES = {Role.PRE_CANDIDATE: "Candidate"}
 
@@ -67,6 +71,7 @@ class SimulatedCluster(VirtualCluster):
         self.world = World(seed, names, settings=settings, observer=observer, on_event=self._note)
         self.network: SimulatedNetwork = self.world.network
         self.history = self.world.history
+        self._faults = NodeFaults(self.world, lambda node: self._boot(node.name))
         self._boot_random = self.world.engine.random("boots")
         self._booting: dict[str, int] = {}
         """Nodes on their way up, and the number of the start that counts."""
@@ -102,8 +107,9 @@ class SimulatedCluster(VirtualCluster):
 
     def kill(self, node: str) -> str:
         node = self.resolve(node)
-        if self._booting.pop(node, None) is not None or self._node(node).process is not None:
-            self._node(node).crash()
+        was_up = self._booting.pop(node, None) is not None or self._node(node).process is not None
+        self._faults.command(node, NodeKind.DOWN, NodeState(down=True))
+        if was_up:
             self._note("kill", {"node": node})
         return node
 
@@ -111,7 +117,7 @@ class SimulatedCluster(VirtualCluster):
         node = self.kill(node)
         if wipe:
             self._node(node).wipe()
-        self._boot(node)
+        self._faults.heal(node, OVER_BY_RESTART)
         self._note("restart", {"node": node, "wipe": wipe})
         return node
 
@@ -124,7 +130,7 @@ class SimulatedCluster(VirtualCluster):
     def fill_disk(self, node: str) -> str:
         node = self.resolve(node)
         found = self._node(node)
-        found.disk.full = True
+        self._faults.command(node, NodeKind.FULL_DISK, NodeState(disk_full=True))
         self._note("fill_disk", {"node": node})
         self.wait_until(lambda: found.process is None, f"{node} stops because its disk is full")
         self._note("kill", {"node": node})
@@ -132,15 +138,13 @@ class SimulatedCluster(VirtualCluster):
 
     def set_clock_rate(self, node: str, rate: float) -> str:
         node = self.resolve(node)
-        self._node(node).set_clock_rate(rate)
+        self._faults.command(node, NodeKind.CLOCK, NodeState(clock_rate=rate))
         self._note("set_clock_rate", {"node": node, "rate": rate})
         return node
 
     def slow_disk(self, node: str, latency_ms: float) -> str:
         node = self.resolve(node)
-        self._node(node).disk.extra_s = latency_ms / 1000
-        self.world.observer.excuse(node, latency_ms > 0)
-        self.world.topology_changed()
+        self._faults.command(node, NodeKind.SLOW_DISK, NodeState(disk_latency_ms=latency_ms))
         self._note("slow_disk", {"node": node, "latency_ms": latency_ms})
         return node
 
@@ -151,15 +155,16 @@ class SimulatedCluster(VirtualCluster):
 
     def pause(self, node: str) -> str:
         node = self.resolve(node)
-        self._must_run(node).pause()
+        self._must_run(node)
+        self._faults.command(node, NodeKind.PAUSE, NodeState(paused=True))
         self._note("pause", {"node": node})
         return node
 
     def resume(self, node: str) -> str:
         node = self.resolve(node)
-        found = self._must_run(node)
+        self._must_run(node)
         self._note("resume", {"node": node})
-        found.resume()
+        self._faults.heal(node, [NodeKind.PAUSE])
         return node
 
     def client(self, node: str) -> SimulatedClient:
@@ -224,7 +229,6 @@ class SimulatedCluster(VirtualCluster):
         del self._booting[name]
         node = self._node(name)
         founds = name == self.nodes[0] and not node.started
-        node.disk.full = False
         node.start(self.world.found(self._founders) if founds else None)
 
     def _is_up(self, name: str) -> bool:
@@ -234,10 +238,9 @@ class SimulatedCluster(VirtualCluster):
     def _node(self, name: str) -> SimulatedNode:
         return self.world.nodes[name]
 
-    def _must_run(self, node: str) -> SimulatedNode:
+    def _must_run(self, node: str) -> None:
         if self._node(node).process is None:
             raise NoSuchNodeError(f"{node} is down; start it with: restart {node}")
-        return self._node(node)
 
 
 def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
