@@ -174,8 +174,10 @@ class SimulatedLink:
 
     def _send_roughly(self, item: Any) -> None:
         self.attempted += 1
-        if self.state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or self._random() < self.state.loss:
-            return
+        if self.state.cut not in (Mode.BLACKHOLE, Mode.REFUSE) and self._random() >= self.state.loss:
+            self._take_on(item)
+
+    def _take_on(self, item: Any) -> None:
         bounds, weight = self.bounds, _weight(item)
         if bounds is not None:
             if self._stream.is_stuck(self._engine.now):
@@ -240,12 +242,13 @@ class SimulatedLink:
         self._engine.after(FASTEST_S, self.on_end, Hint(self.link.target))
 
     def _let_through(self) -> None:
-        """What is under way goes on as the link is now."""
+        """What is under way goes on as the link is now. It was counted, and may have been lost, when it was sent."""
         stream = self._stream
         under_way = [*self.held, *(sent.item for sent in stream.unanswered.values()), *stream.waiting]
         self.close()
+        go_on = self._take_on if self.rough else self.send
         for item in under_way:
-            self.send(item)
+            go_on(item)
 
 
 class SimulatedNetwork(LinkFaults):
