@@ -23,6 +23,7 @@ FORBIDDEN = {
     "node/pending.py": IO,
     "node/changes.py": IO,
     "faults/cuts.py": IO,
+    "faults/lasting.py": IO,
     "faults/links.py": IO,
     "faults/schedule.py": IO,
     "bench/checkers": IO,
