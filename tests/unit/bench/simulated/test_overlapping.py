@@ -19,7 +19,21 @@ from bench.simulated.player import Player
 from bench.simulated.world import Settings, World
 from faults.links import CLIENT, Link
 from faults.network import UP, Kind, LinkState, Mode
-from faults.schedule import AnyFault, Crash, Cut, Delay, Drift, FullDisk, Limit, Load, Noise, Pause, Schedule, SlowDisk
+from faults.schedule import (
+    AnyFault,
+    Crash,
+    Cut,
+    Delay,
+    Drift,
+    FullDisk,
+    Limit,
+    Load,
+    Noise,
+    Pause,
+    Readdress,
+    Schedule,
+    SlowDisk,
+)
 
 LINK = Link("a", "b")
 NODES = ("n1", "n2", "n3")
@@ -211,6 +225,7 @@ ON_NODES: dict[str, AnyFault] = {
     "full disk": FullDisk(at_s=0, node="n3"),
     "slow disk": SlowDisk(at_s=0, node="n3", latency_ms=50),
     "drift": Drift(at_s=0, node="n3", rate=1.1),
+    "move": Readdress(at_s=0, node="n3"),
 }
 STOPS = {"crash", "torn crash", "pause", "full disk"}
 BUSY = Load(at_s=0, for_s=6, clients=4)
@@ -261,10 +276,29 @@ def test_a_disk_is_as_slow_as_all_that_slows_it_down_and_a_clock_runs_at_the_new
     assert [rate for *_, rate in drifting] == [0.9, 1.2, 1.2 if over == "the first" else 0.9, 1]
 
 
-def test_a_node_that_two_torn_crashes_strike_in_one_save_is_up_when_both_are_over() -> None:
-    assert [running for running, *_ in seen(on_n3("torn crash", 1, 3), on_n3("torn crash", 1, 4))] == [
-        False, False, False, True,
-    ]  # fmt: skip
+@pytest.mark.parametrize("ends_s", [(3, 4), (4, 3)])
+def test_a_node_that_two_torn_crashes_strike_in_one_save_is_up_when_both_are_over(ends_s: tuple[int, int]) -> None:
+    found = seen(*(on_n3("torn crash", 1, until_s) for until_s in ends_s))
+    assert [running for running, *_ in found] == [False, False, False, True]
+
+
+class Excused(Invariants):
+    """Remembers for whom it was told that nobody may wait, and for whom no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.excuses: list[tuple[str, bool]] = []
+
+    def excuse(self, name: str, excused: bool) -> None:
+        super().excuse(name, excused)
+        self.excuses.append((name, excused))
+
+
+def test_a_node_is_excused_as_long_as_one_of_two_reasons_lasts() -> None:
+    world = World(1, NODES, observer=(watcher := Excused()))
+    faults = (on_n3("move", 1, 3), on_n3("slow disk", 2, 4))
+    Player(world, Schedule(nodes=NODES, members=NODES, length_s=5, faults=faults), watcher).play()
+    assert watcher.excuses == [("n3", True), ("n3", False)]
 
 
 # On links, by schedule
