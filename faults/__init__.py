@@ -23,10 +23,10 @@ What each fault does to TCP, and what it cannot do
 
 What overlapping faults come to
 -------------------------------
-Each fault ends alone: a `with` block's with the block, a command's when it is healed or the same command is given
-again. What is in force on a link is the sum of those that last, as if one stood behind the other on it:
+Each fault ends alone: a `with` block's with the block, a command's when it is healed or the next command of its kind
+takes its place. What is in force on a link is the sum of those that last, as if one stood behind the other on it:
 
-* Of several cuts the strictest: refuse before blackhole before hold. What is held is lost when a blackhole comes.
+* Of several cuts the strictest: refuse before blackhole before hold. What was held is lost when a stricter one comes.
 * Latencies add, and so do jitters. Of limits the narrowest. Of noises (in virtual time) each by itself.
 * `heal` ends all that is on a link, or all of one kind, whoever began it; the block that put it there ends in silence.
 
