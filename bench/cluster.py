@@ -9,8 +9,8 @@ run on real processes (`bench.live`) and in virtual time. The rules of the vocab
 * Waits name their condition and carry a deadline; running out of it raises `WaitTimeoutError`, whose text says what was
   awaited and what was seen last. Nothing sleeps.
 * What a client was told is recorded in `Cluster.history`, with OK, FAILED or UNKNOWN and never a guess.
-* Faults are ``with`` blocks on `Cluster.network` and heal on every way out; kills and pauses are undone by `restart`
-  and `resume`.
+* Faults are ``with`` blocks on `Cluster.network`. They may overlap; each ends alone, on every way out (`faults`).
+  Kills and pauses are undone by `restart` and `resume`.
 """
 
 from __future__ import annotations
@@ -284,11 +284,11 @@ class VirtualCluster(Cluster):
 
     @abc.abstractmethod
     def set_clock_rate(self, node: str, rate: float) -> str:
-        """From now on its clock runs so many seconds in a second."""
+        """From now on its clock runs so many seconds in a second, whatever it was told before."""
 
     @abc.abstractmethod
     def slow_disk(self, node: str, latency_ms: float) -> str:
-        """From now on each of its saves takes so much longer."""
+        """From now on each of its saves takes so much longer than by itself; 0 is over."""
 
     @abc.abstractmethod
     def noise(

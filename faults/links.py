@@ -59,12 +59,58 @@ class Mode(StrEnum):
     """Held back, and delivered when healed: what arrives is late, not lost."""
 
 
+STRICTER = (None, Mode.HOLD, Mode.BLACKHOLE, Mode.REFUSE)
+"""Each lets through less than the one before: what is held arrives in the end, what is refused does not even leave."""
+
+
+class Kind(StrEnum):
+    """Of faults on links."""
+
+    CUT = "cut"
+    DELAY = "delay"
+    LIMIT = "limit"
+    NOISE = "noise"
+
+
 @dataclass(frozen=True)
 class LinkState:
+    """What one fault does to a link, or what several do together. Raises ValueError for what nothing can do."""
+
     cut: Mode | None = None
     latency_ms: int = 0
     jitter_ms: int = 0
     rate_kib_s: int | None = None
+    loss: float = 0.0
+    duplication: float = 0.0
+    reordering: float = 0.0
+    """Probabilities, for each message. No TCP proxy knows messages, so there is noise in virtual time alone."""
+
+    def __post_init__(self) -> None:
+        if self.latency_ms < 0 or self.jitter_ms < 0:
+            raise ValueError("a delay cannot be negative")
+        if self.rate_kib_s is not None and self.rate_kib_s < 1:
+            raise ValueError("a bandwidth is at least 1 KiB/s; to hold everything back, cut with mode hold")
+        for probability in (self.loss, self.duplication, self.reordering):
+            if not 0 <= probability <= 1:
+                raise ValueError(f"{probability} is no probability; it is between 0 and 1")
+
+    def __add__(self, other: LinkState) -> LinkState:
+        """Both at once, as if one stood behind the other on the link: the stricter cut, the narrower limit, latencies
+        and jitters added, and a message meets each one's noise by itself."""
+        rates = [rate for rate in (self.rate_kib_s, other.rate_kib_s) if rate is not None]
+        return LinkState(
+            cut=max(self.cut, other.cut, key=STRICTER.index),
+            latency_ms=self.latency_ms + other.latency_ms,
+            jitter_ms=self.jitter_ms + other.jitter_ms,
+            rate_kib_s=min(rates, default=None),
+            loss=_either(self.loss, other.loss),
+            duplication=_either(self.duplication, other.duplication),
+            reordering=_either(self.reordering, other.reordering),
+        )
+
+    @property
+    def noisy(self) -> bool:
+        return bool(self.loss or self.duplication or self.reordering)
 
     def __str__(self) -> str:
         parts = [f"cut ({self.cut})"] if self.cut else []
@@ -72,7 +118,18 @@ class LinkState:
             parts.append(f"{self.latency_ms}ms" + (f"±{self.jitter_ms}ms" if self.jitter_ms else ""))
         if self.rate_kib_s is not None:
             parts.append(f"{self.rate_kib_s} KiB/s")
+        if self.noisy:
+            parts.append(f"loss {self.loss:g} duplication {self.duplication:g} reordering {self.reordering:g}")
         return ", ".join(parts) or "up"
+
+
+def _either(one: float, other: float) -> float:
+    """How probable it is that at least one of two happens."""
+    return one + other - one * other
+
+
+UP = LinkState()
+"""A link that nothing is done to."""
 
 
 def peer_links(nodes: Iterable[str]) -> tuple[Link, ...]:

@@ -3,6 +3,11 @@
 `NetworkFaults` is what a scenario may say. `ToxiproxyNetwork` does it to TCP: a directed link is one proxy is one
 stream, so cutting A->B loses A's requests to B, with their answers on the same connection, and nothing that B sends.
 
+Faults overlap, and each ends alone (`faults.lasting`): a `with` block's when the block does, a command's when it is
+healed or another command of its kind takes its place. What is in force on a link is the sum of those that last, as if
+one stood behind the other on it (`LinkState.__add__`). `heal` ends them all, whoever began them; the end of a block
+whose fault was healed before does nothing more.
+
 What is wanted is kept here, because a server that was restarted knows nothing; what is shown is read back from the
 server, because it may not have done what it was told. A server that stops answering is restarted once, with all that
 is wanted, and asked again.
@@ -16,14 +21,15 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from toxiproxy.proxy import Proxy
 
 from faults import cuts
-from faults.links import CLIENT, Link, LinkState, Mode, Route
+from faults.lasting import Change, Lasting, total, with_also, without, without_kinds
+from faults.links import CLIENT, UP, Kind, Link, LinkState, Mode, Route
 from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
 T = TypeVar("T")
@@ -34,10 +40,11 @@ Meter = Callable[[Collection[Link]], Mapping[Link, int]]
 
 @dataclass(frozen=True)
 class FaultEvent:
-    """A fault put or healed, stamped with the machine's monotonic clock once it is in force."""
+    """A fault begun or ended, stamped with the machine's monotonic clock once it is in force."""
 
     at_s: float
     action: str
+    """The `Kind` that began; ``heal`` of links that are up now; ``end`` of a fault on links that others last on."""
     links: tuple[Link, ...]
     detail: str
     attempted: int | None = None
@@ -45,13 +52,14 @@ class FaultEvent:
 
 
 class NetworkFaults(Protocol):
-    """Names that are no node raise ValueError. The context managers heal their own links on every way out."""
+    """Names that are no node raise ValueError. A command (`cut`, `delay`, `limit`) puts its fault in the place of the
+    former command's of that kind. The context managers' faults are their own, and each ends alone on every way out."""
 
     def cut(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> None: ...
     def delay(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> None: ...
     def limit(self, links: Collection[Link], rate_kib_s: int) -> None: ...
-    def heal(self, links: Collection[Link] | None = None) -> None:
-        """Undo everything on these links, or on all."""
+    def heal(self, links: Collection[Link] | None = None, only: Kind | None = None) -> None:
+        """Undo everything, or all of one kind, on these links, or on all: what a context manager put there too."""
         ...
 
     def state(self) -> Mapping[Link, LinkState]: ...
@@ -63,12 +71,16 @@ class NetworkFaults(Protocol):
 
 
 class LinkFaults(abc.ABC):
-    """`NetworkFaults` over what is wanted of each link; whoever has the links brings it into force."""
+    """`NetworkFaults` over what lasts on each link; whoever has the links brings its sum into force. Safe to use from
+    several threads."""
 
     def __init__(self, links: Collection[Link], meter: Meter) -> None:
-        self._wanted = {link: LinkState() for link in links}
+        self._lasting: dict[Link, tuple[Lasting[LinkState], ...]] = dict.fromkeys(links, ())
+        self._wanted = dict.fromkeys(links, UP)
+        """The sum of what lasts, and nothing else."""
         self._meter = meter
         self._before: dict[Link, int] = {}
+        self._lock = threading.RLock()
 
     @abc.abstractmethod
     def _enforce(self, links: tuple[Link, ...]) -> None:
@@ -76,27 +88,23 @@ class LinkFaults(abc.ABC):
 
     @abc.abstractmethod
     def _changed(self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None) -> None:
-        """It is in force; `attempted` is `FaultEvent`'s."""
+        """It is in force; `action` and `attempted` are `FaultEvent`'s."""
 
     def cut(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> None:
-        self._change("cut", links, str(mode), lambda state: replace(state, cut=mode))
+        self._command(Kind.CUT, links, LinkState(cut=mode))
 
     def delay(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> None:
-        if latency_ms < 0 or jitter_ms < 0:
-            raise ValueError("a delay cannot be negative")
-        detail = str(LinkState(latency_ms=latency_ms, jitter_ms=jitter_ms))
-        self._change("delay", links, detail, lambda state: replace(state, latency_ms=latency_ms, jitter_ms=jitter_ms))
+        self._command(Kind.DELAY, links, LinkState(latency_ms=latency_ms, jitter_ms=jitter_ms))
 
     def limit(self, links: Collection[Link], rate_kib_s: int) -> None:
-        if rate_kib_s < 1:
-            raise ValueError("a bandwidth is at least 1 KiB/s; to hold everything back, cut with mode hold")
-        self._change("limit", links, f"{rate_kib_s} KiB/s", lambda state: replace(state, rate_kib_s=rate_kib_s))
+        self._command(Kind.LIMIT, links, LinkState(rate_kib_s=rate_kib_s))
 
-    def heal(self, links: Collection[Link] | None = None) -> None:
-        self._change("heal", self._wanted if links is None else links, "", lambda _: LinkState())
+    def heal(self, links: Collection[Link] | None = None, only: Kind | None = None) -> None:
+        kinds = tuple(Kind) if only is None else (only,)
+        self._end(tuple(self._wanted) if links is None else links, without_kinds(kinds), ", ".join(kinds))
 
     def cutting(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]:
-        return self._until_healed(links, partial(self.cut, links, mode))
+        return self._while(Kind.CUT, links, LinkState(cut=mode))
 
     def isolated(self, node: str, mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]:
         return self.cutting(cuts.isolate(node, self._nodes()), mode)
@@ -105,42 +113,64 @@ class LinkFaults(abc.ABC):
         return self.cutting(cuts.split(*groups), mode)
 
     def delayed(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> AbstractContextManager[None]:
-        return self._until_healed(links, partial(self.delay, links, latency_ms, jitter_ms))
+        return self._while(Kind.DELAY, links, LinkState(latency_ms=latency_ms, jitter_ms=jitter_ms))
 
     def limited(self, links: Collection[Link], rate_kib_s: int) -> AbstractContextManager[None]:
-        return self._until_healed(links, partial(self.limit, links, rate_kib_s))
+        return self._while(Kind.LIMIT, links, LinkState(rate_kib_s=rate_kib_s))
+
+    def _command(self, kind: Kind, links: Collection[Link], does: LinkState) -> None:
+        self._begin(Lasting(kind, does, by_command=True), links)
 
     @contextlib.contextmanager
-    def _until_healed(self, links: Collection[Link], begin: Callable[[], None]) -> Iterator[None]:
+    def _while(self, kind: Kind, links: Collection[Link], does: LinkState) -> Iterator[None]:
+        fault = Lasting(kind, does)
         try:
-            begin()
+            self._begin(fault, links)
             yield
         finally:
-            self.heal(links)
+            self._end(self._under(fault), without(fault), kind)
+
+    def _under(self, fault: Lasting[LinkState]) -> list[Link]:
+        """The links that it lasts on; none any more when they were healed."""
+        return [link for link, faults in self._lasting.items() if fault in faults]
+
+    def _begin(self, fault: Lasting[LinkState], links: Collection[Link]) -> None:
+        with self._lock:
+            ordered = self._known(links)
+            attempted = self._change(ordered, with_also(fault))
+            self._changed(fault.kind, ordered, str(fault.does.cut or fault.does), attempted)
+
+    def _end(self, links: Collection[Link], change: Change[LinkState], kinds: str) -> None:
+        with self._lock:
+            ordered, former = self._known(links), self._lasting
+            attempted = self._change(ordered, change)
+            up = tuple(link for link in ordered if self._wanted[link] == UP)
+            left = tuple(link for link in ordered if link not in up and self._lasting[link] != former[link])
+            if up:
+                self._changed("heal", up, "", attempted)
+            if left:
+                self._changed("end", left, kinds, None)
 
     def _nodes(self) -> list[str]:
         return sorted({link.target for link in self._wanted})
 
-    def _change(
-        self, action: str, links: Collection[Link], detail: str, change: Callable[[LinkState], LinkState]
-    ) -> None:
+    def _known(self, links: Collection[Link]) -> tuple[Link, ...]:
+        """The same in order. Raises ValueError for one that there is not."""
         unknown = sorted({name for link in set(links) - set(self._wanted) for name in (link.source, link.target)})
         if unknown:
             known = ", ".join([*self._nodes(), CLIENT])
             raise ValueError(f"no link between {' and '.join(unknown)}; there are {known}")
-        ordered = tuple(sorted(links))
+        return tuple(sorted(links))
+
+    def _change(self, links: tuple[Link, ...], change: Change[LinkState]) -> int | None:
+        """Change what lasts on these links, and bring its sum into force; returns `FaultEvent.attempted`."""
         former = self._wanted
-        self._wanted = former | {link: change(former[link]) for link in ordered}
-        attempted = self._attempted([link for link in ordered if self._heals(link, former)])
-        self._enforce(ordered)
-        self._before |= self._meter([link for link in ordered if self._breaks(link, former)])
-        self._changed(action, ordered, detail, attempted)
-
-    def _breaks(self, link: Link, former: Mapping[Link, LinkState]) -> bool:
-        return former[link] == LinkState() != self._wanted[link]
-
-    def _heals(self, link: Link, former: Mapping[Link, LinkState]) -> bool:
-        return former[link] != LinkState() == self._wanted[link]
+        self._lasting = self._lasting | {link: change(self._lasting[link]) for link in links}
+        self._wanted = former | {link: total(self._lasting[link], UP) for link in links}
+        attempted = self._attempted([link for link in links if former[link] != UP == self._wanted[link]])
+        self._enforce(links)
+        self._before |= self._meter([link for link in links if former[link] == UP != self._wanted[link]])
+        return attempted
 
     def _attempted(self, healed: Collection[Link]) -> int | None:
         """Asked before the links are healed, as `_before` was after they were broken: all between met the fault."""
@@ -150,7 +180,7 @@ class LinkFaults(abc.ABC):
 
 
 class ToxiproxyNetwork(LinkFaults):
-    """`NetworkFaults` on the proxies of a running server. Safe to use from several threads."""
+    """`NetworkFaults` on the proxies of a running server."""
 
     def __init__(
         self,
@@ -163,18 +193,11 @@ class ToxiproxyNetwork(LinkFaults):
         self._server = server
         self._on_change = on_change
         self._in_force = dict(self._wanted)
-        self._lock = threading.RLock()
 
     def state(self) -> Mapping[Link, LinkState]:
         with self._lock:
             proxies = self._insist(self._server.proxies)
             return {link: _read_back(proxies[str(link)]) for link in self._wanted}
-
-    def _change(
-        self, action: str, links: Collection[Link], detail: str, change: Callable[[LinkState], LinkState]
-    ) -> None:
-        with self._lock:
-            super()._change(action, links, detail, change)
 
     def _enforce(self, links: tuple[Link, ...]) -> None:
         self._insist(self._bring_into_force)
@@ -188,7 +211,7 @@ class ToxiproxyNetwork(LinkFaults):
             return request()
         except ToxiproxyError:
             self._server.restart()
-            self._in_force = dict.fromkeys(self._wanted, LinkState())
+            self._in_force = dict.fromkeys(self._wanted, UP)
             self._bring_into_force()
             return request()
 
@@ -205,22 +228,39 @@ class ToxiproxyNetwork(LinkFaults):
                 self._in_force[link] = wanted
 
     def _all_clear(self) -> bool:
-        return all(state == LinkState() for state in self._wanted.values())
+        return all(state == UP for state in self._wanted.values())
 
 
 def _apply(proxy: Any, former: LinkState, wanted: LinkState) -> None:
     """Bring a proxy from one state to the other. A toxic that differs is deleted and added, never changed in place."""
     old, new = _toxics(former), _toxics(wanted)
+    refused, refuses = former.cut is Mode.REFUSE, wanted.cut is Mode.REFUSE
+    # What begins is there before what ends is gone: where one cut takes another's place nothing slips through.
+    if refuses and not refused:
+        proxy.disable()
+    for name in [name for name in new if name not in old]:
+        _add(proxy, name, new[name])
     # In order: a connection ends with the first of a blackhole's toxics, and what is said on the next one at once has
     # to find the way there open, upstream.
-    for name, toxic in old.items():
-        if new.get(name) != toxic:
-            proxy.destroy_toxic(name)
-    for name, toxic in new.items():
-        if old.get(name) != toxic:
-            proxy.add_toxic(name=name, toxicity=1.0, **toxic)
-    if (former.cut is Mode.REFUSE) != (wanted.cut is Mode.REFUSE):
-        (proxy.disable if wanted.cut is Mode.REFUSE else proxy.enable)()
+    for name in [name for name, toxic in old.items() if new.get(name) != toxic]:
+        proxy.destroy_toxic(name)
+        if name in new:
+            _add(proxy, name, new[name])
+    if refused and not refuses:
+        proxy.enable()
+
+
+def _add(proxy: Any, name: str, toxic: Mapping[str, Any]) -> None:
+    proxy.add_toxic(name=name, toxicity=1.0, **toxic)
+
+
+CUTS: dict[Mode | None, tuple[tuple[str, str, dict[str, int]], ...]] = {
+    Mode.BLACKHOLE: (("timeout", "blackhole", {"timeout": 0}),),
+    # A toxic that is put behind another, or taken from there, has that one let go of the piece in its hand. So behind
+    # the one that holds stands one that does nothing, whose hand is empty.
+    Mode.HOLD: (("bandwidth", "hold", {"rate": 0}), ("latency", "hold_guard", {"latency": 0, "jitter": 0})),
+}
+"""The toxics of a cut, on each stream."""
 
 
 def _toxics(state: LinkState) -> dict[str, dict[str, Any]]:
@@ -231,11 +271,9 @@ def _toxics(state: LinkState) -> dict[str, dict[str, Any]]:
         toxics["delay"] = {"type": "latency", "stream": "upstream", "attributes": attributes}
     if state.rate_kib_s is not None:
         toxics["limit"] = {"type": "bandwidth", "stream": "upstream", "attributes": {"rate": state.rate_kib_s}}
-    kinds = {Mode.BLACKHOLE: ("timeout", {"timeout": 0}), Mode.HOLD: ("bandwidth", {"rate": 0})}
-    if state.cut in kinds:
-        type, attributes = kinds[state.cut]
+    for type, name, attributes in CUTS.get(state.cut, ()):
         for stream in ("upstream", "downstream"):
-            toxics[f"{state.cut}_{stream}"] = {"type": type, "stream": stream, "attributes": attributes}
+            toxics[f"{name}_{stream}"] = {"type": type, "stream": stream, "attributes": attributes}
     return toxics
 
 

@@ -4,6 +4,9 @@ A fault is an interval, not a pair of actions: a crash says how long the node is
 any subset of a schedule's faults is a schedule too, and each leaves everything healed and started at its end. With
 pairs, whoever shrinks a schedule by dropping one restart gets a node that is down for ever, and a different failure.
 
+Faults overlap freely. What is in force on a link or a node is the sum of those that last there, and each ends alone
+(`faults.lasting`): a node that is to be down, paused or out of room for its saves starts when all of that is over.
+
 Where a node is named, a *role* may stand instead (`ROLES`): whoever plays the schedule resolves it at the fault's first
 instant. "Cut off the leader" is then sayable by a generator that cannot know who will lead, and by a file that knows
 nothing of what the nodes agree on.

@@ -7,15 +7,16 @@ from bench.verdict import Finding, Verdict
 from faults.links import CLIENT
 
 CHECK = "faults_touched_traffic"
-PUT = ("cut", "delay", "limit")
+PUT = ("cut", "delay", "limit", "noise")
 
 
 def faults_touched_traffic(evidence: Evidence) -> Finding:
     """Something was to go over the links of every fault while it was in force.
 
     Between nodes the `heal` event has the number of messages, in `attempted`, counted by those who sent them: a message
-    that a cut swallowed counts. From clients the history has it. What one `heal` ends is looked at together. A fault
-    that was never healed was never counted, so nothing is known of it.
+    that a cut swallowed counts. From clients the history has it. What one `heal` ends is looked at together, and so are
+    faults that overlap on a link: an `end` leaves others in force. A fault that was never healed was never counted, so
+    nothing is known of it.
     """
     since: dict[str, float] = {}
     healed = 0

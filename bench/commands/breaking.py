@@ -8,6 +8,7 @@ from bench.commands.options import Milliseconds, mode_option, name_option
 from bench.live import registry
 from bench.live.remote import ask
 from bench.live.waiting import wait_until
+from faults.links import Kind
 
 DOWN_DEADLINE_S = 30
 
@@ -72,7 +73,10 @@ def split_command(groups: tuple[str, ...], mode: str, name: str) -> None:
 @mode_option
 @name_option
 def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
-    """Cut what A and B send each other; `client` is whoever uses the shown addresses."""
+    """Cut what A and B send each other; `client` is whoever uses the shown addresses.
+
+    Cut again in another mode, they are cut in that one. A delay stays beside a cut, and each can be healed alone.
+    """
     _tell_cut(ask(name, "cut", a=a, b=b, one_way=one_way, mode=mode), mode)
 
 
@@ -88,19 +92,24 @@ def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
 @click.option("--jitter", type=Milliseconds(), default=0, help="Up to so much more or less, and at most the latency.")
 @name_option
 def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
-    """Delay what A and B send each other."""
+    """Delay what A and B send each other, in the place of the former delay between them."""
     if jitter > latency:
         raise click.UsageError(f"a jitter of {jitter} ms is more than the latency of {latency} ms")
     links = ask(name, "delay", a=a, b=b, latency_ms=latency, jitter_ms=jitter)["links"]
     click.echo(f"delayed by {latency} ms{f' ± {jitter} ms' if jitter else ''}: {', '.join(links)}")
 
 
-@click.command("heal", epilog="Example: python -m bench heal")
+@click.command("heal", epilog="Example: python -m bench heal n1 n2 --only delay")
+@click.argument("a", required=False)
+@click.argument("b", required=False)
+@click.option("--only", type=click.Choice([Kind.CUT.value, Kind.DELAY.value]), help="Leave what else is on the links.")
 @name_option
-def heal_command(name: str) -> None:
-    """Undo every cut and delay."""
-    links = ask(name, "heal")["links"]
-    click.echo(f"healed: {', '.join(links)}" if links else "nothing to heal")
+def heal_command(a: str | None, b: str | None, only: str | None, name: str) -> None:
+    """Undo every cut and delay, or those between A and B, both ways; `client` is as for cut."""
+    answer = ask(name, "heal", a=a, b=b, only=only)
+    click.echo(f"healed: {', '.join(answer['links'])}" if answer["links"] else "nothing to heal")
+    for link, state in answer["left"].items():
+        click.echo(f"still on {link}: {state}")
 
 
 @click.command("down", epilog="Example: python -m bench down")

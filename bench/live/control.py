@@ -23,7 +23,7 @@ from werkzeug.sansio.utils import host_is_trusted
 from bench.cluster import NoSuchNodeError
 from bench.live.cluster import LiveCluster
 from faults import cuts
-from faults.links import CLIENT, Link, Mode
+from faults.links import CLIENT, UP, Kind, Link, Mode
 
 POSSIBLE = {"kill": ("running", "paused"), "pause": ("running",), "resume": ("paused",)}
 """In which states a node can be made another; whatever else was asked would change nothing, and is refused."""
@@ -64,6 +64,13 @@ class DelayAsked(msgspec.Struct, forbid_unknown_fields=True):
     b: str
     latency_ms: int
     jitter_ms: int = 0
+
+
+class HealAsked(msgspec.Struct, forbid_unknown_fields=True):
+    a: str | None = None
+    b: str | None = None
+    """Both ends of what is to be healed, or neither: everything."""
+    only: Kind | None = None
 
 
 class NothingAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -143,7 +150,7 @@ class Commands:
             "split": (SplitAsked, self._split),
             "cut": (CutAsked, self._cut),
             "delay": (DelayAsked, self._delay),
-            "heal": (NothingAsked, self._heal),
+            "heal": (HealAsked, self._heal),
             "down": (NothingAsked, self._down),
         }
 
@@ -198,10 +205,22 @@ class Commands:
         self._cluster.network.delay(links, asked.latency_ms, asked.jitter_ms)
         return {"links": sorted(map(str, links))}
 
-    def _heal(self, _: NothingAsked) -> object:
-        healed = sorted(str(link) for link, state in self._cluster.network.state().items() if str(state) != "up")
-        self._cluster.network.heal()
-        return {"links": healed}
+    def _heal(self, asked: HealAsked) -> object:
+        network = self._cluster.network
+        links = self._ends(asked.a, asked.b)
+        before = network.state()
+        network.heal(links, asked.only)
+        after = network.state()
+        healed = sorted(link for link in after if after[link] != before[link])
+        left = {str(link): str(after[link]) for link in healed if after[link] != UP}
+        return {"links": list(map(str, healed)), "left": left}
+
+    def _ends(self, a: str | None, b: str | None) -> frozenset[Link] | None:
+        if a is None and b is None:
+            return None
+        if a is None or b is None:
+            raise ValueError(f"a link has two ends; name the other one beside {a or b}, or neither to heal everything")
+        return self._between(a, b)
 
     def _down(self, _: NothingAsked) -> object:
         self._on_down()

@@ -29,5 +29,6 @@ The way through
 ---------------
 `engine` and `clock` -> `network` and `disk` -> `process` -> `node` -> `world` -> `cluster` (a `bench.cluster.Cluster`)
 and `clients`. `observer` is told of every step: `chronicle` remembers it, `words` tells it, and `invariants` says which
-promise was broken. `player` throws a schedule of faults at a world; `explore` walks seeds, a world and a schedule each.
+promise was broken. `node_faults` has what lasts on nodes, as `network` has what lasts on links. `player` throws a
+schedule of faults at a world; `explore` walks seeds, a world and a schedule each.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import durationpy
@@ -16,6 +17,7 @@ from bench.history import Operation
 from bench.simulated.clients import SimulatedClient, Workers
 from bench.simulated.network import SimulatedNetwork
 from bench.simulated.node import SimulatedNode
+from bench.simulated.node_faults import NodeFaults, NodeKind, NodeState
 from bench.simulated.observer import Observer
 from bench.simulated.settings import Settings
 from bench.simulated.world import World
@@ -31,6 +33,9 @@ BOOT_S = 0.3
 UP_DEADLINE_S = 15.0
 LOOK_AGAIN_S = 0.02
 """A condition is looked at when anything happened, and at least so often."""
+
+OVER_BY_RESTART = (NodeKind.DOWN, NodeKind.PAUSE, NodeKind.FULL_DISK)
+"""What ends with the process that it was done to, as on real ones."""
 
 
 def timing_of(profile: str) -> Timing:
@@ -65,6 +70,7 @@ class SimulatedCluster(VirtualCluster):
         self.world = World(seed, names, settings=settings, observer=observer, on_event=self._note)
         self.network: SimulatedNetwork = self.world.network
         self.history = self.world.history
+        self._faults = NodeFaults(self.world, lambda node: self._boot(node.name))
         self._boot_random = self.world.engine.random("boots")
         self._booting: dict[str, int] = {}
         """Nodes on their way up, and the number of the start that counts."""
@@ -100,8 +106,9 @@ class SimulatedCluster(VirtualCluster):
 
     def kill(self, node: str) -> str:
         node = self.resolve(node)
-        if self._booting.pop(node, None) is not None or self._node(node).process is not None:
-            self._node(node).crash()
+        was_up = self._booting.pop(node, None) is not None or self._node(node).process is not None
+        self._faults.command(node, NodeKind.DOWN, NodeState(down=True))
+        if was_up:
             self._note("kill", {"node": node})
         return node
 
@@ -109,22 +116,24 @@ class SimulatedCluster(VirtualCluster):
         node = self.kill(node)
         if wipe:
             self._node(node).wipe()
-        self._boot(node)
+        self._faults.heal(node, OVER_BY_RESTART)
         self._note("restart", {"node": node, "wipe": wipe})
         return node
 
     def shut_down(self, node: str) -> str:
         node = self.resolve(node)
-        found = self._must_run(node)
+        self._must_run(node)
+        found = self._node(node)
         found.stop()
         self.wait_until(lambda: found.process is None, f"{node} has handed over and stopped")
+        self._faults.command(node, NodeKind.DOWN, NodeState(down=True))
         self._note("kill", {"node": node})
         return node
 
     def fill_disk(self, node: str) -> str:
         node = self.resolve(node)
         found = self._node(node)
-        found.disk.full = True
+        self._faults.command(node, NodeKind.FULL_DISK, NodeState(disk_full=True))
         self._note("fill_disk", {"node": node})
         self.wait_until(lambda: found.process is None, f"{node} stops because its disk is full")
         self._note("kill", {"node": node})
@@ -132,37 +141,33 @@ class SimulatedCluster(VirtualCluster):
 
     def set_clock_rate(self, node: str, rate: float) -> str:
         node = self.resolve(node)
-        self._node(node).set_clock_rate(rate)
+        self._faults.command(node, NodeKind.CLOCK, NodeState(clock_rate=rate))
         self._note("set_clock_rate", {"node": node, "rate": rate})
         return node
 
     def slow_disk(self, node: str, latency_ms: float) -> str:
         node = self.resolve(node)
-        self._node(node).disk.extra_s = latency_ms / 1000
-        self.world.observer.excuse(node, latency_ms > 0)
-        self.world.topology_changed()
+        self._faults.command(node, NodeKind.SLOW_DISK, NodeState(disk_latency_ms=latency_ms))
         self._note("slow_disk", {"node": node, "latency_ms": latency_ms})
         return node
 
-    @contextlib.contextmanager
-    def noise(self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0) -> Iterator[None]:
-        try:
-            self.network.noise(loss=loss, duplication=duplication, reordering=reordering)
-            yield
-        finally:
-            self.network.noise()
+    def noise(
+        self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
+    ) -> AbstractContextManager[None]:
+        return self.network.noisy(loss=loss, duplication=duplication, reordering=reordering)
 
     def pause(self, node: str) -> str:
         node = self.resolve(node)
-        self._must_run(node).pause()
+        self._must_run(node)
+        self._faults.command(node, NodeKind.PAUSE, NodeState(paused=True))
         self._note("pause", {"node": node})
         return node
 
     def resume(self, node: str) -> str:
         node = self.resolve(node)
-        found = self._must_run(node)
+        self._must_run(node)
         self._note("resume", {"node": node})
-        found.resume()
+        self._faults.heal(node, [NodeKind.PAUSE])
         return node
 
     def client(self, node: str) -> SimulatedClient:
@@ -227,7 +232,6 @@ class SimulatedCluster(VirtualCluster):
         del self._booting[name]
         node = self._node(name)
         founds = name == self.nodes[0] and not node.started
-        node.disk.full = False
         node.start(self.world.found(self._founders) if founds else None)
 
     def _is_up(self, name: str) -> bool:
@@ -237,10 +241,9 @@ class SimulatedCluster(VirtualCluster):
     def _node(self, name: str) -> SimulatedNode:
         return self.world.nodes[name]
 
-    def _must_run(self, node: str) -> SimulatedNode:
+    def _must_run(self, node: str) -> None:
         if self._node(node).process is None:
             raise NoSuchNodeError(f"{node} is down; start it with: restart {node}")
-        return self._node(node)
 
 
 def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:

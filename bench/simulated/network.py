@@ -14,10 +14,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bench.simulated.engine import Engine
-from faults.links import CLIENT, Link, LinkState, Mode, client_links, peer_links
+from faults.links import CLIENT, UP, Kind, Link, LinkState, Mode, client_links, peer_links
 from faults.network import LinkFaults
 from node.raft.messages import AnyMessage
 from node.server import Hint, Origin
@@ -32,7 +34,6 @@ MESSAGE_BYTES = 256
 ANSWER_TIMEOUT_S = 5.0
 """A connection on which something is under way for so long is given up when something more is to be sent."""
 
-CLEAR = LinkState()
 LATE_MS = 20
 """A delay up to here is not worth the name."""
 
@@ -119,14 +120,11 @@ class SimulatedLink:
         "_stream",
         "attempted",
         "bounds",
-        "duplication",
         "held",
         "holding",
         "link",
-        "loss",
         "on_end",
         "receive",
-        "reordering",
         "rough",
         "state",
     )
@@ -138,8 +136,7 @@ class SimulatedLink:
         self.receive: Receive = _nowhere
         self.on_end: Receive = _unheeded
         """Who at the near end is given a `Hint`."""
-        self.state = CLEAR
-        self.loss = self.duplication = self.reordering = 0.0
+        self.state = UP
         self.attempted = 0
         """Messages that were to go over the link while it was not as it should be."""
         self.rough = False
@@ -155,7 +152,7 @@ class SimulatedLink:
         """Whether what is sent arrives, once, and about as soon as usual."""
         state = self.state
         late = state.latency_ms + state.jitter_ms > LATE_MS
-        return state.cut is None and state.rate_kib_s is None and not (late or self.loss or self.reordering)
+        return state.cut is None and state.rate_kib_s is None and not (late or state.loss or state.reordering)
 
     def send(self, item: Any) -> None:
         if self.rough:
@@ -171,8 +168,10 @@ class SimulatedLink:
 
     def _send_roughly(self, item: Any) -> None:
         self.attempted += 1
-        if self.state.cut in (Mode.BLACKHOLE, Mode.REFUSE) or self._random() < self.loss:
-            return
+        if self.state.cut not in (Mode.BLACKHOLE, Mode.REFUSE) and self._random() >= self.state.loss:
+            self._take_on(item)
+
+    def _take_on(self, item: Any) -> None:
         bounds, weight = self.bounds, _weight(item)
         if bounds is not None:
             if self._stream.is_stuck(self._engine.now):
@@ -195,10 +194,10 @@ class SimulatedLink:
         when_s += max(0.0, state.latency_ms + jitter_s) / 1000
         if state.rate_kib_s is not None:
             when_s = max(when_s, stream.last_s) + weight / (state.rate_kib_s * KIB)
-        if self._random() < self.duplication:
+        if self._random() < state.duplication:
             engine.at(when_s + OVERTAKEN_S * self._random(), stream.arrive, item)
         number = stream.note(Sent(item, engine.now, weight))
-        if self._random() < self.reordering:
+        if self._random() < state.reordering:
             engine.at(when_s + OVERTAKEN_S * self._random(), stream.arrive_noted, number)
             return
         stream.last_s = max(when_s, stream.last_s)
@@ -219,14 +218,11 @@ class SimulatedLink:
             elif state.cut is Mode.REFUSE or former.cut in (Mode.BLACKHOLE, Mode.REFUSE):
                 self.break_off()
             self.holding = state.cut is Mode.HOLD
-        self._look()
+        self.rough = state != UP
+        self.drain()
         limit_is_over = former.rate_kib_s not in (None, state.rate_kib_s)
         if not self.holding and (former.cut is Mode.HOLD or limit_is_over):
             self._let_through()
-
-    def set_noise(self, loss: float, duplication: float, reordering: float) -> None:
-        self.loss, self.duplication, self.reordering = loss, duplication, reordering
-        self._look()
 
     def close(self) -> None:
         """The connection breaks: what is under way is lost, and the next message opens a new one."""
@@ -240,16 +236,13 @@ class SimulatedLink:
         self._engine.after(FASTEST_S, self.on_end, Hint(self.link.target))
 
     def _let_through(self) -> None:
-        """What is under way goes on as the link is now."""
+        """What is under way goes on as the link is now. It was counted, and may have been lost, when it was sent."""
         stream = self._stream
         under_way = [*self.held, *(sent.item for sent in stream.unanswered.values()), *stream.waiting]
         self.close()
+        go_on = self._take_on if self.rough else self.send
         for item in under_way:
-            self.send(item)
-
-    def _look(self) -> None:
-        self.rough = self.state != CLEAR or bool(self.loss or self.duplication or self.reordering)
-        self.drain()
+            go_on(item)
 
 
 class SimulatedNetwork(LinkFaults):
@@ -301,16 +294,13 @@ class SimulatedNetwork(LinkFaults):
     def noise(self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0) -> None:
         """Each message between nodes is lost, doubled, or overtaken, with these probabilities; 0 is over. What clients
         ask is doubled too, as by a proxy or a library that asks again by itself."""
-        for probability in (loss, duplication, reordering):
-            if not 0 <= probability <= 1:
-                raise ValueError(f"{probability} is no probability; it is between 0 and 1")
-        for link, found in self.links.items():
-            if link.source == CLIENT:
-                found.set_noise(0.0, duplication, 0.0)
-            else:
-                found.set_noise(loss, duplication, reordering)
-        words = f"loss {loss} duplication {duplication} reordering {reordering}"
-        self._on_change("noise", tuple(self.links), words, None, [])
+        self._command(Kind.NOISE, self.links, LinkState(loss=loss, duplication=duplication, reordering=reordering))
+
+    def noisy(
+        self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
+    ) -> AbstractContextManager[None]:
+        """The same until the block ends."""
+        return self._while(Kind.NOISE, self.links, LinkState(loss=loss, duplication=duplication, reordering=reordering))
 
     def disconnect(self, node: str) -> None:
         """Break every connection to `node`; what is under way on it is lost."""
@@ -334,12 +324,15 @@ class SimulatedNetwork(LinkFaults):
         clients = [link for link in links if link.source == CLIENT]
         self._broken = [link for link in clients if _breaks(self.links[link].state.cut, self._wanted[link].cut)]
         for link in links:
-            self.links[link].bring_into(self._wanted[link])
+            wanted = self._wanted[link]
             if link.source == CLIENT:
-                self.answers[link.target].bring_into(LinkState(cut=self._wanted[link].cut))
+                self.links[link].bring_into(replace(wanted, loss=0.0, reordering=0.0))
+                self.answers[link.target].bring_into(LinkState(cut=wanted.cut))
+            else:
+                self.links[link].bring_into(wanted)
 
     def _changed(self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None) -> None:
-        self._on_change(action, links, detail, attempted, [link.target for link in self._broken])
+        self._on_change(action, links, detail, attempted, [link.target for link in self._broken if link in links])
 
     def _count(self, links: Collection[Link]) -> dict[Link, int]:
         return {link: self.links[link].attempted for link in links if link.source != CLIENT}

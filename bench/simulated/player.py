@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from bench.history import Operation, Outcome
 from bench.simulated import invariants
 from bench.simulated.clients import Workers
 from bench.simulated.invariants import PATIENCE, Invariants
+from bench.simulated.network import SimulatedNetwork
 from bench.simulated.node import SimulatedNode
+from bench.simulated.node_faults import NodeFaults, NodeKind, NodeState
 from bench.simulated.words import Over, whom
 from bench.simulated.world import World
 from bench.workload import Invocation, Item, Script, batch, retrying
@@ -67,15 +69,9 @@ class Player:
         self.schedule = schedule
         self.watcher = watcher
         self.rng = world.engine.random("player")
-        self._on_links: list[tuple[frozenset[Link], Cut | Delay | Limit]] = []
-        self._noises: list[Noise] = []
-        self._full: Counter[str] = Counter()
-        self._down: Counter[str] = Counter()
-        """How many faults keep a node's disk full, and how many a node down."""
+        self.faults = NodeFaults(world, self._start)
         self._clients = 0
         """How many have begun to work."""
-        self._excused: Counter[str] = Counter()
-        """For how many reasons nobody may wait for a node."""
         self._addresses_given = 0
         self._putting_right = False
         self._deadline_s = 0.0
@@ -185,131 +181,47 @@ class Player:
             self.world.chronicle.remark(self.world.engine.now, "fault", f"{whom(name)} is {meant}")
         return meant
 
-    # What is done to nodes
+    # What is done to nodes and links
 
     def crash(self, fault: Crash) -> Undo:
         node = self.node(fault.node)
-        return self._tear_next_save(node) if fault.torn else self._take_down(node)
+        return self._tear_next_save(node) if fault.torn else _begun(self._down(node))
 
-    def _take_down(self, node: SimulatedNode, *, torn: bool = False) -> Undo:
-        node.crash(torn=torn)
-        self._down[node.name] += 1
-
-        def undo() -> None:
-            self._down[node.name] -= 1
-            self._start(node)
-
-        return undo
+    def _down(self, node: SimulatedNode) -> AbstractContextManager[None]:
+        return self.faults.lasting(node.name, NodeKind.DOWN, NodeState(down=True))
 
     def _tear_next_save(self, node: SimulatedNode) -> Undo:
-        undone: list[Undo] = []
+        lasting = ExitStack()
 
         def strike() -> None:
-            node.in_next_save = None
-            undone.append(self._take_down(node, torn=True))
-
-        def undo() -> None:
-            if node.in_next_save is strike:
-                node.in_next_save = None
-            for start in undone:
-                start()
+            lasting.close()
+            node.crash(torn=True)
+            lasting.enter_context(self._down(node))
 
         node.disk.transactional = False
-        node.in_next_save = strike
-        return undo
+        lasting.enter_context(self.faults.lasting(node.name, NodeKind.STRIKE, NodeState(strikes=(strike,))))
+        return lasting.close
 
     def _start(self, node: SimulatedNode) -> None:
-        """Unless it runs, or a fault keeps it down. The first of the members founds the cluster, again if a crash has
-        left nothing of that."""
-        if node.process is None and not self._down[node.name]:
-            founds = node.name == self.schedule.members[0] and node.disk.load().fresh
-            node.start(self.world.found(self.schedule.members) if founds else None)
+        """The first of the members founds the cluster, again if a crash has left nothing of that."""
+        founds = node.name == self.schedule.members[0] and node.disk.load().fresh
+        node.start(self.world.found(self.schedule.members) if founds else None)
 
     def _start_all(self, _: None) -> None:
         for name in dict.fromkeys((*self.schedule.members, *self.schedule.nodes)):
-            self._start(self.world.nodes[name])
+            self.faults.start(name)
 
-    def pause(self, fault: Pause) -> Undo | None:
-        node = self.node(fault.node)
-        if not node.running:
-            return None
-        node.pause()
-        return node.resume
-
-    def drift(self, fault: Drift) -> Undo:
-        node = self.node(fault.node)
-        former = node.clock.rate
-        node.set_clock_rate(fault.rate)
-        return lambda: node.set_clock_rate(former)
-
-    def slow_disk(self, fault: SlowDisk) -> Undo:
-        node = self.node(fault.node)
-        node.disk.extra_s = fault.latency_ms / 1000
-        self._excuse(node, 1)
-
-        def undo() -> None:
-            node.disk.extra_s = 0.0
-            self._excuse(node, -1)
-
-        return undo
-
-    def _excuse(self, node: SimulatedNode, reasons: int) -> None:
-        """For so many reasons more, or less, than before."""
-        self._excused[node.name] += reasons
-        self.watcher.excuse(node.name, self._excused[node.name] > 0)
-        self.world.topology_changed()
-
-    def full_disk(self, fault: FullDisk) -> Undo:
-        node = self.node(fault.node)
-        self._full[node.name] += 1
-        node.disk.full = True
-
-        def undo() -> None:
-            self._full[node.name] -= 1
-            node.disk.full = self._full[node.name] > 0
-            if not node.disk.full:
-                self._start(node)
-
-        return undo
-
-    # What is done to links
+    def on_node(self, fault: Pause | SlowDisk | FullDisk | Drift) -> Undo:
+        kind, does = ON_NODES[type(fault)]
+        return _begun(self.faults.lasting(self._meant(fault.node), kind, does(fault)))
 
     def on_links(self, fault: Cut | Delay | Limit) -> Undo:
         links = fault.links(self.schedule.nodes, self._meant)
-        self._on_links.append((links, fault))
-        self._bring_into_force(links)
-        return lambda: self._heal(links, fault)
-
-    def _heal(self, links: frozenset[Link], fault: Cut | Delay | Limit) -> None:
-        """A link that another fault is still on keeps that."""
-        self._on_links.remove((links, fault))
-        self.world.network.heal(sorted(links))
-        self._bring_into_force(links)
-
-    def _bring_into_force(self, among: frozenset[Link]) -> None:
-        network = self.world.network
-        for links, fault in self._on_links:
-            these = sorted(links & among)
-            if these and isinstance(fault, Cut):
-                network.cut(these, fault.mode)
-            elif these and isinstance(fault, Delay):
-                network.delay(these, fault.latency_ms, fault.jitter_ms)
-            elif these and isinstance(fault, Limit):
-                network.limit(these, fault.rate_kib_s)
+        return _begun(ON_LINKS[type(fault)](self.world.network, links, fault))
 
     def noise(self, fault: Noise) -> Undo:
-        self._noises.append(fault)
-        self._make_noise()
-
-        def undo() -> None:
-            self._noises.remove(fault)
-            self._make_noise()
-
-        return undo
-
-    def _make_noise(self) -> None:
-        newest = self._noises[-1] if self._noises else Noise(at_s=0.0)
-        self.world.network.noise(loss=newest.loss, duplication=newest.duplication, reordering=newest.reordering)
+        levels = {"loss": fault.loss, "duplication": fault.duplication, "reordering": fault.reordering}
+        return _begun(self.world.network.noisy(**levels))
 
     # What is asked
 
@@ -340,7 +252,7 @@ class Player:
         former = node.addresses
         node.crash()
         node.move(self._another_address(node))
-        self._start(node)
+        self.faults.start(node.name)
         self._change(Invocation("join", node.name, node.address), fault.for_s)
         return self._unreached(node, former)
 
@@ -350,11 +262,11 @@ class Player:
 
     def _unreached(self, node: SimulatedNode, addresses: frozenset[str]) -> Undo:
         """By whoever takes these for its addresses."""
-        self._excuse(node, 1)
+        over = _begun(self.faults.lasting(node.name, NodeKind.UNREACHED, NodeState(unreached=True)))
 
         def undo() -> None:
             node.lead_here(addresses)
-            self._excuse(node, -1)
+            over()
 
         return undo
 
@@ -402,10 +314,10 @@ class Player:
 
 BEGIN: dict[type[Fault], Callable[[Player, Any], Undo | None]] = {
     Crash: Player.crash,
-    Pause: Player.pause,
-    Drift: Player.drift,
-    SlowDisk: Player.slow_disk,
-    FullDisk: Player.full_disk,
+    Pause: Player.on_node,
+    Drift: Player.on_node,
+    SlowDisk: Player.on_node,
+    FullDisk: Player.on_node,
     Cut: Player.on_links,
     Delay: Player.on_links,
     Limit: Player.on_links,
@@ -418,6 +330,26 @@ BEGIN: dict[type[Fault], Callable[[Player, Any], Undo | None]] = {
     Snapshot: Player.snapshot,
 }
 """How a fault begins; what is returned ends it."""
+
+ON_NODES: dict[type[Fault], tuple[NodeKind, Callable[[Any], NodeState]]] = {
+    Pause: (NodeKind.PAUSE, lambda _: NodeState(paused=True)),
+    Drift: (NodeKind.CLOCK, lambda fault: NodeState(clock_rate=fault.rate)),
+    SlowDisk: (NodeKind.SLOW_DISK, lambda fault: NodeState(disk_latency_ms=fault.latency_ms)),
+    FullDisk: (NodeKind.FULL_DISK, lambda _: NodeState(disk_full=True)),
+}
+
+ON_LINKS: dict[type[Fault], Callable[[SimulatedNetwork, Collection[Link], Any], AbstractContextManager[None]]] = {
+    Cut: lambda network, links, fault: network.cutting(links, fault.mode),
+    Delay: lambda network, links, fault: network.delayed(links, fault.latency_ms, fault.jitter_ms),
+    Limit: lambda network, links, fault: network.limited(links, fault.rate_kib_s),
+}
+
+
+def _begun(block: AbstractContextManager[None]) -> Undo:
+    """Enter it; what is returned leaves it."""
+    lasting = ExitStack()
+    lasting.enter_context(block)
+    return lasting.close
 
 
 def _script(rng: random.Random) -> Script:

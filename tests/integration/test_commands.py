@@ -110,6 +110,15 @@ def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> N
     up.run("resume", killed)
     assert up.run("delay", "n1", "n2", "200ms", "--jitter", "20ms").returncode == 0
     assert up.status()["links"] == {"n1->n2": "200ms±20ms", "n2->n1": "200ms±20ms"}
+    assert up.run("delay", "n1", "n2", "20ms").returncode == 0
+    assert up.run("cut", "n1", "n2", "--one-way", "--mode", "hold").returncode == 0
+    assert up.run("cut", "client", "n3", "--mode", "refuse").returncode == 0
+    told = up.run("heal", "n1", "n2", "--only", "delay").stdout.splitlines()
+    assert told == ["healed: n1->n2, n2->n1", "still on n1->n2: cut (hold)"]
+    assert up.status()["links"] == {"n1->n2": "cut (hold)", "client->n3": "cut (refuse)"}
+    assert up.run("heal", "client", "n3").stdout == "healed: client->n3\n"
+    assert up.run("heal", "n2", "n3").stdout == "nothing to heal\n"
+    assert up.run("heal").stdout == "healed: n1->n2\n"
     assert "Leader in term" in up.run("logs").stdout
 
 
@@ -192,6 +201,10 @@ def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so
         (["split", "n1,n2", "n2,n3"], "n2 cannot be on two sides"),
         (["split", "n1"], "at least two groups"),
         (["kill", "n7"], "there is no node n7"),
+        (["heal", "n1"], "a link has two ends; name the other one beside n1"),
+        (["heal", "n1", "n9"], "there is no node n9"),
+        (["heal", "n1", "n1"], "there is no link from n1 to itself"),
+        (["heal", "n1", "n2", "--only", "cuts"], "'cuts'"),
         (["delay", "n1", "n2", "fast"], "no duration"),
         (["resume", "n1"], "cannot resume n1: it is running"),
         (["logs", "n9"], "there is no node n9"),
@@ -252,7 +265,7 @@ def test_a_variable_that_cannot_be_followed_is_named_before_anything_starts(
     assert (doctor.returncode, variable in doctor.stdout) == (2, True), doctor.stdout
 
 
-@pytest.mark.parametrize("command", ["", "up", "status", "cut", "delay", "run", "list", "doctor", "logs"])
+@pytest.mark.parametrize("command", ["", "up", "status", "cut", "delay", "heal", "run", "list", "doctor", "logs"])
 def test_help_has_an_example(terminal: Terminal, command: str) -> None:
     answer = terminal.run(*filter(None, [command]), "--help")
     assert answer.returncode == 0

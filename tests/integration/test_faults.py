@@ -11,14 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from bench.live.ports import Ports
-from faults.links import Address, Link, LinkState, Mode, Route
+from faults.links import Address, Kind, Link, LinkState, Mode, Route
 from faults.network import FaultEvent, ToxiproxyNetwork
 from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
@@ -165,6 +166,97 @@ def test_faults_of_several_kinds_are_in_force_together(bench: Bench) -> None:
     assert str(bench.network.state()[LINK]) == "cut (hold), 30ms±5ms, 64 KiB/s"
     bench.network.heal()
     assert str(bench.network.state()[LINK]) == "up"
+
+
+def test_a_command_given_twice_counts_as_it_was_given_last_and_a_block_is_a_fault_of_its_own(bench: Bench) -> None:
+    bench.network.delay([LINK], 40)
+    with bench.network.delayed([LINK], 3):
+        bench.network.delay([LINK], 20)
+        assert bench.network.state() == {LINK: LinkState(latency_ms=23)}
+    assert bench.network.state() == {LINK: LinkState(latency_ms=20)}
+
+
+def test_healing_undoes_what_a_block_did_and_the_end_of_the_block_then_does_nothing(bench: Bench) -> None:
+    with bench.network.cutting([LINK]), bench.network.limited([LINK], 64):
+        bench.network.heal([LINK], Kind.CUT)
+        assert bench.network.state() == {LINK: LinkState(rate_kib_s=64)}
+        bench.network.heal([LINK])
+        bench.network.delay([LINK], 20)
+    assert bench.network.state() == {LINK: LinkState(latency_ms=20)}
+    assert [event.action for event in bench.events] == ["cut", "limit", "end", "heal", "delay"]
+
+
+@pytest.fixture(scope="module")
+def shared(toxiproxy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One server for all pairs of faults."""
+    with contextlib.ExitStack() as exits:
+        ports = exits.enter_context(contextlib.closing(Ports()))
+        yield exits.enter_context(contextlib.closing(Bench(toxiproxy, tmp_path_factory.mktemp("pairs"), ports)))
+
+
+Begin = Callable[[ToxiproxyNetwork], AbstractContextManager[None]]
+
+FAULTS: dict[str, tuple[Begin, LinkState]] = {
+    Mode.BLACKHOLE: (lambda network: network.cutting([LINK], Mode.BLACKHOLE), LinkState(cut=Mode.BLACKHOLE)),
+    Mode.REFUSE: (lambda network: network.cutting([LINK], Mode.REFUSE), LinkState(cut=Mode.REFUSE)),
+    Mode.HOLD: (lambda network: network.cutting([LINK], Mode.HOLD), LinkState(cut=Mode.HOLD)),
+    "delay": (lambda network: network.delayed([LINK], 10, 5), LinkState(latency_ms=10, jitter_ms=5)),
+    "limit": (lambda network: network.limited([LINK], 64), LinkState(rate_kib_s=64)),
+}
+"""How a fault begins, and what it alone does to the link."""
+
+
+@pytest.mark.xdist_group("pairs of faults")
+@pytest.mark.parametrize("over", ["the first", "the second"])
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(FAULTS, repeat=2)))
+def test_of_two_faults_on_a_link_each_ends_alone(shared: Bench, first: str, second: str, over: str) -> None:
+    network, server = shared.network, shared.server.pid
+    (begin, alone), (begin_also, also) = FAULTS[first], FAULTS[second]
+    with contextlib.ExitStack() as one, contextlib.ExitStack() as other:
+        one.enter_context(begin(network))
+        assert network.state() == {LINK: alone}
+        other.enter_context(begin_also(network))
+        assert network.state() == {LINK: alone + also}
+        (one if over == "the first" else other).close()
+        assert network.state() == {LINK: also if over == "the first" else alone}
+    assert network.state() == {LINK: LinkState()}
+    with shared.connect() as connection:
+        assert echoes(connection)
+    assert shared.server.pid == server, "it did what it was told at once"
+
+
+@pytest.mark.parametrize("kind", ["delay", "limit", Mode.HOLD])
+def test_what_is_held_stays_held_and_whole_while_other_faults_come_and_go(kind: str, bench: Bench) -> None:
+    with bench.connect() as connection:
+        assert echoes(connection)
+        connection.settimeout(SILENCE_S)
+        with bench.network.cutting([LINK], Mode.HOLD):
+            connection.sendall(b"so ")
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            with FAULTS[kind][0](bench.network):
+                connection.sendall(b"late")
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        connection.settimeout(5)
+        received = b""
+        while len(received) < len(b"so late"):
+            received += connection.recv(7)
+        assert received == b"so late"
+
+
+def test_what_is_held_is_lost_to_a_blackhole_that_begins_and_ends_meanwhile(bench: Bench) -> None:
+    with bench.connect() as connection:
+        assert echoes(connection)
+        with bench.network.cutting([LINK], Mode.HOLD):
+            connection.sendall(b"lost")
+            with bench.network.cutting([LINK], Mode.BLACKHOLE):
+                pass
+            assert connection.recv(1) == b""
+            again = bench.connect()
+            again.sendall(b"late")
+        with again:
+            assert again.recv(4) == b"late"
 
 
 def test_a_name_that_is_no_node_is_told_with_those_that_are(bench: Bench) -> None:

@@ -33,6 +33,7 @@ FORBIDDEN = {
     "node/snapshots.py": IO,
     "node/web/hosts.py": IO,
     "faults/cuts.py": IO,
+    "faults/lasting.py": IO,
     "faults/links.py": IO,
     "faults/schedule.py": IO,
     "bench/checkers": IO,

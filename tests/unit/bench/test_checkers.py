@@ -221,7 +221,7 @@ def test_a_cut_that_swallowed_messages_was_felt() -> None:
     assert (found.verdict, found.reason) == (Verdict.VALID, "1 times links were faulty, and met 7 messages")
 
 
-@pytest.mark.parametrize("event", ["cut", "delay", "limit"])
+@pytest.mark.parametrize("event", ["cut", "delay", "limit", "noise"])
 def test_a_fault_on_links_that_nobody_used_leaves_the_run_unknown(event: str) -> None:
     felt = [fault(1, "cut", "n1->n2"), fault(2, "heal", "n1->n2", attempted=7)]
     silent = [fault(3, event, "n2->n3,n3->n2"), fault(4, "heal", "n2->n3,n3->n2", attempted=0)]
@@ -243,6 +243,15 @@ def test_a_cut_client_link_meets_what_is_asked_over_it_in_its_time(node: str, at
     cut, heal = fault(1, "cut", "client->n1"), fault(3, "heal", "client->n1", attempted=0)
     asked = operation("put", "k", "1", at_s, node=node, outcome=Outcome.UNKNOWN)
     assert faults_touched_traffic(evidence(cut, heal, history=(asked,))).verdict is verdict
+
+
+def test_a_fault_that_ends_while_another_lasts_on_its_links_is_looked_at_when_that_heals() -> None:
+    overlapping = [fault(1, "delay", "n1->n2"), fault(2, "cut", "n1->n2"), fault(3, "end", "n1->n2")]
+    found = [
+        faults_touched_traffic(evidence(*overlapping, *more))
+        for more in ([], [fault(4, "heal", "n1->n2", attempted=7)])
+    ]
+    assert [finding.verdict for finding in found] == [Verdict.UNKNOWN, Verdict.VALID]
 
 
 def test_a_cut_client_link_meets_every_try_of_a_write() -> None:
