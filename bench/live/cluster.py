@@ -293,9 +293,6 @@ class LiveCluster(FiledCluster):
         process = psutil.Process(found.process.pid)
         process.rlimit(resource, (limit(process),) * 2)
         self._note(event, node=node)
-        # Its trace cannot say any more when it ceased to lead, and it takes its time to end.
-        self.wait_until(lambda: not self.leads(node), f"{node} leads no more because {reason}")
-        self._note("fail", node=node)
         self.wait_until(lambda: not found.process.alive, f"{node} stops because {reason}")
         return self.kill(node)
 
