@@ -227,8 +227,8 @@ class Driver:
 
     def _let_go(self, first_kept: int) -> None:
         if first_kept > self._first_kept or self._letting_go:
-            self._first_kept = first_kept
-            self._letting_go = self._storage.compact(first_kept, at_most=ROWS_PER_ROUND)
+            self._first_kept = max(first_kept, self._first_kept)
+            self._letting_go = self._storage.compact(self._first_kept, at_most=ROWS_PER_ROUND)
 
     # What the transport asks
 

@@ -148,10 +148,13 @@ class Stop(NamedTuple):
 Item = Envelope | Asked | Hint | Found | SnapshotWritten | Stop
 
 
-class Done(msgspec.Struct, frozen=True, gc=False):
+class Done(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What follows from a round that is saved. Each field is to be dealt with before the next."""
 
-    trace: Sequence[Transition]
+    more: bool = False
+    """Whether there is anything besides the messages."""
+
+    trace: Sequence[Transition] = ()
     """Write these down first: a node that is killed leaves a true trace behind, at worst without its last lines."""
     status: Status
     """Publish it, in one piece. Before anything is sent: whoever is told to stand for election may lead at once, and
@@ -160,17 +163,17 @@ class Done(msgspec.Struct, frozen=True, gc=False):
     """Send them. They may be lost; they must not be sent before what they promise is saved."""
     addresses: Mapping[str, str]
     """Where to, by recipient; to who is not there nothing can be sent."""
-    answers: Sequence[Answer]
+    answers: Sequence[Answer] = ()
     """Hand these out, each before its time is over."""
-    draft: SnapshotDraft | None
+    draft: SnapshotDraft | None = None
     """Write it, beside further rounds, and put `SnapshotWritten` among the items once it is durable."""
-    first_kept: int
-    """Stored entries before this one may be deleted, in portions; nothing depends on it."""
-    said: Sequence[str]
+    first_kept: int = 0
+    """Stored entries before this one may be deleted, in portions; nothing depends on it. 0 is nothing new."""
+    said: Sequence[str] = ()
     """What an operator should find in the log."""
-    waited_s: Sequence[float]
+    waited_s: Sequence[float] = ()
     """How long each write that was decided in this round had waited."""
-    ended: bool
+    ended: bool = False
     """Whether the server takes in nothing more: what still waits is in `Server.give_up`."""
 
 
@@ -214,8 +217,8 @@ class Server:
         self._http_addresses: Mapping[str, str] = {}
         self._addresses: Mapping[str, str] = {}
         self._configuration = raft.configuration
-        self._news = True
-        """Whether something was heard that concerns the status, or who is reached where."""
+        self._heard_anew = self._news = True
+        """Whether somebody has said something new of itself, and whether there is anything new to be published."""
         self._note_start(process, now)
         self.status = self._describe()
         """What was published last."""
@@ -243,43 +246,50 @@ class Server:
 
     def saved(self, now: float, stored: Snapshot | None = None) -> Done:
         """What `step` returned last is durable; `stored` is its snapshot as it is to be kept, out of memory."""
-        effects, self._under_way = self._under_way, None
+        effects = self._under_way
         assert effects is not None, "saved, and there was nothing to save"
-        raft, pending, snapshots = self.raft, self._pending, self._snapshots
-        if effects.transitions or effects.committed or effects.reads or effects.snapshot is not None:
+        self._under_way = None
+        raft, snapshots, pending = self.raft, self._snapshots, self._pending
+        if effects.transitions or effects.committed or effects.entries or effects.reads or effects.snapshot is not None:
             self._follow(effects, stored, now)
         if self._led:
             self._note_lease(now)
         if pending.reads:
-            applied = LogPosition(raft.last_applied, raft.current_term)
-            pending.answer_reads(applied, self.machine.store.get_all, self._lease_s, now)
-        draft = snapshots.begin(now) if effects.committed or now >= snapshots.deadline else None
-        self._due_s = raft.deadline
-        self.deadline = min(self._due_s, snapshots.deadline)
+            self._answer_reads(now)
+        draft = snapshots.begin(now) if now >= snapshots.deadline else None
+        self._due_s = self.deadline = raft.deadline
+        if snapshots.deadline < self.deadline:
+            self.deadline = snapshots.deadline
         if self._polled:
             self.deadline = min(self.deadline, now + POLL_S)
-        if self._news:
-            self._look_up()
-        if self._trace or effects.entries or raft.leader is not self.status.leader:
-            self.status = self._describe()
+        if self._news or raft.leader is not self.status.leader:
+            self._publish()
+        elif draft is None and not (pending.answers or self._said):
+            return Done(status=self.status, messages=effects.messages, addresses=self._addresses)
+        return self._done(effects, draft)
+
+    def _done(self, effects: Effects, draft: SnapshotDraft | None) -> Done:
+        pending = self._pending
         trace, self._trace = self._trace, []
         said, self._said = self._said, []
         return Done(
+            more=True,
             trace=trace,
             status=self.status,
             messages=effects.messages,
             addresses=self._addresses,
-            answers=pending.take_answers() if pending.answers else (),
+            answers=pending.take_answers(),
             draft=draft,
             first_kept=self._first_kept,
             said=said,
-            waited_s=pending.take_waits() if pending.waited_s else (),
+            waited_s=pending.take_waits(),
             ended=self._ended,
         )
 
     def _follow(self, effects: Effects, stored: Snapshot | None, now: float) -> None:
         """Applied before a lost reign is noted: a leader that let itself go learns that it was committed in the very
         round in which it ceases to lead, and whoever asked for it is to be told so."""
+        self._news = True
         self._trace += effects.transitions
         if effects.snapshot is not None:
             self._install(stored or effects.snapshot, now)
@@ -287,7 +297,6 @@ class Server:
             self._apply(effects.committed, now)
         if effects.transitions:
             self._note_reign(effects.transitions)
-            self._news = self._news or self.raft.configuration is not self._configuration
         if effects.reads:
             self._pending.confirm(effects.reads)
 
@@ -324,19 +333,24 @@ class Server:
         if not known:
             self._heard_cluster_id = origin.cluster_id
         self._heard[origin.sender] = self._let_in[origin.sender] = origin
-        self._news = True
+        self._news = self._heard_anew = True
         return True
+
+    def _publish(self) -> None:
+        if self._heard_anew or self._configuration is not self.raft.configuration:
+            self._look_up()
+        self._news = False
+        self.status = self._describe()
 
     def _look_up(self) -> None:
         """Who may speak, and who is reached where: a member is dialled where the configuration says, a stranger where
         it says itself."""
         if self._configuration is not self.raft.configuration:
             self._configuration, self._let_in = self.raft.configuration, {}
-        self._news = False
+        self._heard_anew = False
         members = {server.id: server.address for server in self._configuration.servers}
         self._addresses = {name: origin.raft_address for name, origin in self._heard.items()} | members
         self._http_addresses = {name: origin.http_address for name, origin in self._heard.items()}
-        self.status = self._describe()
 
     def _cluster_id(self) -> str:
         """The cluster this server belongs to, or has been spoken to by before it knew of any."""
@@ -362,7 +376,7 @@ class Server:
             self._end(now)
 
     def _end(self, now: float) -> None:
-        self._ended = True
+        self._ended = self._news = True
         self._trace.append(Stopped(at_s=now, term=self.raft.current_term))
 
     # What is asked
@@ -417,6 +431,10 @@ class Server:
 
     # What follows
 
+    def _answer_reads(self, now: float) -> None:
+        applied = LogPosition(self.raft.last_applied, self.raft.current_term)
+        self._pending.answer_reads(applied, self.machine.store.get_all, self._lease_s, now)
+
     def _install(self, snapshot: Snapshot, now: float) -> None:
         assert self._restoring is not None
         self.machine.restore(self._restoring)
@@ -429,6 +447,7 @@ class Server:
         machine, pending = self.machine, self._pending
         for entry in entries:
             pending.decide(entry, machine.apply(entry), now)
+        self._snapshots.note_applied()
         self._note_applied(entries[-1].index, now)
 
     def _note_applied(self, index: int, now: float) -> None:
@@ -472,6 +491,7 @@ class Server:
             self._lease_s = until_s
             ends_s = None if until_s == math.inf else until_s
             self._trace.append(Leased(at_s=now, term=self.raft.current_term, until_s=ends_s))
+            self._news = True
 
     def _describe(self) -> Status:
         raft, log = self.raft, self.raft.log

@@ -57,7 +57,7 @@ class Snapshots:
         self._pending = pending
         self._interval_over_s = now + policy.interval_s
         self.deadline = math.inf
-        """When `begin` is next to be called, if nothing is applied and nobody asks for one."""
+        """When `begin` is next to be called."""
         self._under_way = False
         self._first_kept = 1
         self._asked: list[Any] = []
@@ -74,9 +74,13 @@ class Snapshots:
         self._asked.append(to)
         self.deadline = -math.inf
 
+    def note_applied(self) -> None:
+        """There is something new, and perhaps enough of it."""
+        self.deadline = -math.inf
+
     def begin(self, now: float) -> SnapshotDraft | None:
         """What is to be written, if a snapshot is due and none is under way. To be called when all that was handed out
-        is applied, and at `deadline`."""
+        is applied."""
         if self._under_way:
             self.deadline = math.inf
             return None

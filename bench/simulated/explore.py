@@ -24,6 +24,8 @@ from node.server import SnapshotPolicy
 
 NODE = Path(inspect.getfile(Raft)).parents[1]
 LAST_EVENTS = 60
+GARBAGE = 20_000
+"""How many objects may be made before garbage is looked for: little of it goes in circles."""
 CHUNK = 8
 """Seeds that a worker takes at once."""
 
@@ -136,6 +138,7 @@ def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None, length_s: fl
     """These seeds one after the other, up to the first violation."""
     # What was there before is no world's: that it is not looked through for garbage again and again is worth 5%.
     gc.freeze()
+    gc.set_threshold(GARBAGE, 50, 100)
     core = Raft if flaw is None else load(flaw)
     total = Walk()
     for seed in seeds:

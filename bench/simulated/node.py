@@ -17,7 +17,7 @@ from node.machine.kv import Result
 from node.machine.state_machine import Frozen, StateMachine
 from node.raft import Configuration, Effects, Entry, Log, LogPosition, Message, Raft, Snapshot, Transition
 from node.raft.messages import AnyMessage
-from node.server import PATIENCE_S, Answer, Applied, Asked, Consistency, Found, Hint, Leased, Origin, Read, Server, Stop
+from node.server import PATIENCE_S, Answer, Applied, Asked, Consistency, Found, Leased, Origin, Read, Server, Stop
 
 OFFSET_S = 1000.0
 """Two nodes' clocks may be this far apart: nothing may compare them."""
@@ -193,16 +193,15 @@ class SimulatedNode:
 
     def receive(self, item: Any) -> None:
         """Something arrived, from a peer or from a client."""
-        process, chronicle, now_s = self.process, self._stage.chronicle, self._stage.engine.now
-        if type(item) is Request:
+        process, stage = self.process, self._stage
+        if type(item) is Envelope:
+            if process is not None:
+                stage.chronicle.note((stage.engine.now, self.name, item.messages[0]))
+                process.deliver(item)
+        elif type(item) is Request:
             self._receive_request(item)
-        elif process is None:
-            return
-        elif type(item) is Hint:
-            chronicle.note((now_s, self.name, f"notices that a connection to {item.peer} ended"))
-            process.deliver(item)
-        else:
-            chronicle.note((now_s, self.name, item.messages[0]))
+        elif process is not None:
+            stage.say(self.name, f"notices that a connection to {item.peer} ended")
             process.deliver(item)
 
     def _receive_request(self, request: Request) -> None:
@@ -224,8 +223,14 @@ class SimulatedNode:
     # What its process does
 
     def stepped(self, raft: Raft, effects: Effects, items: Sequence[Any]) -> None:
+        heard: Sequence[Message]
+        if len(items) == 1 and type(items[0]) is Envelope:
+            # Most rounds are so.
+            heard = items[0].messages
+        else:
+            heard = [item.messages[0] for item in items if type(item) is Envelope]
         stage = self._stage
-        stage.observer.stepped(self.name, raft, effects, stage.engine.now, _heard(items))
+        stage.observer.stepped(self.name, raft, effects, stage.engine.now, heard)
 
     def saving(self, took_s: float) -> None:
         if self.in_next_save is not None:
@@ -255,18 +260,15 @@ class SimulatedNode:
     def send(self, messages: Sequence[AnyMessage], addresses: Mapping[str, str]) -> None:
         """Whoever does not live at the address is not reached."""
         assert self.process is not None
-        origin = self._origin(self.process.status.cluster_id)
+        origin, cluster_id = self._said_last, self.process.status.cluster_id
+        if origin.cluster_id != cluster_id or origin.raft_address != self.address:
+            origin = self._said_last = Origin(self.name, cluster_id, self.address, self.name)
         links, inhabitants = self._links, self._stage.inhabitants
         for message in messages:
             to = message.recipient
             link = links.get(to)
             if link is not None and addresses.get(to) in inhabitants[to].addresses:
                 link.send(Envelope(origin, (message,)))
-
-    def _origin(self, cluster_id: str) -> Origin:
-        if (self._said_last.cluster_id, self._said_last.raft_address) != (cluster_id, self.address):
-            self._said_last = Origin(self.name, cluster_id, self.address, self.name)
-        return self._said_last
 
     def answer(self, answer: Answer) -> None:
         request: Request = answer.to
@@ -316,10 +318,3 @@ class SimulatedNode:
     def ended(self, reason: str) -> None:
         self._stage.say(self.name, reason or "stop")
         self.crash()
-
-
-def _heard(items: Sequence[Any]) -> Sequence[Message]:
-    """What peers said, in order. Most rounds have one item."""
-    if len(items) == 1 and type(items[0]) is Envelope:
-        return items[0].messages
-    return [item.messages[0] for item in items if type(item) is Envelope]

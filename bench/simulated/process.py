@@ -211,6 +211,11 @@ class Process:
         """What is durable has its consequences, in the order of `Done`."""
         around = self._around
         done = self.server.saved(now)
+        if not done.more:
+            if done.messages:
+                around.send(done.messages, done.addresses)
+            self._arm()
+            return
         if effects.snapshot is not None:
             around.installed(effects.snapshot)
         if done.trace:

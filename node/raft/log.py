@@ -38,6 +38,8 @@ class Log:
         return self._entries[index - self.base_index - 1]
 
     def term_at(self, index: int) -> int:
+        if self.base_index < index <= self.last_index:
+            return self._entries[index - self.base_index - 1].term
         return self.base_term if index == self.base_index else self[index].term
 
     def between(self, first: int, last: int) -> tuple[Entry, ...]:

@@ -99,12 +99,9 @@ SHOWN_BY: dict[type, int] = {
     TermChanged: ROLES,
     Committed: COMMITS,
     MembershipChanged: MEMBERS,
-    RequestVote: VOTES,
-    RequestVoteResponse: VOTES,
-    PreVoteResponse: VOTES,
-    TimeoutNow: VOTES,
 }
-"""What a transition, or a message that is sent, says that the step had, though it may be over when the step is."""
+"""What a transition says that the step had, though it may be over when the step is."""
+ELECTORAL = frozenset((RequestVote, RequestVoteResponse, PreVoteResponse, TimeoutNow))
 
 ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
     (term_never_goes_back, ROLES),
@@ -182,7 +179,7 @@ class Invariants(observer.Observer):
         leads = role is Role.LEADER
         if name in self._pending:
             violated(what_is_believed_is_durable, f"{name} went on before its last round was durable")
-        if effects is NOTHING and not leads and not _moved(server, role, raft.current_term, raft.commit_index):
+        if effects is NOTHING and not leads and _is_still(server, raft):
             connected_majority_has_a_leader(self.ledger, raft.timing.election_timeout_s, at_s)
             return
         step = Step(
@@ -269,25 +266,22 @@ class Invariants(observer.Observer):
 def _what_it_had(step: Step) -> int:
     """The least is the usual: a leader that heard from a follower, and whose lease is longer now."""
     before, effects = step.before, step.effects
-    had = _moved(before, step.role, step.term, step.commit_index)
-    if effects is not NOTHING:
-        had |= NEWS
-        if effects.entries:
-            had |= ENTRIES
-        for change in effects.transitions:
-            had |= SHOWN_BY.get(type(change), 0)
-        for message in effects.messages:
-            had |= SHOWN_BY.get(type(message), 0)
+    had = NEWS if effects is not NOTHING else 0
+    if step.role is not before.role or step.term != before.term:
+        had |= NEWS | ROLES
+    if step.commit_index != before.commit_index:
+        had |= NEWS | COMMITS
+    if effects.entries:
+        had |= ENTRIES
+    for change in effects.transitions:
+        had |= SHOWN_BY.get(type(change), 0)
+    if not ELECTORAL.isdisjoint(map(type, effects.messages)):
+        had |= VOTES
     if step.role is Role.LEADER or before.role is Role.LEADER:
         had |= REIGN if step.matches == before.matches else REIGN | MATCHES
     return had
 
 
-def _moved(before: Server, role: Role, term: int, commit_index: int) -> int:
-    """What is another than before, whatever the effects say of it."""
-    had = 0
-    if role is not before.role or term != before.term:
-        had |= NEWS | ROLES
-    if commit_index != before.commit_index:
-        had |= NEWS | COMMITS
-    return had
+def _is_still(server: Server, raft: Raft) -> bool:
+    """Whether a round from which nothing followed has left everything as it was."""
+    return (raft.role, raft.current_term, raft.commit_index) == (server.role, server.term, server.commit_index)
