@@ -186,6 +186,37 @@ class Server:
     be restored; the owner must then stop.
     """
 
+    __slots__ = (
+        "_addresses",
+        "_changes",
+        "_configuration",
+        "_due_s",
+        "_ended",
+        "_farewell",
+        "_first_kept",
+        "_heard",
+        "_heard_anew",
+        "_heard_cluster_id",
+        "_http_addresses",
+        "_leader_changes",
+        "_lease_s",
+        "_lease_step_s",
+        "_led",
+        "_let_in",
+        "_news",
+        "_pending",
+        "_polled",
+        "_restoring",
+        "_said",
+        "_snapshots",
+        "_trace",
+        "_under_way",
+        "deadline",
+        "machine",
+        "raft",
+        "status",
+    )
+
     def __init__(self, raft: Raft, machine: StateMachine, *, policy: SnapshotPolicy, process: int, now: float) -> None:
         self.raft = raft
         self.machine = machine

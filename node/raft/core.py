@@ -49,12 +49,14 @@ class Raft(Following, Leading):
     to vote; it keeps that promise by counting its start as contact.
     """
 
+    __slots__ = ()
+
     @property
     def deadline(self) -> float:
         """When `tick` is next due, and effects are to be taken."""
-        if self._last_applied < self._commit_index:
+        if self.last_applied < self.commit_index:
             return self._now
-        if self._role is Role.LEADER:
+        if self.role is Role.LEADER:
             return min(
                 self._next_heartbeat_s,
                 self.lease_until_s,
@@ -71,14 +73,14 @@ class Raft(Following, Leading):
         """A message arrived. Raises ProtocolViolationError for one that no correct peer sends."""
         self._advance_clock(now)
         self._check_protocol(message)
-        if message.term > self._term and self._settles_term(message):
+        if message.term > self.current_term and self._settles_term(message):
             self._become_follower(message.term, by=message.sender)
         HANDLERS[type(message)](self, message)
 
     def tick(self, now: float) -> None:
         """Time has come to `now`; does whatever `deadline` announced."""
         self._advance_clock(now)
-        if self._role is Role.LEADER:
+        if self.role is Role.LEADER:
             self._tick_leader()
         elif self._may_campaign():
             self._tick_election()
@@ -123,7 +125,7 @@ class Raft(Following, Leading):
         self._require_leadership(now)
         known = self.configuration.get(server_id)
         if known is not None and known.address == address:
-            return known.suffrage is Suffrage.VOTER and self._commit_index >= self.configuration_index
+            return known.suffrage is Suffrage.VOTER and self.commit_index >= self.configuration_index
         owner = self.configuration.owner_of(address)
         if owner is not None and owner.id != server_id:
             raise MembershipChangeError(f"the address {address} belongs to {owner.id}; give {server_id} its own")
@@ -179,12 +181,12 @@ class Raft(Following, Leading):
         if progress is not None:
             progress.send_again(self.log.first_index, self._now)
             progress.heartbeat_due = True
-        elif peer == self._leader and self._last_answer is not None:
+        elif peer == self.leader and self._last_answer is not None:
             self._send(self._last_answer)
 
     def describe_snapshot(self) -> SnapshotMeta:
         """What a snapshot of everything that was handed out to be applied stands for."""
-        index = self._last_applied
+        index = self.last_applied
         configuration_index, configuration = self._memberships.at(index)
         return SnapshotMeta(index, self.log.term_at(index), configuration, configuration_index)
 
@@ -194,16 +196,18 @@ class Raft(Following, Leading):
         One older than the snapshot held is ignored; one of the same index takes its place, since it may be the same
         bytes in a file that were in memory.
         """
-        held = self._snapshot.meta.index if self._snapshot else 0
+        held = self.snapshot.meta.index if self.snapshot else 0
         if snapshot.meta.index < held:
             return
-        assert snapshot.meta.index <= self._last_applied, "a snapshot of what was never applied"
-        self._snapshot = snapshot
+        assert snapshot.meta.index <= self.last_applied, "a snapshot of what was never applied"
+        self.snapshot = snapshot
         self.log.compact_to(min(first_kept - 1, snapshot.meta.index))
         self._memberships.compact_to(snapshot.meta.index)
         if snapshot.meta.index == held:
             return
-        self._pending.transitions.append(SnapshotTaken(at_s=self._now, term=self._term, index=snapshot.meta.index))
+        self._pending.transitions.append(
+            SnapshotTaken(at_s=self._now, term=self.current_term, index=snapshot.meta.index)
+        )
 
     def abandon_join(self, server_id: str, now: float) -> None:
         """Let go of a server that is still staged; does nothing when it is not, or when another change is under way.
@@ -220,7 +224,7 @@ class Raft(Following, Leading):
 
         On a node that has lived before it is a mistake of the caller's, and asserted.
         """
-        assert (self.log.last_index, self._term) == (0, 0), "only a node without a history can found a cluster"
+        assert (self.log.last_index, self.current_term) == (0, 0), "only a node without a history can found a cluster"
         assert self.id in configuration.voters
         self._advance_clock(now)
         self._set_term(1)
@@ -230,28 +234,28 @@ class Raft(Following, Leading):
     def campaign(self, now: float) -> None:
         """Stand for election now instead of at the timeout, if this node may at all."""
         self._advance_clock(now)
-        if self._role is not Role.LEADER and self._may_campaign():
+        if self.role is not Role.LEADER and self._may_campaign():
             self._become_pre_candidate()
 
     def take_effects(self) -> Effects:
         """Everything that follows from what was told since the last call; the caller now owes rule 1."""
-        led = self._role is Role.LEADER
+        led = self.role is Role.LEADER
         if led:
             self._look_after_members()
             self._hand_over()
-        leads = self._role is Role.LEADER
+        leads = self.role is Role.LEADER
         if leads:
             self._replicate()
-        if self._pending.empty and self._last_applied == self._commit_index:
+        if self._pending.empty and self.last_applied == self.commit_index:
             return NOTHING
         pending, self._pending = self._pending, Pending()
         first = pending.first_unsaved
-        last = self._commit_index
+        last = self.commit_index
         if leads or not led:
             # Who has just handed over hands out everything: whoever asked for it is still to be told so.
-            last = min(last, self._last_applied + self.limits.entries_applied_at_once)
-        committed = self.log.between(self._last_applied + 1, last)
-        self._last_applied = last
+            last = min(last, self.last_applied + self.limits.entries_applied_at_once)
+        committed = self.log.between(self.last_applied + 1, last)
+        self.last_applied = last
         return Effects(
             hard_state=self._hard_state() if pending.hard_state else None,
             snapshot=pending.snapshot,
@@ -268,28 +272,28 @@ class Raft(Following, Leading):
         """Refuse what would break our own invariants before it touches anything."""
         if message.recipient != self.id or message.sender == self.id:
             raise ProtocolViolationError(f"{message.sender} sent {self.id} a message for {message.recipient}")
-        if message.term < self._term:
+        if message.term < self.current_term:
             return
         if isinstance(message, AppendEntriesResponse):
             self._check_answer(message)
             return
         if not isinstance(message, FROM_LEADERS):
             return
-        if message.term == self._term and self._leader not in (None, message.sender):
-            raise ProtocolViolationError(f"{message.sender} and {self._leader} both lead term {self._term}")
+        if message.term == self.current_term and self.leader not in (None, message.sender):
+            raise ProtocolViolationError(f"{message.sender} and {self.leader} both lead term {self.current_term}")
         if isinstance(message, InstallSnapshot):
             self._check_configuration(message.configuration, message.last_index)
             return
         for entry in message.entries:
-            if entry.index <= self._commit_index and not self.log.has(entry.index, entry.term):
+            if entry.index <= self.commit_index and not self.log.has(entry.index, entry.term):
                 raise ProtocolViolationError(f"{message.sender} would replace committed entry {entry.index}")
             if entry.kind is EntryKind.CONFIGURATION:
                 self._check_configuration(entry.data, entry.index)
 
     def _check_answer(self, response: AppendEntriesResponse) -> None:
         """It speaks of our own log, of which we have taken nothing back since we lead."""
-        beyond = self._role is Role.LEADER and response.match_index > self.log.last_index
-        if response.term == self._term and (beyond or not (response.success or response.conflict_index)):
+        beyond = self.role is Role.LEADER and response.match_index > self.log.last_index
+        if response.term == self.current_term and (beyond or not (response.success or response.conflict_index)):
             raise ProtocolViolationError(f"{response.sender} answers of what it was never sent")
 
     def _check_configuration(self, data: bytes, index: int) -> None:
@@ -308,8 +312,8 @@ class Raft(Following, Leading):
 
     def _require_role(self, now: float) -> None:
         self._advance_clock(now)
-        if self._role is not Role.LEADER:
-            raise NotLeaderError(self._leader)
+        if self.role is not Role.LEADER:
+            raise NotLeaderError(self.leader)
 
 
 FROM_LEADERS = (AppendEntries, InstallSnapshot)

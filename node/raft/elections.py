@@ -28,25 +28,27 @@ from node.raft.transitions import (
 class Elections(Rules):
     """Standing for election, voting, winning and stepping down."""
 
+    __slots__ = ()
+
     # Roles
 
     def _become_follower(self, term: int, *, leader: str | None = None, by: str | None = None) -> None:
         """`by` is whose message brings the term, if one does."""
-        ended = self._end_of_reign(term, by) if self._role is Role.LEADER else None
-        if term > self._term:
+        ended = self._end_of_reign(term, by) if self.role is Role.LEADER else None
+        if term > self.current_term:
             self._set_term(term)
             self._incoming = None
-        elif self._role is Role.FOLLOWER and self._leader == leader:
+        elif self.role is Role.FOLLOWER and self.leader == leader:
             return
-        self._leader = leader
+        self.leader = leader
         self._last_answer = None
         self._votes = {}
         self._progress = {}
-        self._confirmed_cache = None
+        self._confirmed_cache = self._matches_cache = None
         self._transfer = None
         self._next_heartbeat_s = NEVER
         self._commit_unheard_since_s = NEVER
-        if self._role is not Role.FOLLOWER:
+        if self.role is not Role.FOLLOWER:
             self._set_role(Role.FOLLOWER, ended)
             self._election_due_s = self._draw(self.timing.heartbeat_timeout_s)
         if ended is not None:
@@ -58,7 +60,7 @@ class Elections(Rules):
         until_s = self.lease_until_s
         if self._now >= until_s:
             return RoleChanged(at_s=until_s, term=term, role=Role.FOLLOWER, cause=Cause.LEASE_OVER)
-        if term > self._term:
+        if term > self.current_term:
             return RoleChanged(at_s=self._now, term=term, role=Role.FOLLOWER, cause=Cause.HIGHER_TERM, by=by)
         return RoleChanged(at_s=self._now, term=term, role=Role.FOLLOWER, cause=Cause.HANDED_OVER)
 
@@ -67,12 +69,12 @@ class Elections(Rules):
 
     def _become_candidate(self, *, by_transfer: bool = False) -> None:
         self._elected_by_transfer = by_transfer
-        self._set_term(self._term + 1)
+        self._set_term(self.current_term + 1)
         self._vote_for(self.id)
         self._start_election(Role.CANDIDATE)
 
     def _start_election(self, role: Role) -> None:
-        self._leader = None
+        self.leader = None
         self._set_role(role)
         self._election_due_s = self._draw(self.timing.election_timeout_s)
         self._votes = {self.id: NEVER}
@@ -81,7 +83,7 @@ class Elections(Rules):
 
     def _become_leader(self) -> None:
         self._set_role(Role.LEADER)
-        self._leader = self.id
+        self.leader = self.id
         self._progress = {}
         self._track_members()
         for voter, sent_at_s in self._votes.items():
@@ -91,23 +93,23 @@ class Elections(Rules):
         self._first_index_of_reign = self._append(EntryKind.NOOP, b"").index
 
     def _set_role(self, role: Role, change: RoleChanged | None = None) -> None:
-        if role is not self._role:
-            self._role = role
-            self._pending.transitions.append(change or RoleChanged(at_s=self._now, term=self._term, role=role))
+        if role is not self.role:
+            self.role = role
+            self._pending.transitions.append(change or RoleChanged(at_s=self._now, term=self.current_term, role=role))
 
     def _set_term(self, term: int) -> None:
-        assert term > self._term, f"the term goes from {self._term} to {term}: terms never go back"
-        self._term, self._voted_for = term, None
+        assert term > self.current_term, f"the term goes from {self.current_term} to {term}: terms never go back"
+        self.current_term, self.voted_for = term, None
         self._pending.hard_state = True
         self._pending.transitions.append(TermChanged(at_s=self._now, term=term))
 
     def _vote_for(self, candidate: str) -> None:
-        if self._voted_for is None:
-            self._voted_for = candidate
+        if self.voted_for is None:
+            self.voted_for = candidate
             self._pending.hard_state = True
-            self._pending.transitions.append(Voted(at_s=self._now, term=self._term, candidate=candidate))
-        assert self._voted_for == candidate, (
-            f"a second vote in term {self._term}, for {candidate} after {self._voted_for}"
+            self._pending.transitions.append(Voted(at_s=self._now, term=self.current_term, candidate=candidate))
+        assert self.voted_for == candidate, (
+            f"a second vote in term {self.current_term}, for {candidate} after {self.voted_for}"
         )
         self._last_contact_s = self._now
 
@@ -122,7 +124,7 @@ class Elections(Rules):
     def _ask_for_votes(self) -> None:
         """Ask every voter that has not answered yet, again each heartbeat interval (§5.1: requests are retried)."""
         self._next_heartbeat_s = self._now + self.timing.heartbeat_interval_s
-        ask = self._pre_vote_to if self._role is Role.PRE_CANDIDATE else self._request_vote_to
+        ask = self._pre_vote_to if self.role is Role.PRE_CANDIDATE else self._request_vote_to
         for voter in self._memberships.voters:
             if voter not in self._votes:
                 self._send(ask(voter))
@@ -131,8 +133,8 @@ class Elections(Rules):
         return PreVote(
             sender=self.id,
             recipient=voter,
-            term=self._term,
-            next_term=self._term + 1,
+            term=self.current_term,
+            next_term=self.current_term + 1,
             last_log_index=self.log.last_index,
             last_log_term=self.log.last_term,
         )
@@ -141,7 +143,7 @@ class Elections(Rules):
         return RequestVote(
             sender=self.id,
             recipient=voter,
-            term=self._term,
+            term=self.current_term,
             last_log_index=self.log.last_index,
             last_log_term=self.log.last_term,
             leadership_transfer=self._elected_by_transfer,
@@ -150,14 +152,14 @@ class Elections(Rules):
 
     def _count_votes(self) -> None:
         if self._is_elected():
-            if self._role is Role.PRE_CANDIDATE:
+            if self.role is Role.PRE_CANDIDATE:
                 self._become_candidate()
             else:
                 self._become_leader()
 
     def _on_pre_vote(self, request: PreVote) -> None:
         granted = (
-            request.next_term > self._term
+            request.next_term > self.current_term
             and not self._leader_may_live()
             and self._log_is_up_to_date(request.last_log_index, request.last_log_term)
         )
@@ -165,14 +167,14 @@ class Elections(Rules):
             PreVoteResponse(
                 sender=self.id,
                 recipient=request.sender,
-                term=self._term,
+                term=self.current_term,
                 next_term=request.next_term,
                 granted=granted,
             )
         )
 
     def _on_pre_vote_response(self, response: PreVoteResponse) -> None:
-        if self._role is Role.PRE_CANDIDATE and response.granted and response.next_term == self._term + 1:
+        if self.role is Role.PRE_CANDIDATE and response.granted and response.next_term == self.current_term + 1:
             self._votes[response.sender] = self._now
             self._count_votes()
 
@@ -185,17 +187,17 @@ class Elections(Rules):
             RequestVoteResponse(
                 sender=self.id,
                 recipient=request.sender,
-                term=self._term,
+                term=self.current_term,
                 granted=granted,
                 sent_at_s=request.sent_at_s,
             )
         )
 
     def _on_request_vote_response(self, response: RequestVoteResponse) -> None:
-        if self._role is Role.CANDIDATE and self._counts_vote(response):
+        if self.role is Role.CANDIDATE and self._counts_vote(response):
             self._votes[response.sender] = response.sent_at_s
             self._count_votes()
 
     def _on_timeout_now(self, request: TimeoutNow) -> None:
-        if self._is_told_to_stand(request) and self._role is not Role.LEADER and self._may_campaign():
+        if self._is_told_to_stand(request) and self.role is not Role.LEADER and self._may_campaign():
             self._become_candidate(by_transfer=True)

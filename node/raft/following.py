@@ -22,6 +22,8 @@ from node.raft.transitions import (
 class Following(Elections):
     """The receiver's half of Figure 2 and Figure 13."""
 
+    __slots__ = ()
+
     def _on_append_entries(self, request: AppendEntries) -> None:
         if not self._follow(request):
             self._answer_append(request, success=False)
@@ -35,7 +37,7 @@ class Following(Elections):
 
     def _follow(self, request: AppendEntries | InstallSnapshot) -> bool:
         """Whether this comes from the leader of our term, which is contact; one of an earlier term is told ours."""
-        if request.term < self._term:
+        if request.term < self.current_term:
             return False
         self._become_follower(request.term, leader=request.sender)
         self._last_contact_s = self._now
@@ -55,7 +57,7 @@ class Following(Elections):
         self._last_answer = AppendEntriesResponse(
             sender=self.id,
             recipient=request.sender,
-            term=self._term,
+            term=self.current_term,
             success=success,
             prev_log_index=request.prev_log_index,
             match_index=self._proven_match(request) if success else 0,
@@ -94,7 +96,7 @@ class Following(Elections):
             InstallSnapshotResponse(
                 sender=self.id,
                 recipient=chunk.sender,
-                term=self._term,
+                term=self.current_term,
                 last_index=chunk.last_index,
                 offset=offset,
                 sent_at_s=chunk.sent_at_s,
@@ -108,10 +110,10 @@ class Following(Elections):
             self.log.compact_to(meta.index)
         else:
             self.log.reset(meta.index, meta.term)
-        self._snapshot = self._pending.snapshot = snapshot
+        self.snapshot = self._pending.snapshot = snapshot
         self._pending.first_unsaved = self.log.first_index
         self._memberships = memberships_of(self.log, snapshot)
         self._on_membership()
-        self._last_applied = meta.index
-        self._pending.transitions.append(SnapshotInstalled(at_s=self._now, term=self._term, index=meta.index))
+        self.last_applied = meta.index
+        self._pending.transitions.append(SnapshotInstalled(at_s=self._now, term=self.current_term, index=meta.index))
         self._commit_to(meta.index)

@@ -28,11 +28,13 @@ from node.raft.transitions import (
 class Leading(Elections):
     """The leader's half of Figure 2, and what the thesis adds to it."""
 
+    __slots__ = ()
+
     # Replication, as leader (§5.3)
 
     def _tick_leader(self) -> None:
         if not self._lease_holds():
-            self._become_follower(self._term)
+            self._become_follower(self.current_term)
             return
         if self._transfer is not None and self._now >= self._transfer.deadline_s:
             self._transfer = None
@@ -54,7 +56,7 @@ class Leading(Elections):
             self._commit_unheard_since_s = NEVER
 
     def _all_know_the_commit(self) -> bool:
-        return all(progress.told_commit == self._commit_index for progress in self._progress.values())
+        return all(progress.told_commit == self.commit_index for progress in self._progress.values())
 
     def _owes(self, progress: Progress) -> bool:
         if progress.heartbeat_due:
@@ -86,16 +88,16 @@ class Leading(Elections):
         message = AppendEntries(
             sender=self.id,
             recipient=name,
-            term=self._term,
+            term=self.current_term,
             prev_log_index=previous,
             prev_log_term=self.log.term_at(previous),
             entries=entries,
-            leader_commit=self._commit_index,
+            leader_commit=self.commit_index,
             sent_at_s=self._now,
         )
         self._send(message)
         progress.heartbeat_due = False
-        progress.told_commit = self._commit_index
+        progress.told_commit = self.commit_index
         if progress.probing:
             progress.awaiting_probe = True
         elif entries:
@@ -104,8 +106,8 @@ class Leading(Elections):
     def _send_chunk(self, name: str, progress: Progress) -> None:
         """The next chunk of the snapshot; when a heartbeat is due, again what was not answered."""
         if progress.sending is None:
-            assert self._snapshot is not None, "entries are compacted only behind a snapshot"
-            progress.sending = Sending(self._snapshot)
+            assert self.snapshot is not None, "entries are compacted only behind a snapshot"
+            progress.sending = Sending(self.snapshot)
         sending = progress.sending
         if progress.heartbeat_due:
             sending.sent = sending.answered
@@ -114,7 +116,7 @@ class Leading(Elections):
             InstallSnapshot(
                 sender=self.id,
                 recipient=name,
-                term=self._term,
+                term=self.current_term,
                 last_index=meta.index,
                 last_term=meta.term,
                 configuration=meta.configuration.encode(),
@@ -131,7 +133,7 @@ class Leading(Elections):
         progress.heartbeat_due = False
         # It cannot take in a newer commit before it has the snapshot; to owe it one would be a deadline long past, and
         # the owner would never sleep again.
-        progress.told_commit = self._commit_index
+        progress.told_commit = self.commit_index
 
     def _on_append_entries_response(self, response: AppendEntriesResponse) -> None:
         progress = self._answered(response)
@@ -141,7 +143,7 @@ class Leading(Elections):
             progress.matched_at_s = self._now
             self._take_match(progress, response.match_index)
         elif self._has_lost_its_log(progress, response):
-            progress.match_index = 0
+            progress.match_index, self._matches_cache = 0, None
             progress.probe_from(response.conflict_index, self._now)
         elif self._is_behind(progress, response):
             next_index = max(progress.match_index + 1, min(response.conflict_index, response.prev_log_index))
@@ -164,12 +166,13 @@ class Leading(Elections):
             news = progress.take_install(min(response.offset, sending.total))
             progress.matched_at_s = self._now
             if news:
+                self._matches_cache = None
                 self._advance_commit()
         self._answer_reads()
 
     def _answered(self, response: AppendEntriesResponse | InstallSnapshotResponse) -> Progress | None:
         """Whose answer this is, if it is one to us as the leader that we are; it extends the lease."""
-        if self._role is not Role.LEADER or not self._counts_answer(response):
+        if self.role is not Role.LEADER or not self._counts_answer(response):
             return None
         progress = self._progress.get(response.sender)
         if progress is not None:
@@ -192,8 +195,10 @@ class Leading(Elections):
 
     def _take_match(self, progress: Progress, match_index: int) -> None:
         # A match found while a snapshot was on its way, by an answer that came late, does not end the snapshot.
-        if progress.take_match(match_index) and match_index > self._commit_index:
-            self._advance_commit()
+        if progress.take_match(match_index):
+            self._matches_cache = None
+            if match_index > self.commit_index:
+                self._advance_commit()
 
     def _advance_commit(self) -> None:
         """Figure 2, the last rule for leaders."""
@@ -201,7 +206,7 @@ class Leading(Elections):
         index = quorum.reached_by_majority(matched, self._memberships.voters, 0)
         if not self._may_commit(index):
             return
-        changed = self._commit_index < self.configuration_index <= index
+        changed = self.commit_index < self.configuration_index <= index
         self._commit_unheard_since_s = min(self._commit_unheard_since_s, self._now)
         self._commit_to(index)
         if changed:
@@ -218,7 +223,7 @@ class Leading(Elections):
 
     def _hand_over(self) -> None:
         """Cease to lead when a transfer has become possible, or when our own removal is committed."""
-        if self.id not in self._memberships.voters and self._commit_index >= self.configuration_index:
+        if self.id not in self._memberships.voters and self.commit_index >= self.configuration_index:
             self._abdicate(self._furthest_voter())
         elif self._transfer is not None and self._may_abdicate(self._transfer):
             self._abdicate(self._transfer.target)
@@ -229,15 +234,15 @@ class Leading(Elections):
         progress = self._progress.get(transfer.target)
         if progress is None or progress.answered_sent_at_s < transfer.asked_at_s:
             return False
-        return progress.match_index == self.log.last_index == self._commit_index
+        return progress.match_index == self.log.last_index == self.commit_index
 
     def _abdicate(self, successor: str | None) -> None:
         """Step down first and only then say so: from the moment somebody may stand, we do not lead."""
-        self._become_follower(self._term)
+        self._become_follower(self.current_term)
         if successor is not None:
-            self._send(TimeoutNow(sender=self.id, recipient=successor, term=self._term))
+            self._send(TimeoutNow(sender=self.id, recipient=successor, term=self.current_term))
             self._pending.transitions.append(
-                LeadershipTransferred(at_s=self._now, term=self._term, to=successor),
+                LeadershipTransferred(at_s=self._now, term=self.current_term, to=successor),
             )
 
     def _furthest_voter(self) -> str | None:

@@ -29,6 +29,8 @@ from node.raft.transitions import (
 class Rules(State):
     """The safety rules, over the state they are asked of."""
 
+    __slots__ = ()
+
     def _may_grant_vote(self, request: RequestVote) -> bool:
         """One vote per term, and only to a candidate whose log has everything that may be committed (§5.2, §5.4.1).
 
@@ -36,10 +38,10 @@ class Rules(State):
         say so, for it may have come with another message, a moment after the leader was heard.
         """
         return (
-            request.term == self._term
-            and self._voted_for in (None, request.sender)
+            request.term == self.current_term
+            and self.voted_for in (None, request.sender)
             and self._log_is_up_to_date(request.last_log_index, request.last_log_term)
-            and (self._voted_for is not None or request.leadership_transfer or not self._leader_may_live())
+            and (self.voted_for is not None or request.leadership_transfer or not self._leader_may_live())
         )
 
     def _log_is_up_to_date(self, last_index: int, last_term: int) -> bool:
@@ -67,22 +69,22 @@ class Rules(State):
     def _counts_answer(self, response: AppendEntriesResponse | InstallSnapshotResponse) -> bool:
         """§5.3: matchIndex begins anew with each reign. What a follower answered in an earlier one was true of a log
         that another leader may have cut since (copycat#29)."""
-        return response.term == self._term
+        return response.term == self.current_term
 
     def _may_commit(self, index: int) -> bool:
         """§5.4.2: only an entry of the current term is committed by counting. An older one on a majority can still be
         overwritten (Figure 8); it is committed by what follows it."""
-        return index > self._commit_index and self.log.term_at(index) == self._term
+        return index > self.commit_index and self.log.term_at(index) == self.current_term
 
     def _counts_vote(self, response: RequestVoteResponse) -> bool:
         """§5.2: a vote is for one term. One that comes late was given to a candidacy that is over, and its voter may
         have given another since."""
-        return response.granted and response.term == self._term
+        return response.granted and response.term == self.current_term
 
     def _is_told_to_stand(self, request: TimeoutNow) -> bool:
         """Thesis 3.10: by the leader of this term, which has stepped down. That of an earlier term may have a successor
         by now, whose lease the voters would not heed."""
-        return request.term == self._term
+        return request.term == self.current_term
 
     def _is_elected(self) -> bool:
         """§5.2: by a majority of the voters; votes are names, so none counts twice."""
@@ -90,7 +92,7 @@ class Rules(State):
 
     def _hard_state(self) -> HardState:
         """Figure 2, persistent state: forgetting the vote is voting twice in one term."""
-        return HardState(self._term, self._voted_for)
+        return HardState(self.current_term, self.voted_for)
 
     def _lease_base_s(self, sent_at_s: float) -> float:
         """The lease begins when what was answered was *sent*: the voter's refusal began no earlier than that."""
@@ -103,7 +105,7 @@ class Rules(State):
     def _read_index(self) -> int:
         """What must be applied before a read: before an entry of its own term is committed a leader may not know the
         latest commit, and its no-op's index is then what the read waits for (thesis 6.4, step 1)."""
-        return max(self._commit_index, self._first_index_of_reign)
+        return max(self.commit_index, self._first_index_of_reign)
 
     def _is_confirmed(self, read: PendingRead) -> bool:
         """Thesis 6.4, step 3: a majority answered something that was sent after the read was asked for, so no other
@@ -112,7 +114,7 @@ class Rules(State):
 
     def _may_install(self, chunk: InstallSnapshot) -> bool:
         """Figure 13: a snapshot replaces only what it is ahead of; an old one would take committed entries away."""
-        return chunk.last_index > self._commit_index
+        return chunk.last_index > self.commit_index
 
     def _is_prefix(self, meta: SnapshotMeta) -> bool:
         """Figure 13, step 6: what follows the snapshot's last entry stays if that entry is ours too. The snapshot may
@@ -124,7 +126,7 @@ class Rules(State):
 
         A vote counts as contact because the lease of whoever wins with it starts when the vote was asked for.
         """
-        if self._role is Role.LEADER:
+        if self.role is Role.LEADER:
             return self._lease_holds()
         return self._now < self._last_contact_s + self.timing.heartbeat_timeout_s
 
@@ -139,7 +141,7 @@ class Rules(State):
     def _may_change_membership(self) -> bool:
         """One change at a time (thesis 4.1), and none before an entry of this term is committed (raft-dev, 2015):
         otherwise two leaders' concurrent changes can have majorities without a common member."""
-        decided = self._commit_index >= max(self.configuration_index, self._first_index_of_reign)
+        decided = self.commit_index >= max(self.configuration_index, self._first_index_of_reign)
         return decided and self._transfer is None
 
     def _may_campaign(self) -> bool:
@@ -148,4 +150,4 @@ class Rules(State):
         One that is no voter in its latest configuration stands as long as it may be needed to commit that (thesis
         4.2.2): it may be the only server with the entry that removes it, and the others then cannot win without it.
         """
-        return self.id in self._memberships.voters or self._memberships.may_vote(self.id, self._commit_index)
+        return self.id in self._memberships.voters or self._memberships.may_vote(self.id, self.commit_index)

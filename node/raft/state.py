@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node.raft import quorum
@@ -44,7 +45,44 @@ class Transfer:
 
 
 class State:
-    """The fields of Figure 2 and what this core adds to them. `Raft` is the whole; this is its lowest layer."""
+    """The fields of Figure 2 and what this core adds to them. `Raft` is the whole; this is its lowest layer.
+
+    What has a name without an underscore may be read by whoever owns the core or watches it, and is written here and in
+    the layers above alone (a unit test holds that); to be plain attributes makes exploring a good deal faster.
+    """
+
+    __slots__ = (
+        "_commit_unheard_since_s",
+        "_confirmed_cache",
+        "_elected_by_transfer",
+        "_election_due_s",
+        "_first_index_of_reign",
+        "_incoming",
+        "_last_answer",
+        "_last_contact_s",
+        "_matches_cache",
+        "_memberships",
+        "_next_heartbeat_s",
+        "_next_ticket",
+        "_now",
+        "_pending",
+        "_progress",
+        "_reads",
+        "_rng",
+        "_transfer",
+        "_votes",
+        "commit_index",
+        "current_term",
+        "id",
+        "last_applied",
+        "leader",
+        "limits",
+        "log",
+        "role",
+        "snapshot",
+        "timing",
+        "voted_for",
+    )
 
     def __init__(
         self,
@@ -64,13 +102,16 @@ class State:
         self.limits = limits
         self._rng = rng
         self._now = now
-        self._term = hard_state.current_term
-        self._voted_for = hard_state.voted_for
-        self._snapshot = snapshot
+        self.current_term = hard_state.current_term
+        self.voted_for = hard_state.voted_for
+        self.snapshot = snapshot
+        """The newest one: what a follower is sent that needs entries which the log has no more."""
         self._memberships = memberships_of(log, snapshot)
-        self._role = Role.FOLLOWER
-        self._leader: str | None = None
-        self._commit_index = self._last_applied = snapshot.meta.index if snapshot else 0
+        self.role = Role.FOLLOWER
+        self.leader: str | None = None
+        """Whom this node takes for the leader of its term."""
+        self.commit_index = self.last_applied = snapshot.meta.index if snapshot else 0
+        """Committed as far as is known here, and handed out to be applied."""
         self._last_contact_s = now if hard_state.current_term else LONG_AGO
         self._votes: dict[str, float] = {}
         self._progress: dict[str, Progress] = {}
@@ -80,6 +121,7 @@ class State:
         self._commit_unheard_since_s = NEVER
         self._first_index_of_reign = 0
         self._confirmed_cache: float | None = None
+        self._matches_cache: Mapping[str, int] | None = None
         self._transfer: Transfer | None = None
         self._elected_by_transfer = False
         self._incoming: Incoming | None = None
@@ -90,32 +132,6 @@ class State:
     # What can be seen from outside
 
     @property
-    def role(self) -> Role:
-        return self._role
-
-    @property
-    def current_term(self) -> int:
-        return self._term
-
-    @property
-    def voted_for(self) -> str | None:
-        return self._voted_for
-
-    @property
-    def leader(self) -> str | None:
-        """Whom this node takes for the leader of its term."""
-        return self._leader
-
-    @property
-    def commit_index(self) -> int:
-        return self._commit_index
-
-    @property
-    def last_applied(self) -> int:
-        """The last index handed out to be applied."""
-        return self._last_applied
-
-    @property
     def configuration(self) -> Configuration:
         return self._memberships.current
 
@@ -124,14 +140,11 @@ class State:
         return self._memberships.index
 
     @property
-    def match_indexes(self) -> dict[str, int]:
+    def match_indexes(self) -> Mapping[str, int]:
         """As leader, how far each follower's log is known to match."""
-        return {name: progress.match_index for name, progress in self._progress.items()}
-
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """The newest one: what a follower is sent that needs entries which the log has no more."""
-        return self._snapshot
+        if self._matches_cache is None:
+            self._matches_cache = {name: progress.match_index for name, progress in self._progress.items()}
+        return self._matches_cache
 
     @property
     def transfer_target(self) -> str | None:
@@ -141,7 +154,7 @@ class State:
     @property
     def lease_until_s(self) -> float:
         """Up to when this node is leader; an answer given later must not claim it. -inf when it does not lead."""
-        if self._role is not Role.LEADER:
+        if self.role is not Role.LEADER:
             return LONG_AGO
         confirmed_s = self._confirmed_cache
         if confirmed_s is None:
@@ -159,7 +172,7 @@ class State:
     # The log
 
     def _append(self, kind: EntryKind, data: bytes) -> LogPosition:
-        entry = Entry(self.log.last_index + 1, self._term, kind, data)
+        entry = Entry(self.log.last_index + 1, self.current_term, kind, data)
         self._store_entry(entry)
         return LogPosition(entry.index, entry.term)
 
@@ -170,19 +183,19 @@ class State:
             self._on_membership()
 
     def _truncate_from(self, index: int) -> None:
-        assert index > self._commit_index, f"entry {index} is committed (up to {self._commit_index}) and stays"
+        assert index > self.commit_index, f"entry {index} is committed (up to {self.commit_index}) and stays"
         self.log.truncate_from(index)
         self._pending.mark_unsaved(index)
         if self._memberships.truncate_from(index):
             self._on_membership()
 
     def _on_membership(self) -> None:
-        if self._role is Role.LEADER:
+        if self.role is Role.LEADER:
             self._track_members()
         self._pending.transitions.append(
             MembershipChanged(
                 at_s=self._now,
-                term=self._term,
+                term=self.current_term,
                 index=self.configuration_index,
                 voters=self._memberships.voters,
                 others=self.configuration.others,
@@ -190,22 +203,22 @@ class State:
         )
 
     def _commit_to(self, index: int) -> None:
-        if index <= self._commit_index:
+        if index <= self.commit_index:
             return
         assert index <= self.log.last_index, f"commit index {index} beyond the last entry {self.log.last_index}"
-        self._commit_index = index
+        self.commit_index = index
         self._pending.transitions.append(
-            Committed(at_s=self._now, term=self._term, commit_index=index, entry_term=self.log.term_at(index))
+            Committed(at_s=self._now, term=self.current_term, commit_index=index, entry_term=self.log.term_at(index))
         )
 
     def _track_members(self) -> None:
         """As leader, keep a Progress for each other member, and for one that is going until it is gone: it should
         learn that it is no member any more, and is one again if this change is never committed."""
         next_index = self.log.last_index + 1
-        members = self._memberships.names_since(self._commit_index)
+        members = self._memberships.names_since(self.commit_index)
         others = [name for name in members if name != self.id]
         self._progress = {name: self._progress.get(name) or Progress(next_index) for name in others}
-        self._confirmed_cache = None
+        self._confirmed_cache = self._matches_cache = None
 
     # Small things
 

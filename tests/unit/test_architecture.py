@@ -305,3 +305,26 @@ def test_randomness_reaches_the_core_only_through_its_constructor() -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
         ]
         assert set(calls) <= {"Random"}, file
+
+
+FIELDS = {"current_term", "voted_for", "log", "role", "leader", "commit_index", "last_applied", "snapshot"}
+"""Of the core (`node.raft.state`)."""
+
+
+def written_from_outside(source: str) -> set[str]:
+    """Fields of a core that code sets, on whatever is called a core or has one."""
+    return {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and node.attr in FIELDS
+        and ast.unparse(node.value).endswith(("raft", "core"))
+    }
+
+
+def test_only_the_core_writes_its_fields() -> None:
+    files = [file for room in ("node", "bench") for file in (ROOT / room).rglob("*.py")]
+    assert not {file: found for file in files if (found := written_from_outside(file.read_text()))}
+    source = "self.raft.role = 1\nprocess.raft.log.x = 2\na, core.leader = 3, 4\nself.role = 5"
+    assert written_from_outside(source) == {"self.raft.role", "core.leader"}
