@@ -2,22 +2,26 @@ r"""One Raft server process that speaks Konsul's configuration, endpoints and me
 
 The idea
 --------
-The algorithm is a value (`node.raft`), the key-value store is a value (`node.machine`), and one thread (`node.driver`)
-owns both. Everything with a socket or a file stands around that thread and talks to it through an inbox:
+`node.server` is the whole server as a value: told what has arrived, it says what to save, and once that is saved, what
+follows. It holds the algorithm (`node.raft`), the key-value store (`node.machine`), and everything that a server owes
+its clients and operators: who waits for what, changes that take several rounds, hand-over, snapshots. The bench
+explores this very code in virtual time. Here one thread (`node.driver`) owns it, and everything with a socket or a file
+stands around that thread and talks to it through an inbox:
 
-    peers --> peer_api --\                         /--> storage   (sqlite3, one fsync a round; snapshots)
-                          >--> driver: raft + kv --+---> transport --> peers
-    people -> client_api -/        |                \--> trace     (one JSON line a change)
-                                   \--> Status, a frozen value that the HTTP threads read
+    peers --> web.peer_api ---\                     /--> disk       (sqlite3, one fsync a round; snapshots)
+                               >--> driver: server -+---> transport --> peers
+    people -> web.client_api -/        |             \--> trace     (one JSON line a change)
+                                       \--> Status, a frozen value that the HTTP threads read
 
 The driver's round is the whole discipline:
 
-1. take everything that waits in the inbox and step the core with all of it;
+1. take everything that waits in the inbox and step the server with all of it;
 2. save once: hard state and entries in one transaction, one fsync for the batch;
-3. only then send, because a message is a promise: a vote that is forgotten in a crash can be given twice, an entry that
-   was acknowledged and lost may have been committed on the strength of it;
-4. apply what is committed, publish the new `Status`, and only then answer who waited;
-5. sleep until the inbox or the core's own deadline.
+3. tell the server so, which applies what is committed and says what follows: only now is there anything to send,
+   because a message is a promise: a vote that is forgotten in a crash can be given twice, and what was committed on the
+   strength of an acknowledged entry is lost with it;
+4. write the trace, publish the new `Status`, send, and only then answer who waited;
+5. sleep until the inbox or the server's own deadline.
 
 One thing goes on beside the rounds: a snapshot is encoded, written and synced by a thread of its own, from a copy of
 the state that costs a round a few milliseconds.
@@ -37,10 +41,10 @@ The rules
 
 The way through
 ---------------
-`__main__` wires what `config` read. `driver` is the loop: `pending` is who waits for what in it, `changes` what takes
-several rounds of it, `snapshots` what goes on beside. `machine` is what the log does to a server, `disk` what is
-durable, `web` the two surfaces (with `errors`, `metrics` and `meters`);
-`wire` is what travels between nodes, `transport` how, and
-`identity` asks who is at an address. This package imports neither `bench` nor `faults`: the bench knows it as a command
-line, like any other system.
+`__main__` wires what `config` read. `server` is the server: `questions` is what it is asked and what an answer means,
+`pending` who waits for what, `changes` what takes several rounds, `snapshots` when one is due, `status` and `records`
+what it says of itself, to people and in its trace; all of these are pure. `driver` is the thread around it, `disk` what
+is durable, `web` the two HTTP surfaces (with `metrics` and `meters`), `wire` what travels between nodes, `transport`
+how, and `identity` asks who is at an address. This package imports neither `bench` nor `faults`: the bench knows it as
+a command line, like any other system; its simulated world alone takes of it `server`, `raft`, `machine` and `flaws`.
 """

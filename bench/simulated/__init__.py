@@ -1,8 +1,8 @@
-"""A cluster in virtual time: the same core, the same scenarios, one thread and one seed.
+"""A cluster in virtual time: the same server, the same scenarios, one thread and one seed.
 
 The idea
 --------
-`node.raft` knows no clock, no thread and no socket, so a world can be built around it in which all three are numbers.
+`node.server` knows no clock, thread, socket or file, so a world can be built around it in which all are numbers.
 A heap holds what is to happen (a message arrives, a save is synced, a timer rings, a client gives up); time is the
 time of the event that was taken from it last. A second of it costs some milliseconds, and a run that went wrong is had
 again, to the byte, from its seed.
@@ -17,18 +17,22 @@ delivered, every transition and every answer; the tests compare it.
 
 What is real, and what is a model
 ---------------------------------
-* Real: the core, the state machine and its snapshots, scenarios, checkers, the workload.
-* `process` is `node.driver` again, step by step, with time passing in it: what arrives during a save waits, and a
-  crash fits between the save and the first message. `disk` promises what `node.disk` promises, and can break it.
+* Real: the whole server (the core, who waits for what, changes under way, hand-over, snapshots, what it says of itself
+  and writes in its trace), the state machine, scenarios, checkers, the workload.
+* `process` is to a server what `node.driver` is, with time passing in it: what arrives during a save waits, and a crash
+  fits between the save and the first message. It has no rule of Raft's or the server's; it says when things happen.
+  `disk` promises what `node.disk` promises, and can break it.
 * `network` has the live network's faults under the same names, and loss, duplication and reordering besides, which no
   TCP proxy can do. `clock` gives each node a reading and a rate of its own.
-* `requests` is the client's HTTP surface without the HTTP: the same outcomes and reasons.
-* Not here: the wire format, threads, sockets, sqlite. Their mistakes are for the live world to find.
+* `requests` is the client's HTTP surface without the HTTP: the same questions, outcomes and reasons.
+* Not here: the thread around the server, the wire format, sockets, sqlite. Their mistakes are for the unit suite and
+  the live world to find.
 
 The way through
 ---------------
-`engine` and `clock` -> `network` and `disk` -> `process` -> `node` -> `world` -> `cluster` (a `bench.cluster.Cluster`)
-and `clients`. `observer` is told of every step: `chronicle` remembers it, `words` tells it, and `invariants` says which
-promise was broken. `node_faults` has what lasts on nodes, as `network` has what lasts on links. `player` throws a
-schedule of faults at a world; `explore` walks seeds, a world and a schedule each.
+`engine` and `clock` -> `network` and `disk` -> `process` (which gets these as arguments, and knows no world) -> `stage`
+(what all nodes share) -> `node` -> `world` -> `cluster` (a `bench.cluster.Cluster`) and `clients`. `observer` is told
+of every step: `chronicle` remembers it, `words` tells it, and `invariants` says which promise was broken. `node_faults`
+has what lasts on nodes, as `network` has what lasts on links. `player` throws a schedule of faults at a world, and
+`explore` walks seeds, a world and a schedule each.
 """

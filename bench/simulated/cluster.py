@@ -265,6 +265,6 @@ def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
 
 
 def _record_of(record: tuple[float, Transition]) -> Record:
-    """A line of a node's trace, in the shape in which a real one writes it."""
+    """A line of a node's trace, as whoever reads a real one has it."""
     at_s, what = record
-    return {**msgspec.to_builtins(what), "at_s": at_s}
+    return {**msgspec.json.decode(msgspec.json.encode(what)), "at_s": at_s}

@@ -135,6 +135,10 @@ class Process:
         """Whatever was under way ends here. Nobody is told; the connections of its clients break."""
         self.dead = True
 
+    def _end(self, reason: str) -> None:
+        self.die()
+        self._around.ended(reason)
+
     def pause(self) -> None:
         self.paused = True
 
@@ -181,7 +185,7 @@ class Process:
         try:
             took_s = self._disk.begin(Write(effects.hard_state, effects.entries, effects.snapshot))
         except DiskFullError as error:
-            self._around.ended(str(error))
+            self._end(str(error))
             return
         self._engine.after(took_s, self._on_synced, effects)
         self._around.saving(took_s)
@@ -232,7 +236,7 @@ class Process:
         for words in done.said:
             around.say(words)
         if done.ended:
-            around.ended("")
+            self._end("")
         else:
             self._arm()
 
@@ -268,7 +272,7 @@ class Process:
         try:
             fallback_index = self._disk.keep(snapshot)
         except DiskFullError as error:
-            self._around.ended(str(error))
+            self._end(str(error))
             return
         self._around.kept(snapshot)
         self.deliver(SnapshotWritten(snapshot, fallback_index))
