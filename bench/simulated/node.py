@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -119,11 +119,10 @@ class SimulatedNode:
         """A request that waits for an answer of its process, if there is one."""
         return next((request for request in self._asked if not request.answered), None) if self.process else None
 
-    def recorded(self, kinds: tuple[type[Transition], ...] = (Transition,)) -> Iterator[Record]:
-        """The lines of its trace of these kinds, in the shape in which a real node writes them."""
-        for at_s, what in self.records:
-            if isinstance(what, kinds):
-                yield {**msgspec.to_builtins(what), "at_s": at_s}
+    def recorded(self, kinds: Collection[type] = ()) -> list[Record]:
+        """The lines of its trace, in the shape in which a real node writes them: all, or those of these kinds."""
+        records = [record for record in self.records if type(record[1]) in kinds] if kinds else self.records
+        return [{**msgspec.to_builtins(what), "at_s": at_s} for at_s, what in records]
 
     # What is done to it
 

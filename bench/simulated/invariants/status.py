@@ -25,9 +25,8 @@ def status_is_of_one_instant(ledger: Ledger, name: str, status: Status) -> None:
         violated(status_is_of_one_instant, f"{name} has applied {status.applied_index}, and says another digest of it")
 
 
-def status_never_goes_back(ledger: Ledger, name: str, status: Status) -> None:
+def status_never_goes_back(name: str, status: Status, former: Status) -> None:
     """In one life, neither the term nor what is committed and applied."""
-    former = ledger.published.get(name, status)
     if status.term < former.term:
         violated(status_never_goes_back, f"{name} says term {status.term} after {former.term}")
     if status.commit_index < former.commit_index or status.applied_index < former.applied_index:

@@ -320,11 +320,14 @@ class Invariants(observer.Observer):
 
     def published(self, name: str, status: Status, at_s: float) -> None:
         ledger = self.ledger
-        status_is_of_one_instant(ledger, name, status)
-        status_never_goes_back(ledger, name, status)
-        if status.role is Role.LEADER or status.lease_until_s != -math.inf:
+        former = ledger.published.get(name)
+        if former is None or status.applied_index != former.applied_index or status.digest != former.digest:
+            status_is_of_one_instant(ledger, name, status)
+        if former is None or status.lease_until_s != former.lease_until_s or status.role is not former.role:
             published_lease_is_the_traces(ledger, name, status)
             one_says_that_it_leads(ledger, name, status, at_s)
+        if former is not None:
+            status_never_goes_back(name, status, former)
         note_published(ledger, name, status)
 
 
