@@ -29,6 +29,7 @@ from node.changes import CHANGES, REFUSED, Change, Transferring
 from node.machine.state_machine import Frozen, StateMachine
 from node.pending import Pending
 from node.questions import (
+    ANSWER_TIMEOUT_S,
     MEANINGS,
     NOT_LEADER,
     PATIENCE_S,
@@ -64,6 +65,7 @@ from node.snapshots import SnapshotDraft, SnapshotPolicy, Snapshots, SnapshotWri
 from node.status import NOBODY, Status, lets_in
 
 __all__ = [
+    "ANSWER_TIMEOUT_S",
     "MEANINGS",
     "NOT_LEADER",
     "PATIENCE_S",

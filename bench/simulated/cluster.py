@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import durationpy
-import msgspec
 
 from bench.cluster import NodeStatus, NoSuchNodeError, Setup, VirtualCluster, WaitTimeoutError
 from bench.evidence import Evidence, Record
@@ -23,7 +22,7 @@ from bench.simulated.settings import Settings
 from bench.simulated.world import World
 from bench.systems.konsul import PROFILES
 from bench.workload import Invocation, Script
-from node.raft import Raft, Timing, Transition
+from node.raft import Raft, Timing
 from node.server import SnapshotPolicy
 
 T = TypeVar("T")
@@ -210,7 +209,7 @@ class SimulatedCluster(VirtualCluster):
     # What is left behind
 
     def evidence(self) -> Evidence:
-        traces = {name: tuple(map(_record_of, node.records)) for name, node in self.world.nodes.items()}
+        traces = {name: tuple(node.recorded()) for name, node in self.world.nodes.items()}
         return Evidence(tuple(self.history), traces, tuple(self._timeline))
 
     def _note(self, event: str, fields: Mapping[str, Any]) -> None:
@@ -262,9 +261,3 @@ def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
         members=status.configuration.names,
         snapshot_index=status.snapshot_index,
     )
-
-
-def _record_of(record: tuple[float, Transition]) -> Record:
-    """A line of a node's trace, as whoever reads a real one has it."""
-    at_s, what = record
-    return {**msgspec.json.decode(msgspec.json.encode(what)), "at_s": at_s}

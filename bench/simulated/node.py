@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from bench.evidence import Record
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import SimulatedDisk, Write
@@ -17,7 +20,20 @@ from node.machine.kv import Result
 from node.machine.state_machine import Frozen, StateMachine
 from node.raft import Configuration, Effects, Entry, Log, LogPosition, Message, Raft, Snapshot, Transition
 from node.raft.messages import AnyMessage
-from node.server import PATIENCE_S, Answer, Applied, Asked, Consistency, Found, Leased, Origin, Read, Server, Stop
+from node.server import (
+    PATIENCE_S,
+    Answer,
+    Applied,
+    Asked,
+    Consistency,
+    Found,
+    Leased,
+    Origin,
+    Read,
+    Server,
+    Status,
+    Stop,
+)
 
 OFFSET_S = 1000.0
 """Two nodes' clocks may be this far apart: nothing may compare them."""
@@ -48,6 +64,7 @@ class SimulatedNode:
 
     __slots__ = (
         "_answers",
+        "_asked",
         "_incarnations",
         "_links",
         "_said_last",
@@ -85,6 +102,8 @@ class SimulatedNode:
         """What is done in the middle of the node's next save, unless it is taken back before."""
         self.records: list[tuple[float, Transition]] = []
         """The node's trace: the world's time from which it holds, and the record."""
+        self._asked: list[Request] = []
+        """What reached the process that runs."""
         self._incarnations = 0
         self._said_last = Origin(name, "", self.address, name)
         """Of itself."""
@@ -94,6 +113,16 @@ class SimulatedNode:
         """Up, and not paused."""
         return self.process is not None and not self.process.paused
 
+    @property
+    def unanswered(self) -> Request | None:
+        """A request that waits for an answer of its process, if there is one."""
+        return next((request for request in self._asked if not request.answered), None) if self.process else None
+
+    def recorded(self, kinds: Collection[type] = ()) -> list[Record]:
+        """The lines of its trace, in the shape in which a real node writes them: all, or those of these kinds."""
+        records = [record for record in self.records if type(record[1]) in kinds] if kinds else self.records
+        return [{**msgspec.to_builtins(what), "at_s": at_s} for at_s, what in records]
+
     # What is done to it
 
     def start(self, first: Configuration | None = None) -> None:
@@ -101,6 +130,7 @@ class SimulatedNode:
         assert self.process is None, f"{self.name} runs already"
         stage = self._stage
         self._incarnations += 1
+        self._asked.clear()
         self.started = True
         server = self._server()
         self.process = Process(
@@ -211,13 +241,17 @@ class SimulatedNode:
         if self.process is None:
             self._answers.send((request, requests.CONNECTION_LOST))
             return
+        self._asked.append(request)
+        request.applied_index = min(request.applied_index, self.process.raft.last_applied)
+        stage.observer.asked(self.name, request, stage.engine.now)
         stage.engine.after(PATIENCE_S[type(request.question)], self._on_late, (self.process, request))
         self.process.deliver(Asked(request.question, request))
 
     def _on_late(self, waiting: tuple[Process, Request]) -> None:
         process, request = waiting
-        if process is self.process and not process.paused:
+        if process is self.process and not process.paused and not request.answered:
             now = self.clock.at(self._stage.engine.now)
+            self._stage.observer.unanswered(self.name, request, process.busy, self._stage.engine.now)
             self._tell(request, requests.refusal_of(TimeoutError(), process.status, now))
 
     # What its process does
@@ -252,9 +286,11 @@ class SimulatedNode:
             at_s = when(record.at_s)
             if type(record) not in UNTOLD:
                 chronicle.note((at_s, self.name, record))
-            elif type(record) is Leased and record.until_s is not None:
-                # Now, because the clock's rate may be another later.
-                record = Leased(at_s=record.at_s, term=record.term, until_s=when(record.until_s))
+            elif type(record) is Leased:
+                self._stage.observer.leased(self.name, record, self._stage.engine.now)
+                if record.until_s is not None:
+                    # Now, because the clock's rate may be another later.
+                    record = Leased(at_s=record.at_s, term=record.term, until_s=when(record.until_s))
             self.records.append((at_s, record))
 
     def send(self, messages: Sequence[AnyMessage], addresses: Mapping[str, str]) -> None:
@@ -275,22 +311,19 @@ class SimulatedNode:
         if request.answered:
             return
         assert self.process is not None
-        now = self.clock.at(self._stage.engine.now)
-        assert now < answer.until_s, "no time passes between an answer and its being handed out"
+        stage = self._stage
+        now = self.clock.at(stage.engine.now)
+        if answer.error is None:
+            stage.observer.answered(self.name, request, answer, stage.engine.now)
         if answer.position is not None:
             self._note_position(request, answer.position)
         self._tell(request, requests.told_of(request.invocation, answer, self.process.status, now))
 
     def _note_position(self, request: Request, position: LogPosition) -> None:
         """Remember how new what a client is told of is, unless it asked for what may be old."""
-        stage, question, index = self._stage, request.question, position.index
-        if isinstance(question, Read):
-            stage.observer.read_served(self.name, question.consistency, index, request.required_index, stage.engine.now)
-            if question.consistency is Consistency.DEFAULT:
-                return
-        else:
-            stage.observer.acknowledged(self.name, index, position.term, request.required_index, stage.engine.now)
-        stage.told_index = max(stage.told_index, index)
+        stage, question = self._stage, request.question
+        if not isinstance(question, Read) or question.consistency is not Consistency.DEFAULT:
+            stage.told_index = max(stage.told_index, position.index)
 
     def _tell(self, request: Request, told: requests.Told) -> None:
         if not request.answered:
@@ -304,10 +337,14 @@ class SimulatedNode:
 
     def kept(self, snapshot: Snapshot) -> None:
         stage = self._stage
-        stage.observer.compacted(self.name, snapshot, 0, stage.engine.now)
+        stage.observer.snapshot_kept(self.name, snapshot, stage.engine.now)
 
     def let_go(self, first_kept: int) -> None:
-        pass
+        stage = self._stage
+        stage.observer.let_go(self.name, first_kept, stage.settings.snapshots.trailing_logs, stage.engine.now)
+
+    def publish(self, status: Status) -> None:
+        self._stage.observer.published(self.name, status, self._stage.engine.now)
 
     def say(self, words: str) -> None:
         self._stage.say(self.name, words)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from bench.simulated.requests import Told
+from bench.simulated.requests import Request, Told
 from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import Effects, Entry, HardState, Message, Raft, Snapshot
+from node.server import Answer, Leased, Status
 
 
 class LocalClock(Protocol):
@@ -54,8 +55,17 @@ class Observer:
         A snapshot came from the leader; beside it `entries` are the whole log, in the place of everything.
         """
 
-    def compacted(self, name: str, snapshot: Snapshot, first_kept: int, at_s: float) -> None:
-        """A snapshot of the node's own became durable; entries before `first_kept` are no longer in its log."""
+    def snapshot_kept(self, name: str, snapshot: Snapshot, at_s: float) -> None:
+        """A snapshot of the node's own became durable."""
+
+    def let_go(self, name: str, first_kept: int, trailing_logs: int, at_s: float) -> None:
+        """The node deletes the entries before `first_kept`; it was told to keep so many before its newest snapshot."""
+
+    def leased(self, name: str, lease: Leased, at_s: float) -> None:
+        """The node wrote in its trace until when it leads, by its own clock."""
+
+    def published(self, name: str, status: Status, at_s: float) -> None:
+        """The node says something new of itself; what it wrote in its trace before, it was told of before."""
 
     def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
         """The node's state machine took an entry; `digest` chains every entry up to it."""
@@ -66,22 +76,18 @@ class Observer:
     def held(self, name: str, index: int, content: Frozen, at_s: float) -> None:
         """What the node's state machine is after `index`: told when it was restored, and when all have agreed."""
 
-    def acknowledged(self, name: str, index: int, term: int, required_index: int, at_s: float) -> None:
-        """A client was told that its write stands at `index`.
+    def asked(self, name: str, request: Request, at_s: float) -> None:
+        """A request reached the node, which is up. It may come again, and its client may have given up."""
 
-        `required_index` is the highest index that anybody had been told of, as acknowledged or as read linearizably,
-        when this write was invoked: `index` must be beyond it.
-        """
+    def answered(self, name: str, request: Request, answer: Answer, at_s: float) -> None:
+        """The node has an answer to a request, with a value. What the client hears of it, if anything, comes later."""
+
+    def unanswered(self, name: str, request: Request, busy: bool, at_s: float) -> None:
+        """The time of a request was over, and the node, which is not paused, had said nothing to it; it may not have
+        heard of it yet if it is `busy`."""
 
     def told(self, client_id: str, sequence: int, answer: Told, at_s: float) -> None:
         """A client that names itself heard this of a try of its write, or nothing in time."""
-
-    def read_served(self, name: str, kind: str, served_index: int, required_index: int, at_s: float) -> None:
-        """A client was told what a state machine held after `served_index`; `kind` is a
-        `Consistency`: default, consistent or leader.
-
-        But for a default one, `served_index` must not be below `required_index` (as for `acknowledged`).
-        """
 
     def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
         """A fault began or ended. `running` nodes are up and not paused; `clear` are the directed links, by source and

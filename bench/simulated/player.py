@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+from bench.checkers.elections import one_leader_at_a_time
+from bench.evidence import Evidence
 from bench.history import Operation, Outcome
 from bench.simulated import invariants
 from bench.simulated.clients import Workers
@@ -39,6 +41,8 @@ from faults.schedule import (
     Transfer,
 )
 from node.raft import Raft, Role
+from node.raft.transitions import RoleChanged
+from node.server import ANSWER_TIMEOUT_S, Leased, Started, Stopped
 
 PAUSE_S = 0.25
 """Between a client's answer and its next question: about ten operations a second from three clients."""
@@ -55,6 +59,8 @@ LAST_WISHES = (
     Invocation("lease_get", "end"),
 )
 """What clients are owed when every fault is over."""
+REIGNS = frozenset((RoleChanged, Started, Leased, Stopped))
+"""What of a trace tells who led when."""
 OPERATOR = 1000
 """The number of the client that changes members; those with lower numbers write and read."""
 
@@ -89,6 +95,8 @@ class Player:
         self._wait_until_agreed()
         for invocation in LAST_WISHES:
             self._wait_until_served(invocation)
+        self._wait_until_answered()
+        self._judge_what_is_said()
 
     def _begin(self, fault: Fault) -> None:
         self.world.say("fault", str(fault), fault)
@@ -133,6 +141,25 @@ class Player:
                 invariants.clients_are_served_in_the_end(invocation.kind, reason)
             self.world.ask(OPERATOR, self.resolve("leader"), invocation, told.append)
             engine.run(engine.now + RETRY_S)
+
+    def _wait_until_answered(self) -> None:
+        """Whoever asked anybody who lives; it need not be who leads."""
+        engine = self.world.engine
+        deadline_s = engine.now + ANSWER_TIMEOUT_S
+        while waiting := [(node, request) for node in self.world.nodes.values() if (request := node.unanswered)]:
+            if engine.now >= deadline_s:
+                node, request = waiting[0]
+                invariants.questions_are_answered_in_the_end(node.name, request.invocation.kind)
+            engine.run(engine.now + LOOK_S)
+
+    def _judge_what_is_said(self) -> None:
+        """What the nodes say of themselves now, and what they have written down of it."""
+        nodes = self.world.nodes
+        for name, node in nodes.items():
+            if node.process is not None and not node.process.busy:
+                invariants.status_is_true_in_the_end(name, node.process.status, node.process.raft)
+        reigns = {name: tuple(node.recorded(REIGNS)) for name, node in nodes.items()}
+        invariants.traces_tell_of_one_leader(one_leader_at_a_time(Evidence(history=(), traces=reigns, timeline=())))
 
     def _agreed(self) -> bool:
         """Whether every member has applied all that the leader has, all of that is committed, and says rightly where

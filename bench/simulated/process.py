@@ -45,6 +45,9 @@ class Surroundings(Protocol):
 
     def trace(self, records: Sequence[Transition]) -> None: ...
 
+    def publish(self, status: Status) -> None:
+        """It says something new of itself."""
+
     def send(self, messages: Sequence[AnyMessage], addresses: Mapping[str, str]) -> None:
         """By recipient, the address that is dialled."""
 
@@ -81,6 +84,7 @@ class Process:
         "_engine",
         "_first_kept",
         "_inbox",
+        "_published",
         "_stalled",
         "_timer_s",
         "dead",
@@ -111,6 +115,12 @@ class Process:
         self._inbox: list[Any] = []
         self._timer_s = self._deadline_s = math.inf
         self._first_kept = 0
+        self._published: Status | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something that it has not taken in."""
+        return self._busy or bool(self._inbox)
 
     @property
     def status(self) -> Status:
@@ -225,6 +235,9 @@ class Process:
         if done.trace:
             around.trace(done.trace)
             around.changed()
+        if done.status is not self._published:
+            self._published = done.status
+            around.publish(done.status)
         if done.messages:
             around.send(done.messages, done.addresses)
         for answer in done.answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ class Request:
 
     __slots__ = (
         "answered",
+        "applied_index",
         "client",
         "done",
         "invocation",
@@ -73,6 +75,8 @@ class Request:
         self.invoked_s = invoked_s
         self.required_index = required_index
         """The highest index that anybody had been told of when this was asked."""
+        self.applied_index = sys.maxsize
+        """What the node had applied when this reached it."""
         self.done = done
         self.answered = False
         """By the node; the answer may still be under way, or lost."""

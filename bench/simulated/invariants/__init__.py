@@ -23,12 +23,18 @@ The rules
 The way through
 ---------------
 What is noted: `ledger`, and in it `touch`, who hears whom. What is judged, a file a subject: `elections`, `logs`,
-`commits`, `membership`, `clients`, `liveness`; each tells of a broken promise by `violation`. Who has the one done and
-then the other: `watch`.
+`commits`, `membership`, `clients`, `operators`, `status`, `liveness`; each tells of a broken promise by `violation`.
+Who has the one done and then the other: `watch`.
 """
 
 from bench.simulated.invariants.ledger import Ledger
-from bench.simulated.invariants.liveness import PATIENCE, all_agree_in_the_end, clients_are_served_in_the_end
+from bench.simulated.invariants.liveness import (
+    PATIENCE,
+    all_agree_in_the_end,
+    clients_are_served_in_the_end,
+    questions_are_answered_in_the_end,
+)
+from bench.simulated.invariants.status import status_is_true_in_the_end, traces_tell_of_one_leader
 from bench.simulated.invariants.violation import InvariantViolationError
 from bench.simulated.invariants.watch import Invariants
 
@@ -39,4 +45,7 @@ __all__ = [
     "Ledger",
     "all_agree_in_the_end",
     "clients_are_served_in_the_end",
+    "questions_are_answered_in_the_end",
+    "status_is_true_in_the_end",
+    "traces_tell_of_one_leader",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.history import DECISIONS, Outcome
 from bench.simulated import requests
-from bench.simulated.invariants.ledger import Ledger, Performed, modify_indexes
+from bench.simulated.invariants.ledger import Ledger, Performed, parts, refuses
 from bench.simulated.invariants.violation import violated
-from bench.simulated.requests import Told
-from node.machine.kv import KeyValueStore, Result, Status
+from bench.simulated.requests import Request, Told
+from node.machine.kv import Batch, Delete, KeyValueStore, Put, Result, Status, Value
+from node.server import Answer, Read, Write
 
 # State machines
 
@@ -30,9 +33,38 @@ def commands_have_one_result(ledger: Ledger, name: str, index: int, result: Resu
     """State Machine Safety, for what clients are told and what became of the keys: the same on every server and in all
     its lives, whether it had the entries before from its log or from a snapshot."""
     first = ledger.performed[index]
-    if (result, modify_indexes(store, first.keys)) != (first.result, first.modify_indexes):
+    if (result, tuple([store.get(key) for key in first.keys])) != (first.result, first.values):
         words = f"{name} made of entry {index}: {_outcome(result)}; others: {_outcome(first.result)}"
         violated(commands_have_one_result, words)
+
+
+def commands_do_what_they_say(ledger: Ledger, name: str, done: Performed) -> None:
+    """A write that is done leaves what it says, one that is refused leaves what was there, and a CAS decides by it.
+
+    Asked once for each index, in their order, of what does not stand in the log again: for that see
+    `writes_take_effect_once`.
+    """
+    index, operations = done.log_index, parts(done.operation)
+    former = tuple([ledger.value_at(key, index) for key in done.keys])
+    status, expected = _status_of(done.operation, former), former
+    if status is Status.DONE:
+        expected = tuple([_written(*one, index) for one in zip(operations, former, strict=True)])
+    if (done.result.status, done.values) != (status, expected):
+        violated(commands_do_what_they_say, f"{name} made of entry {done.log_index}: {_outcome(done.result)}")
+
+
+def _status_of(operation: Put | Delete | Batch, former: Sequence[Value | None]) -> Status:
+    """What must come of it, by what stood at its keys."""
+    for part, value in zip(parts(operation), former, strict=True):
+        if part.cas is not None and part.cas != (value.modify_index if value else 0):
+            return Status.CONFLICT
+    return Status.MISSING if isinstance(operation, Delete) and former[0] is None else Status.DONE
+
+
+def _written(operation: Put | Delete, former: Value | None, index: int) -> Value | None:
+    if isinstance(operation, Delete):
+        return None
+    return Value(operation.value, operation.flags, former.create_index if former else index, index)
 
 
 # Sessions
@@ -58,11 +90,20 @@ def _must_change_nothing(ledger: Ledger, name: str, again: Performed) -> None:
     if again.result != (Result(Status.SUPERSEDED, 0) if superseded else first.result):
         words = f"{name} made of {write} at {first.log_index}: {_outcome(first.result)}; again at {again.log_index}"
         violated(writes_take_effect_once, f"{words}: {_outcome(again.result)}")
-    if again.modify_indexes != tuple(ledger.modify_indexes.get(key, 0) for key in again.keys):
+    if again.values != tuple(ledger.value_at(key, again.log_index) for key in again.keys):
         violated(writes_take_effect_once, f"{name} did {write} again at {again.log_index}")
 
 
 # What they are told
+
+
+def acknowledged_is_what_was_asked(ledger: Ledger, name: str, write: Write, index: int, term: int) -> None:
+    """What stands where a client is told that its write stands is that write."""
+    _, entry = ledger.entries.get((index, term), (0, None))
+    if entry is None or entry.data != write.command:
+        violated(
+            acknowledged_is_what_was_asked, f"{name} acknowledged entry {index} of term {term}, which is another's"
+        )
 
 
 def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, required_index: int) -> None:
@@ -83,6 +124,40 @@ def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: i
         came = f"{_outcome(done.result)} at {done.log_index}" if done else "nothing yet"
         words = f"{client_id} was told of its write {sequence}: {told.outcome.value} {told.reason} {told.modify_index}"
         violated(clients_are_told_what_came_of_it, f"{words}; what came of it is {came}")
+
+
+def refused_is_not_done(ledger: Ledger, client_id: str, sequence: int, told: Told) -> None:
+    """A write of which every try was refused for certain has not happened. A request may come twice, so what is counted
+    is how often one reached a server."""
+    write = client_id, sequence
+    if refuses(told) and ledger.open_tries[write] <= 1 and write in ledger.writes:
+        words = f"{client_id} was told for certain that its write {sequence} has not happened: {told.reason}"
+        violated(refused_is_not_done, f"{words}; it stands at {ledger.writes[write].log_index}")
+
+
+def refused_is_never_done(ledger: Ledger, name: str, done: Performed) -> None:
+    """Nor will it happen."""
+    if ledger.open_tries.get((done.client_id, done.sequence)) == 0:
+        words = f"{name} performed write {done.sequence} of {done.client_id} at {done.log_index}"
+        violated(refused_is_never_done, f"{words}, of which it was told for certain that it would not")
+
+
+def reads_tell_what_stands(ledger: Ledger, name: str, request: Request, answer: Answer) -> None:
+    """What a read is told of each key is what stood there at the index that it rests on."""
+    assert isinstance(request.question, Read)
+    assert answer.position is not None
+    index = answer.position.index
+    stood = {key: ledger.value_at(key, index) for key in request.question.keys}
+    if answer.value != stood:
+        violated(reads_tell_what_stands, f"{name} says of {index}: {answer.value}; there stood {stood}")
+
+
+def lease_reads_end_with_the_lease(ledger: Ledger, name: str, answer: Answer, at_s: float) -> None:
+    """Thesis 6.4.1: what rests on a lease is said while it holds, and is good no longer."""
+    server = ledger.servers[name]
+    if not server.clock.at(at_s) < answer.until_s <= server.lease_until_s:
+        words = f"{name} answered a read by its lease until {answer.until_s}; it has one to {server.lease_until_s}"
+        violated(lease_reads_end_with_the_lease, words)
 
 
 def reads_are_not_stale(ledger: Ledger, name: str, kind: str, served_index: int, required_index: int) -> None:

@@ -5,17 +5,22 @@ A `note_...` function is told what happened, once it was judged, and writes; not
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
 
+from bench.history import DECISIONS, Outcome
 from bench.simulated import observer
 from bench.simulated.invariants.touch import Touch
-from node.machine.kv import Batch, Command, KeyValueStore, Result
+from bench.simulated.requests import Request, Told
+from node.machine.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Value
+from node.machine.state_machine import StateMachine
 from node.raft import (
     AppendEntries,
     AppendEntriesResponse,
@@ -36,6 +41,7 @@ from node.raft import (
 )
 from node.raft.snapshot import Data
 from node.raft.transitions import Role, RoleChanged, Voted
+from node.server import Leased, Status
 
 LEADING = frozenset((AppendEntries, InstallSnapshot))
 """What only a leader says."""
@@ -51,6 +57,8 @@ class Disk:
     terms: dict[int, int] = field(default_factory=dict)
     """Of each entry behind the snapshot."""
     last_index: int = 0
+    snapshot_index: int = 0
+    """Up to where its newest snapshot stands for the log, its own or a leader's."""
 
     def holds(self, index: int, term: int) -> bool:
         return index <= self.base_index or self.terms.get(index) == term
@@ -61,12 +69,16 @@ class Disk:
         if snapshot is not None:
             self.base_index = self.last_index = snapshot.meta.index
             self.terms.clear()
+            self.keep(snapshot)
         for entry in entries:
             while self.last_index >= entry.index:
                 self.terms.pop(self.last_index, None)
                 self.last_index -= 1
             self.terms[entry.index] = entry.term
             self.last_index = entry.index
+
+    def keep(self, snapshot: Snapshot) -> None:
+        self.snapshot_index = max(self.snapshot_index, snapshot.meta.index)
 
 
 @dataclass(slots=True)
@@ -128,18 +140,19 @@ class Performed(NamedTuple):
     log_index: int
     client_id: str
     sequence: int
+    operation: Put | Delete | Batch
     keys: tuple[str, ...]
     result: Result
-    modify_indexes: tuple[int, ...]
-    """Of each key afterwards; 0 is one that is not there."""
+    values: tuple[Value | None, ...]
+    """Of each key afterwards; None is one that is not there."""
 
     @classmethod
     def of(cls, entry: Entry, result: Result, store: KeyValueStore) -> Performed:
         """What came of the command in an entry, by its `result` and by what the `store` has now."""
         command = Command.decode(entry.data)
-        operation = command.operation
-        keys = tuple(part.key for part in (operation.operations if isinstance(operation, Batch) else (operation,)))
-        return cls(entry.index, command.client_id, command.sequence, keys, result, modify_indexes(store, keys))
+        keys = tuple([part.key for part in parts(command.operation)])
+        values = tuple([store.get(key) for key in keys])
+        return cls(entry.index, command.client_id, command.sequence, command.operation, keys, result, values)
 
 
 @dataclass(slots=True)
@@ -164,7 +177,7 @@ class Ledger:
     """By the term of the leader that committed first: the last index it did."""
     configurations: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     """The committed ones, as index and voters."""
-    digests: dict[int, bytes] = field(default_factory=dict)
+    digests: dict[int, bytes] = field(default_factory=lambda: {0: StateMachine().digest})
     """What the state machines had come to at each index."""
     contents: dict[int, bytes] = field(default_factory=dict)
     """The checksum of what they held at an index, where anybody looked."""
@@ -174,11 +187,18 @@ class Ledger:
     """By client and sequence, what came of a write where it stood first."""
     sequences: dict[str, int] = field(default_factory=dict)
     """The latest of each client."""
-    modify_indexes: dict[str, int] = field(default_factory=dict)
-    """Of each key, after the last command that anybody performed."""
+    open_tries: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Of each client and sequence, how often it reached a server and was not told for certain that it has not happened.
+    """
+    stood: dict[str, list[tuple[int, Value | None]]] = field(default_factory=dict)
+    """What every command left at a key, by its index, oldest first."""
     disks: dict[str, Disk] = field(default_factory=dict)
     leases: dict[str, tuple[float, observer.LocalClock]] = field(default_factory=dict)
     """Until when the servers that lead do so, each by its own clock."""
+    traced_leases: dict[str, float] = field(default_factory=dict)
+    """Until when, by its own clock, a server that runs has last written down that it leads."""
+    published: dict[str, Status] = field(default_factory=dict)
+    """What those that run last said of themselves."""
     reigning: dict[str, Step] = field(default_factory=dict)
     """The round in which each of those that lead began to."""
     wiped: set[str] = field(default_factory=set)
@@ -193,6 +213,23 @@ class Ledger:
     def voters(self) -> tuple[str, ...]:
         """Of the newest committed configuration."""
         return self.configurations[-1][1] if self.configurations else ()
+
+    def value_at(self, key: str, index: int) -> Value | None:
+        """What stood at `key` once the entry at `index` was applied."""
+        stood = self.stood.get(key)
+        if stood is None:
+            return None
+        if stood[-1][0] <= index:
+            return stood[-1][1]
+        found = bisect.bisect_right(stood, index, key=itemgetter(0))
+        return stood[found - 1][1] if found else None
+
+    def configurations_since(self, index: int) -> Iterator[Configuration]:
+        """The committed ones that were in force at `index` or later, newest first."""
+        for stands_at, _ in reversed(self.configurations):
+            yield Configuration.from_entry(self.entries[stands_at, self.committed[stands_at]][1])
+            if stands_at <= index:
+                return
 
     def repeats(self, done: Performed) -> bool:
         """Whether its client had written that before, or something later: whatever stands in the log again."""
@@ -306,6 +343,8 @@ def note_crash(ledger: Ledger, name: str) -> None:
     ledger.servers.pop(name, None)
     ledger.leases.pop(name, None)
     ledger.reigning.pop(name, None)
+    ledger.traced_leases.pop(name, None)
+    ledger.published.pop(name, None)
 
 
 def note_wipe(ledger: Ledger, name: str) -> None:
@@ -318,6 +357,10 @@ def note_save(
     ledger: Ledger, name: str, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None
 ) -> None:
     ledger.disks[name].save(hard_state, entries, snapshot)
+
+
+def note_snapshot(ledger: Ledger, name: str, snapshot: Snapshot) -> None:
+    ledger.disks[name].keep(snapshot)
 
 
 def note_topology(ledger: Ledger, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
@@ -350,10 +393,33 @@ def note_performed(ledger: Ledger, done: Performed) -> None:
     ledger.performed[done.log_index] = done
     if ledger.repeats(done):
         return
-    ledger.modify_indexes.update(zip(done.keys, done.modify_indexes, strict=True))
+    for key, value in zip(done.keys, done.values, strict=True):
+        ledger.stood.setdefault(key, []).append((done.log_index, value))
     if done.sequence:
         ledger.sequences[done.client_id] = done.sequence
         ledger.writes[done.client_id, done.sequence] = done
+
+
+# What clients ask and are told, and what servers say of themselves
+
+
+def note_asked(ledger: Ledger, request: Request) -> None:
+    write = request.invocation.client_id, request.invocation.sequence
+    if request.invocation.sequence:
+        ledger.open_tries[write] = ledger.open_tries.get(write, 0) + 1
+
+
+def note_told(ledger: Ledger, client_id: str, sequence: int, told: Told) -> None:
+    if refuses(told):
+        ledger.open_tries[client_id, sequence] -= 1
+
+
+def note_traced_lease(ledger: Ledger, name: str, lease: Leased) -> None:
+    ledger.traced_leases[name] = math.inf if lease.until_s is None else lease.until_s
+
+
+def note_published(ledger: Ledger, name: str, status: Status) -> None:
+    ledger.published[name] = status
 
 
 # How what happened is read, by those who judge and by those who note
@@ -374,6 +440,10 @@ def checksum(content: Data) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def modify_indexes(store: KeyValueStore, keys: tuple[str, ...]) -> tuple[int, ...]:
-    """Of each key; 0 is one that is not there."""
-    return tuple(value.modify_index if (value := store.get(key)) else 0 for key in keys)
+def parts(operation: Put | Delete | Batch) -> tuple[Put | Delete, ...]:
+    return operation.operations if isinstance(operation, Batch) else (operation,)
+
+
+def refuses(told: Told) -> bool:
+    """Whether a client was told that its write has not happened, nor will, by who never gave it to a state machine."""
+    return told.outcome is Outcome.FAILED and told.reason not in DECISIONS

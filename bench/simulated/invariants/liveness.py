@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from bench.simulated.invariants.ledger import Ledger
 from bench.simulated.invariants.violation import listed, violated
+from node.raft import Role
+from node.server import Consistency, Question, Read, TakeSnapshot, Transfer
 
 PATIENCE = 10
 """Election timeouts within which a connected majority must have a leader."""
@@ -17,6 +19,26 @@ def connected_majority_has_a_leader(ledger: Ledger, election_timeout_s: float, a
     if at_s > touch.since_s + PATIENCE * election_timeout_s:
         words = f"{listed(touch.core)} hear one another, and none led for {at_s - touch.since_s:.1f} s"
         violated(connected_majority_has_a_leader, words)
+
+
+def nobody_waits_in_vain(ledger: Ledger, name: str, question: Question, busy: bool) -> None:
+    """Whoever waits at a server that can do nothing for it is told so, and does not have to find out by its clock.
+
+    Asked when the time of a question is over. A leader may wait for others, and one that has ceased to lead for its
+    successor; who reads what may be old, or asks for a snapshot, waits for nobody. What a `busy` server has not taken
+    in it does not know of.
+    """
+    leads = ledger.servers[name].role is Role.LEADER
+    waits_for_nobody = isinstance(question, TakeSnapshot) or (
+        isinstance(question, Read) and question.consistency is Consistency.DEFAULT
+    )
+    if not busy and (waits_for_nobody or not (leads or isinstance(question, Transfer))):
+        violated(nobody_waits_in_vain, f"{name}, which leads: {leads}, has never answered {question}")
+
+
+def questions_are_answered_in_the_end(name: str, kind: str) -> None:
+    """With every fault over, each question that reached a server which lives has an answer."""
+    violated(questions_are_answered_in_the_end, f"{name} has not answered a {kind}")
 
 
 def all_agree_in_the_end(states: Mapping[str, str]) -> None:

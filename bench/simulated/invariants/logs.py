@@ -59,6 +59,15 @@ def only_what_conflicts_goes(ledger: Ledger, name: str, entries: Sequence[Entry]
             violated(only_what_conflicts_goes, f"{name} drops the committed entry {first.index} of term {former}")
 
 
+def only_what_a_snapshot_stands_for_goes(ledger: Ledger, name: str, first_kept: int, trailing_logs: int) -> None:
+    """Raft §7: entries are let go for a snapshot that is durable, and as many before it stay as the owner asked for,
+    so that who is a little behind is sent entries."""
+    snapshot_index = ledger.disks[name].snapshot_index
+    if first_kept > max(snapshot_index - trailing_logs, 0) + 1:
+        words = f"{name} lets go of what is before {first_kept}, with a snapshot of {snapshot_index}"
+        violated(only_what_a_snapshot_stands_for_goes, f"{words} and {trailing_logs} entries to keep")
+
+
 def logs_match(ledger: Ledger, step: Step) -> None:
     """Log Matching (Figure 3), by induction: an index and a term determine the entry and the term before it. And terms
     never go back in a log (CCF's MonoLog)."""

@@ -8,10 +8,16 @@ from collections.abc import Callable, Collection, Sequence
 from bench.simulated import observer
 from bench.simulated.invariants.clients import (
     acknowledged_is_committed,
+    acknowledged_is_what_was_asked,
     clients_are_told_what_came_of_it,
+    commands_do_what_they_say,
     commands_have_one_result,
     contents_agree,
+    lease_reads_end_with_the_lease,
     reads_are_not_stale,
+    reads_tell_what_stands,
+    refused_is_never_done,
+    refused_is_not_done,
     state_machines_agree,
     writes_take_effect_once,
 )
@@ -39,6 +45,7 @@ from bench.simulated.invariants.ledger import (
     Server,
     Step,
     checksum,
+    note_asked,
     note_commits,
     note_contact,
     note_content,
@@ -51,26 +58,39 @@ from bench.simulated.invariants.ledger import (
     note_matches,
     note_members,
     note_performed,
+    note_published,
     note_role,
     note_save,
+    note_snapshot,
     note_start,
+    note_told,
     note_topology,
+    note_traced_lease,
     note_votes,
     note_wipe,
 )
-from bench.simulated.invariants.liveness import connected_majority_has_a_leader
+from bench.simulated.invariants.liveness import connected_majority_has_a_leader, nobody_waits_in_vain
 from bench.simulated.invariants.logs import (
     disk_comes_back_whole,
     logs_match,
     match_index_never_goes_back,
     matches_are_true,
+    only_what_a_snapshot_stands_for_goes,
     only_what_conflicts_goes,
     term_never_goes_back,
     what_is_believed_is_durable,
 )
 from bench.simulated.invariants.membership import configuration_is_the_logs, members_change_one_at_a_time
+from bench.simulated.invariants.operators import ON_DONE
+from bench.simulated.invariants.status import (
+    one_says_that_it_leads,
+    published_lease_is_the_traces,
+    status_is_of_one_instant,
+    status_never_goes_back,
+    traced_lease_is_no_longer_than_the_lease,
+)
 from bench.simulated.invariants.violation import violated
-from bench.simulated.requests import Told
+from bench.simulated.requests import Request, Told
 from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import (
@@ -89,6 +109,7 @@ from node.raft import (
 from node.raft.effects import NOTHING
 from node.raft.snapshot import Data
 from node.raft.transitions import Committed, MembershipChanged, RoleChanged, TermChanged
+from node.server import Answer, Consistency, Leased, Read, Status, Write
 
 NEWS, ROLES, COMMITS, MEMBERS, VOTES, ENTRIES, REIGN, MATCHES = (1 << bit for bit in range(8))
 """What a step must have had for an invariant to have anything to look at, and for a note to have anything to say. News
@@ -238,10 +259,17 @@ class Invariants(observer.Observer):
         else:
             done = Performed.of(entry, result, store)
             writes_take_effect_once(self.ledger, name, done)
+            if not self.ledger.repeats(done):
+                commands_do_what_they_say(self.ledger, name, done)
+                refused_is_never_done(self.ledger, name, done)
             note_performed(self.ledger, done)
 
-    def compacted(self, name: str, snapshot: Snapshot, first_kept: int, at_s: float) -> None:
+    def snapshot_kept(self, name: str, snapshot: Snapshot, at_s: float) -> None:
         self._look_at(name, snapshot.meta.index, snapshot.data)
+        note_snapshot(self.ledger, name, snapshot)
+
+    def let_go(self, name: str, first_kept: int, trailing_logs: int, at_s: float) -> None:
+        only_what_a_snapshot_stands_for_goes(self.ledger, name, first_kept, trailing_logs)
 
     def held(self, name: str, index: int, content: Frozen, at_s: float) -> None:
         self._look_at(name, index, content.encode())
@@ -255,12 +283,49 @@ class Invariants(observer.Observer):
 
     def told(self, client_id: str, sequence: int, answer: Told, at_s: float) -> None:
         clients_are_told_what_came_of_it(self.ledger, client_id, sequence, answer)
+        refused_is_not_done(self.ledger, client_id, sequence, answer)
+        note_told(self.ledger, client_id, sequence, answer)
 
-    def acknowledged(self, name: str, index: int, term: int, required_index: int, at_s: float) -> None:
-        acknowledged_is_committed(self.ledger, name, index, term, required_index)
+    def asked(self, name: str, request: Request, at_s: float) -> None:
+        note_asked(self.ledger, request)
 
-    def read_served(self, name: str, kind: str, served_index: int, required_index: int, at_s: float) -> None:
-        reads_are_not_stale(self.ledger, name, kind, served_index, required_index)
+    def answered(self, name: str, request: Request, answer: Answer, at_s: float) -> None:
+        ledger, question, position = self.ledger, request.question, answer.position
+        if isinstance(question, Read):
+            assert position is not None
+            reads_are_not_stale(ledger, name, question.consistency, position.index, request.required_index)
+            reads_tell_what_stands(ledger, name, request, answer)
+            if question.consistency is Consistency.LEADER:
+                lease_reads_end_with_the_lease(ledger, name, answer, at_s)
+            return
+        if position is not None:
+            acknowledged_is_committed(ledger, name, position.index, position.term, request.required_index)
+        if isinstance(question, Write):
+            assert position is not None
+            acknowledged_is_what_was_asked(ledger, name, question, position.index, position.term)
+        else:
+            ON_DONE[type(question)](ledger, name, request, answer.value)
+
+    def unanswered(self, name: str, request: Request, busy: bool, at_s: float) -> None:
+        nobody_waits_in_vain(self.ledger, name, request.question, busy)
+
+    # What servers say of themselves
+
+    def leased(self, name: str, lease: Leased, at_s: float) -> None:
+        traced_lease_is_no_longer_than_the_lease(self.ledger, name, lease)
+        note_traced_lease(self.ledger, name, lease)
+
+    def published(self, name: str, status: Status, at_s: float) -> None:
+        ledger = self.ledger
+        former = ledger.published.get(name)
+        if former is None or status.applied_index != former.applied_index or status.digest != former.digest:
+            status_is_of_one_instant(ledger, name, status)
+        if former is None or status.lease_until_s != former.lease_until_s or status.role is not former.role:
+            published_lease_is_the_traces(ledger, name, status)
+            one_says_that_it_leads(ledger, name, status, at_s)
+        if former is not None:
+            status_never_goes_back(name, status, former)
+        note_published(ledger, name, status)
 
 
 def _what_it_had(step: Step) -> int:

@@ -28,7 +28,7 @@ from node.raft import (
 )
 from node.raft.messages import AnyMessage
 from node.raft.transitions import Role, RoleChanged
-from node.server import Answer, Asked, Found, Leased, Server, SnapshotPolicy, Stop, Stopped, TakeSnapshot
+from node.server import Answer, Asked, Found, Leased, Server, SnapshotPolicy, Status, Stop, Stopped, TakeSnapshot
 from node.server import Write as Asking
 
 PUT = Asking(Command(Put("k", "v")).encode())
@@ -52,6 +52,9 @@ class Watcher:
 
     def trace(self, records: Sequence[Transition]) -> None:
         self.seen += [("trace", record) for record in records]
+
+    def publish(self, status: Status) -> None:
+        self.seen.append(("publish", status))
 
     def send(self, messages: Sequence[AnyMessage], addresses: Mapping[str, str]) -> None:
         self.seen += [("send", message) for message in messages]

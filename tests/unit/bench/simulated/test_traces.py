@@ -24,7 +24,8 @@ def test_both_worlds_yield_the_same_records(tmp_path: Path) -> None:
         cluster.kill(cluster.wait_for_leader(other_than=old))
         cluster.wait_for_leader(among=[node for node in cluster.nodes if cluster.is_running(node)])
     by_name = {kind.__struct_config__.tag: kind for kind in kinds()}
-    simulated = [dict(record) for trace in cluster.evidence().traces.values() for record in trace]
+    traces = cluster.evidence().traces.values()
+    simulated = [msgspec.json.decode(msgspec.json.encode(record)) for trace in traces for record in trace]
     trace = Trace(tmp_path / "trace.jsonl")
     trace.write([msgspec.convert(record, by_name[record["event"]]) for record in simulated])
     trace.close()

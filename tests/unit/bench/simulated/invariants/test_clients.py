@@ -111,6 +111,7 @@ def test_a_client_that_is_told_something_else_than_what_came_of_its_write_is_see
     servers = Performing()
     servers.perform(1, write(1))
     servers.perform(2, write(1))
+    servers.watcher.ledger.open_tries["me", 1] = 3
     servers.watcher.told("me", 1, Told(Outcome.OK, modify_index=1), 1.0)
     servers.watcher.told("me", 1, Told(Outcome.UNKNOWN, "ReadTimeout"), 1.0)
     servers.watcher.told("me", 1, Told(Outcome.FAILED, "overwritten"), 1.0)

@@ -1,0 +1,55 @@
+"""What operators are promised: what "done" means of a change of members, of a hand-over and of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench.simulated.invariants.ledger import Ledger
+from bench.simulated.invariants.violation import violated
+from bench.simulated.requests import Request
+from node.raft import Suffrage
+from node.server import Join, Leave, TakeSnapshot, Transfer
+
+
+def joined_is_a_voter(ledger: Ledger, name: str, request: Request, value: Any) -> None:
+    """Whoever was brought in votes, under the address that was asked for, and that is committed."""
+    join = request.question
+    assert isinstance(join, Join)
+    for configuration in ledger.configurations_since(request.required_index):
+        server = configuration.get(join.server_id)
+        if server is not None and server.address == join.address and server.suffrage is Suffrage.VOTER:
+            return
+    violated(joined_is_a_voter, f"{name} says that {join.server_id} at {join.address} is in; that was never committed")
+
+
+def who_left_is_gone(ledger: Ledger, name: str, request: Request, value: Any) -> None:
+    """Whoever was let go is no member of a committed configuration."""
+    leave = request.question
+    assert isinstance(leave, Leave)
+    since = ledger.configurations_since(request.required_index)
+    if all(configuration.get(leave.server_id) is not None for configuration in since):
+        violated(who_left_is_gone, f"{name} says that {leave.server_id} is gone; that was never committed")
+
+
+def successor_was_elected(ledger: Ledger, name: str, request: Request, value: Any) -> None:
+    """Whoever is named as the next leader was elected, in a later term than any in which the asked one led."""
+    reigned = max((term for term, leader in ledger.leaders.items() if leader == name), default=0)
+    if not any(term > reigned and leader == value for term, leader in ledger.leaders.items()):
+        violated(successor_was_elected, f"{name} says that {value} leads after it, which nobody elected")
+
+
+def snapshot_is_there(ledger: Ledger, name: str, request: Request, value: Any) -> None:
+    """A snapshot that was asked for is durable, and stands for all that was applied when it was."""
+    index = ledger.disks[name].snapshot_index
+    if not request.applied_index <= value <= index:
+        words = f"{name} says that it has a snapshot of {value}, asked at {request.applied_index}; its disk has {index}"
+        violated(snapshot_is_there, words)
+
+
+ON_DONE: Mapping[type, Callable[[Ledger, str, Request, Any], None]] = {
+    Join: joined_is_a_voter,
+    Leave: who_left_is_gone,
+    Transfer: successor_was_elected,
+    TakeSnapshot: snapshot_is_there,
+}

@@ -1,0 +1,68 @@
+"""What servers say of themselves: the status that they publish, and the lease that they write down."""
+
+from __future__ import annotations
+
+import math
+
+from bench.simulated.invariants.ledger import Ledger
+from bench.simulated.invariants.violation import violated
+from bench.verdict import Finding, Verdict
+from node.raft import Raft, Role
+from node.server import Leased, Status
+
+
+def traced_lease_is_no_longer_than_the_lease(ledger: Ledger, name: str, lease: Leased) -> None:
+    """A server writes in its trace that it leads no longer than it may: a reader takes it at its word when it dies."""
+    until_s = math.inf if lease.until_s is None else lease.until_s
+    held_s = ledger.servers[name].lease_until_s
+    if until_s > held_s:
+        violated(traced_lease_is_no_longer_than_the_lease, f"{name} wrote down a lease to {until_s}; it has {held_s}")
+
+
+def status_is_of_one_instant(ledger: Ledger, name: str, status: Status) -> None:
+    """The index that is applied and the digest of what was applied belong together."""
+    if ledger.digests.get(status.applied_index) != status.digest:
+        violated(status_is_of_one_instant, f"{name} has applied {status.applied_index}, and says another digest of it")
+
+
+def status_never_goes_back(name: str, status: Status, former: Status) -> None:
+    """In one life, neither the term nor what is committed and applied."""
+    if status.term < former.term:
+        violated(status_never_goes_back, f"{name} says term {status.term} after {former.term}")
+    if status.commit_index < former.commit_index or status.applied_index < former.applied_index:
+        words = f"{name} says {status.commit_index}, {status.applied_index} are committed and applied"
+        violated(status_never_goes_back, f"{words}, after {former.commit_index}, {former.applied_index}")
+
+
+def published_lease_is_the_traces(ledger: Ledger, name: str, status: Status) -> None:
+    """Who says that it leads has written down until when; who does not lead speaks of no lease."""
+    leads = status.role is Role.LEADER
+    traced_s = ledger.traced_leases.get(name) if leads else -math.inf
+    if status.lease_until_s != traced_s:
+        violated(published_lease_is_the_traces, f"{name} says {status.lease_until_s}; its trace has {traced_s}")
+    if leads and status.lease_until_s > ledger.servers[name].lease_until_s:
+        words = f"{name} says that it leads to {status.lease_until_s}, longer than it may"
+        violated(published_lease_is_the_traces, words)
+
+
+def one_says_that_it_leads(ledger: Ledger, name: str, status: Status, at_s: float) -> None:
+    """At no instant do two servers report themselves leader, whatever they have found out meanwhile."""
+    if not status.is_leader_at(ledger.servers[name].clock.at(at_s)):
+        return
+    for other, said in ledger.published.items():
+        if other != name and said.role is Role.LEADER and said.is_leader_at(ledger.servers[other].clock.at(at_s)):
+            violated(one_says_that_it_leads, f"{name} says that it leads in {status.term}, {other} in {said.term}")
+
+
+def status_is_true_in_the_end(name: str, status: Status, raft: Raft) -> None:
+    """What was said last is what is so, once nothing changes any more."""
+    said = (status.role, status.term, status.leader, status.commit_index, status.applied_index, status.last_index)
+    true = (raft.role, raft.current_term, raft.leader, raft.commit_index, raft.last_applied, raft.log.last_index)
+    if said != true or status.configuration != raft.configuration:
+        violated(status_is_true_in_the_end, f"{name} says {said}; it is {true}")
+
+
+def traces_tell_of_one_leader(finding: Finding) -> None:
+    """What the servers wrote down, for whoever has nothing else, shows leaders, and never two in a term or at once."""
+    if finding.verdict is not Verdict.VALID:
+        violated(traces_tell_of_one_leader, f"{finding.check}: {finding.reason}")
