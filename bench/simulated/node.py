@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from bench.simulated.requests import Request
 from bench.simulated.stage import Stage
 from node.machine.kv import Result
 from node.machine.state_machine import Frozen, StateMachine
-from node.raft import Configuration, Effects, Entry, Log, LogPosition, Message, Raft, Snapshot, Transition
+from node.raft import Configuration, Entry, Log, LogPosition, Snapshot, Transition
 from node.raft.messages import AnyMessage
 from node.server import (
     PATIENCE_S,
@@ -139,6 +140,7 @@ class SimulatedNode:
             clock=self.clock,
             disk=self.disk,
             chance=self.chance,
+            watch=partial(stage.observer.stepped, self.name),
             around=self,
         )
         if server.raft.snapshot is not None:
@@ -255,16 +257,6 @@ class SimulatedNode:
             self._tell(request, requests.refusal_of(TimeoutError(), process.status, now))
 
     # What its process does
-
-    def stepped(self, raft: Raft, effects: Effects, items: Sequence[Any]) -> None:
-        heard: Sequence[Message]
-        if len(items) == 1 and type(items[0]) is Envelope:
-            # Most rounds are so.
-            heard = items[0].messages
-        else:
-            heard = [item.messages[0] for item in items if type(item) is Envelope]
-        stage = self._stage
-        stage.observer.stepped(self.name, raft, effects, stage.engine.now, heard)
 
     def saving(self, took_s: float) -> None:
         if self.in_next_save is not None:

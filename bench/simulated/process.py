@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import DiskFullError, SimulatedDisk, Write
 from bench.simulated.engine import Engine
+from bench.simulated.network import Envelope
 from node.machine.state_machine import StateMachine
-from node.raft import Effects, Raft, Snapshot, Transition
+from node.raft import Effects, Message, Raft, Snapshot, Transition
 from node.raft.messages import AnyMessage
 from node.server import Answer, Done, Server, SnapshotDraft, SnapshotWritten, Status
 
@@ -34,9 +35,6 @@ ENCODING_S = 0.05
 
 class Surroundings(Protocol):
     """What a process is in. Each is called at the instant at which it happens."""
-
-    def stepped(self, raft: Raft, effects: Effects, items: Sequence[Any]) -> None:
-        """A round is over that is not saved yet; `items` is what was taken in, in order."""
 
     def saving(self, took_s: float) -> None:
         """A save has begun that takes so long."""
@@ -87,6 +85,7 @@ class Process:
         "_published",
         "_stalled",
         "_timer_s",
+        "_watch",
         "dead",
         "paused",
         "server",
@@ -100,13 +99,16 @@ class Process:
         clock: DriftingClock,
         disk: SimulatedDisk,
         chance: Callable[[], float],
+        watch: Callable[[Raft, Effects, float, Sequence[Message]], None],
         around: Surroundings,
     ) -> None:
+        """`watch` is told of each round before it is saved: the core, what follows, when, and what peers had said."""
         self.server = server
         self._engine = engine
         self._clock = clock
         self._disk = disk
         self._chance = chance
+        self._watch = watch
         self._around = around
         self.dead = False
         self.paused = False
@@ -184,7 +186,13 @@ class Process:
         now = self._clock.at(self._engine.now)
         server = self.server
         effects = server.step(items, now)
-        self._around.stepped(server.raft, effects, items)
+        heard: Sequence[Message]
+        if len(items) == 1 and type(items[0]) is Envelope:
+            # Most rounds are so.
+            heard = items[0].messages
+        else:
+            heard = [item.messages[0] for item in items if type(item) is Envelope]
+        self._watch(server.raft, effects, self._engine.now, heard)
         if effects.hard_state is not None or effects.entries or effects.snapshot is not None:
             self._save(effects)
         else:

@@ -16,7 +16,6 @@ from node.machine.kv import Command, Put
 from node.machine.state_machine import StateMachine
 from node.raft import (
     Configuration,
-    Effects,
     FlowLimits,
     HardState,
     Log,
@@ -41,8 +40,6 @@ class Watcher:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, Any]] = []
-
-    def stepped(self, raft: Raft, effects: Effects, items: Sequence[Any]) -> None: ...
 
     def saving(self, took_s: float) -> None:
         self.seen.append(("saving", took_s))
@@ -103,7 +100,13 @@ class Alone:
         )
         server = Server(raft, StateMachine(), policy=SnapshotPolicy(threshold=100, trailing_logs=1), process=1, now=now)
         self.process = Process(
-            server, engine=self.engine, clock=self.clock, disk=self.disk, chance=lambda: 0.5, around=self.watcher
+            server,
+            engine=self.engine,
+            clock=self.clock,
+            disk=self.disk,
+            chance=lambda: 0.5,
+            watch=lambda *_: None,
+            around=self.watcher,
         )
         self.process.begin([Found(Configuration.first((name, f"{name}:7000") for name in ("n1", *names)))])
 
