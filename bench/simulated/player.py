@@ -42,7 +42,7 @@ from faults.schedule import (
 )
 from node.raft import Raft, Role
 from node.raft.transitions import RoleChanged
-from node.server import ANSWER_TIMEOUT_S, Leased, Started, Stopped
+from node.server import ANSWER_TIMEOUT_S, Applied, Leased, Started, Stopped
 
 PAUSE_S = 0.25
 """Between a client's answer and its next question: about ten operations a second from three clients."""
@@ -156,6 +156,9 @@ class Player:
         """What the nodes say of themselves now, and what they have written down of it."""
         nodes = self.world.nodes
         for name, node in nodes.items():
+            for _, record in node.records:
+                if type(record) is Applied:
+                    invariants.trace_says_what_was_applied(self.watcher.ledger, name, record)
             if node.process is not None and not node.process.busy:
                 invariants.status_is_true_in_the_end(name, node.process.status, node.process.raft)
         reigns = {name: tuple(node.recorded(REIGNS)) for name, node in nodes.items()}

@@ -85,8 +85,8 @@ from bench.simulated.invariants.operators import ON_DONE
 from bench.simulated.invariants.status import (
     one_says_that_it_leads,
     published_lease_is_the_traces,
+    published_term_never_goes_back,
     status_is_of_one_instant,
-    status_never_goes_back,
     traced_lease_is_no_longer_than_the_lease,
 )
 from bench.simulated.invariants.violation import violated
@@ -319,15 +319,20 @@ class Invariants(observer.Observer):
         note_traced_lease(self.ledger, name, lease)
 
     def published(self, name: str, status: Status, at_s: float) -> None:
+        """Most say nothing new of what is judged here, and asking in vain would cost a hundredth of an exploration."""
         ledger = self.ledger
         former = ledger.published.get(name)
         if former is None or status.applied_index != former.applied_index or status.digest != former.digest:
             status_is_of_one_instant(ledger, name, status)
-        if former is None or status.lease_until_s != former.lease_until_s or status.role is not former.role:
+        if (
+            former is None
+            or status.lease_until_s != former.lease_until_s
+            or status.term != former.term
+            or status.role is not former.role
+        ):
+            published_term_never_goes_back(ledger, name, status)
             published_lease_is_the_traces(ledger, name, status)
             one_says_that_it_leads(ledger, name, status, at_s)
-        if former is not None:
-            status_never_goes_back(name, status, former)
         note_published(ledger, name, status)
 
 

@@ -295,6 +295,23 @@ def test_a_lease_read_is_answered_by_the_lease_alone_and_no_longer_than_it_lasts
     assert values(cluster.answers["late"]) == [LeadershipLostError]
 
 
+def test_a_consistent_read_rests_on_a_majority_that_answers_after_it_was_asked() -> None:
+    cluster = Cluster()
+    cluster.advance(1.0)
+    cluster.cut = {"n2", "n3"}
+    assert cluster.ask("n1", Read(("k",), Consistency.CONSISTENT)) == []
+    assert len(cluster.ask("n1", Read(("k",), Consistency.LEADER), "by lease")) == 1
+
+
+def test_a_write_that_is_committed_in_the_round_in_which_its_leader_goes_is_told_so() -> None:
+    cluster = Cluster()
+    cluster.round("n1", Asked(put("k", "v"), "write"), Asked(Leave("n1"), "leave"))
+    cluster.settle()
+    cluster.advance(1.0)
+    assert not cluster.leads("n1")
+    assert [answer.error for to in ("write", "leave") for answer in cluster.answers[to]] == [None, None]
+
+
 # Changes
 
 
@@ -502,6 +519,16 @@ def test_the_status_is_of_one_instant_and_says_what_the_trace_does() -> None:
         assert isinstance(records[0], Started)
     lease = [record for record in cluster.trace["n1"] if isinstance(record, Leased)][-1]
     assert cluster.leader.status.lease_until_s == lease.until_s
+
+
+def test_what_is_applied_at_once_is_written_down_up_to_its_last_entry() -> None:
+    cluster = Cluster()
+    cluster.round("n1", *[Asked(put("k", str(number)), number) for number in range(3)])
+    cluster.settle()
+    applied = [record for record in cluster.trace["n1"] if isinstance(record, Applied)][-1]
+    status = cluster.leader.status
+    assert (applied.index, applied.digest) == (5, status.digest.hex())
+    assert status.applied_index == status.last_index == 5
 
 
 def test_what_was_appended_and_is_not_committed_shows_in_the_status() -> None:
