@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from bench.evidence import Record
+from bench import evidence
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import SimulatedDisk, Write
@@ -38,6 +38,8 @@ from node.server import (
 
 OFFSET_S = 1000.0
 """Two nodes' clocks may be this far apart: nothing may compare them."""
+Record = tuple[float, Transition]
+"""Of a trace: the world's time from which it holds, and what."""
 UNTOLD = (Applied, Leased)
 """What a trace has and a chronicle does not: it follows from what is told already, and there is much of it."""
 
@@ -101,8 +103,8 @@ class SimulatedNode:
         """Whether it was ever started."""
         self.in_next_save: Callable[[], None] | None = None
         """What is done in the middle of the node's next save, unless it is taken back before."""
-        self.records: list[tuple[float, Transition]] = []
-        """The node's trace: the world's time from which it holds, and the record."""
+        self.records: list[Record] = []
+        """The node's trace."""
         self._asked: list[Request] = []
         """What reached the process that runs."""
         self._incarnations = 0
@@ -118,11 +120,6 @@ class SimulatedNode:
     def unanswered(self) -> Request | None:
         """A request that waits for an answer of its process, if there is one."""
         return next((request for request in self._asked if not request.answered), None) if self.process else None
-
-    def recorded(self, kinds: Collection[type] = ()) -> list[Record]:
-        """The lines of its trace, in the shape in which a real node writes them: all, or those of these kinds."""
-        records = [record for record in self.records if type(record[1]) in kinds] if kinds else self.records
-        return [{**msgspec.to_builtins(what), "at_s": at_s} for at_s, what in records]
 
     # What is done to it
 
@@ -361,3 +358,9 @@ def _heard(items: Sequence[Any]) -> Sequence[Message]:
     if len(items) == 1 and type(items[0]) is Envelope:
         return items[0].messages
     return [item.messages[0] for item in items if type(item) is Envelope]
+
+
+def recorded(record: Record) -> evidence.Record:
+    """A line of a node's trace, in the shape in which a real one writes it."""
+    at_s, what = record
+    return {**msgspec.to_builtins(what), "at_s": at_s}

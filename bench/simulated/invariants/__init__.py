@@ -36,7 +36,6 @@ from bench.simulated.invariants.liveness import (
 )
 from bench.simulated.invariants.status import (
     status_is_true_in_the_end,
-    trace_says_what_was_applied,
     traces_tell_of_one_leader,
 )
 from bench.simulated.invariants.violation import InvariantViolationError
@@ -51,6 +50,5 @@ __all__ = [
     "clients_are_served_in_the_end",
     "questions_are_answered_in_the_end",
     "status_is_true_in_the_end",
-    "trace_says_what_was_applied",
     "traces_tell_of_one_leader",
 ]

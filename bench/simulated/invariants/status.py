@@ -8,7 +8,7 @@ from bench.simulated.invariants.ledger import Ledger
 from bench.simulated.invariants.violation import violated
 from bench.verdict import Finding, Verdict
 from node.raft import Raft, Role
-from node.server import Applied, Leased, Status
+from node.server import Leased, Status
 
 
 def traced_lease_is_no_longer_than_the_lease(ledger: Ledger, name: str, lease: Leased) -> None:
@@ -50,13 +50,6 @@ def one_says_that_it_leads(ledger: Ledger, name: str, status: Status, at_s: floa
     for other, said in ledger.published.items():
         if other != name and said.role is Role.LEADER and said.is_leader_at(ledger.servers[other].clock.at(at_s)):
             violated(one_says_that_it_leads, f"{name} says that it leads in {status.term}, {other} in {said.term}")
-
-
-def trace_says_what_was_applied(ledger: Ledger, name: str, applied: Applied) -> None:
-    """The index and the digest in a trace belong together: by them the servers of a live cluster are compared."""
-    digest = ledger.digests.get(applied.index)
-    if digest is None or digest.hex() != applied.digest:
-        violated(trace_says_what_was_applied, f"{name} wrote down that it applied {applied.index}, with another digest")
 
 
 def status_is_true_in_the_end(name: str, status: Status, raft: Raft) -> None:
