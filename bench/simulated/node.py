@@ -67,11 +67,11 @@ class SimulatedNode:
 
     __slots__ = (
         "_answers",
-        "_asked",
         "_incarnations",
         "_links",
         "_said_last",
         "_stage",
+        "_waiting",
         "address",
         "addresses",
         "chance",
@@ -105,8 +105,8 @@ class SimulatedNode:
         """What is done in the middle of the node's next save, unless it is taken back before."""
         self.records: list[Record] = []
         """The node's trace."""
-        self._asked: list[Request] = []
-        """What reached the process that runs."""
+        self._waiting: dict[int, Request] = {}
+        """What reached the process that runs, and that it has not answered."""
         self._incarnations = 0
         self._said_last = Origin(name, "", self.address, name)
         """Of itself."""
@@ -119,7 +119,8 @@ class SimulatedNode:
     @property
     def unanswered(self) -> Request | None:
         """A request that waits for an answer of its process, if there is one."""
-        return next((request for request in self._asked if not request.answered), None) if self.process else None
+        waiting = self._waiting.values() if self.process is not None else ()
+        return next((request for request in waiting if not request.answered), None)
 
     # What is done to it
 
@@ -128,7 +129,7 @@ class SimulatedNode:
         assert self.process is None, f"{self.name} runs already"
         stage = self._stage
         self._incarnations += 1
-        self._asked.clear()
+        self._waiting.clear()
         self.started = True
         server = self._server()
         self.process = Process(
@@ -240,7 +241,7 @@ class SimulatedNode:
         if self.process is None:
             self._answers.send((request, requests.CONNECTION_LOST))
             return
-        self._asked.append(request)
+        self._waiting[id(request)] = request
         request.applied_index = min(request.applied_index, self.process.raft.last_applied)
         stage.observer.asked(self.name, request, stage.engine.now)
         stage.engine.after(PATIENCE_S[type(request.question)], self._on_late, (self.process, request))
@@ -324,6 +325,7 @@ class SimulatedNode:
     def _tell(self, request: Request, told: requests.Told) -> None:
         if not request.answered:
             request.answered = True
+            self._waiting.pop(id(request), None)
             self._answers.send((request, told))
 
     def installed(self, snapshot: Snapshot) -> None:

@@ -14,7 +14,7 @@ from bench.workload import Item, batch
 from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
 from node.raft import LogPosition
 from node.server import Answer, Write
-from tests.unit.bench.simulated.invariants.steps import assert_violated, entry, server
+from tests.unit.bench.simulated.invariants.steps import SAID, assert_violated, entry, server
 
 
 def test_state_machines_that_differ_at_an_index_are_seen() -> None:
@@ -229,3 +229,9 @@ def test_a_read_by_a_lease_that_outlives_it_is_seen(until_s: float, at_s: float)
     clients.lease_reads_end_with_the_lease(ledger, "a", Answer("me", until_s=5.0), 4.9)
     answer = Answer("me", until_s=until_s)
     assert_violated(clients.lease_reads_end_with_the_lease, ledger, "a", answer, at_s, words="it has one to 5.0")
+
+
+def test_a_read_that_is_told_before_what_it_rests_on_is_applied_is_seen() -> None:
+    ledger = Ledger(published={"a": SAID})
+    clients.reads_rest_on_what_is_applied(ledger, "a", 0)
+    assert_violated(clients.reads_rest_on_what_is_applied, ledger, "a", 1, words="stands at 1; it has applied 0")

@@ -11,12 +11,9 @@ import pytest
 from bench.simulated.invariants import Ledger, status
 from bench.simulated.invariants.ledger import note_digest, note_published, note_traced_lease
 from bench.verdict import Finding, Verdict
-from node.machine.state_machine import StateMachine
 from node.raft import Role
-from node.server import Leased, Server, SnapshotPolicy, Status
-from tests.unit.bench.simulated.invariants.steps import assert_violated, raft, server
-
-SAID = Server(raft("a"), StateMachine(), policy=SnapshotPolicy(), process=1, now=0.0).status
+from node.server import Leased, Status
+from tests.unit.bench.simulated.invariants.steps import SAID, assert_violated, raft, server
 
 
 def said(**changed: Any) -> Status:
