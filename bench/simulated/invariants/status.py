@@ -35,7 +35,7 @@ def published_term_never_goes_back(ledger: Ledger, name: str, status: Status) ->
 def published_lease_is_the_traces(ledger: Ledger, name: str, status: Status) -> None:
     """Who says that it leads has written down until when; who does not lead speaks of no lease."""
     leads = status.role is Role.LEADER
-    traced_s = ledger.traced_leases.get(name) if leads else -math.inf
+    traced_s = ledger.traced_leases.get(name, -math.inf) if leads else -math.inf
     if status.lease_until_s != traced_s:
         violated(published_lease_is_the_traces, f"{name} says {status.lease_until_s}; its trace has {traced_s}")
     if leads and status.lease_until_s > ledger.servers[name].lease_until_s:

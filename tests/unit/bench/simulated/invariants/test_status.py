@@ -57,7 +57,7 @@ def test_a_term_that_goes_back_is_seen() -> None:
 @pytest.mark.parametrize("wrong", [leading(4.0), leading(6.0), said(lease_until_s=5.0)])
 def test_a_lease_that_is_not_the_one_in_the_trace_is_seen(wrong: Status) -> None:
     ledger = Ledger(servers={"a": server(lease_until_s=9.0)})
-    assert_violated(status.published_lease_is_the_traces, ledger, "a", leading(5.0), words="its trace has None")
+    assert_violated(status.published_lease_is_the_traces, ledger, "a", leading(5.0), words="its trace has -inf")
     note_traced_lease(ledger, "a", leased(5.0))
     status.published_lease_is_the_traces(ledger, "a", leading(5.0))
     assert_violated(status.published_lease_is_the_traces, ledger, "a", wrong, words="its trace has")
