@@ -329,9 +329,10 @@ class SimulatedNode:
             self._answers.send((request, told))
 
     def installed(self, snapshot: Snapshot) -> None:
-        stage = self._stage
-        assert self.process is not None
-        stage.observer.held(self.name, snapshot.meta.index, self.process.machine.freeze(), stage.engine.now)
+        """What was committed behind it in the same round is applied already."""
+        stage, process = self._stage, self.process
+        assert process is not None
+        stage.observer.held(self.name, process.raft.last_applied, process.machine.freeze(), stage.engine.now)
 
     def kept(self, snapshot: Snapshot) -> None:
         stage = self._stage
