@@ -277,6 +277,7 @@ def test_who_does_not_lead_takes_in_no_write_and_says_who_does() -> None:
 
 def test_a_read_is_told_what_stands_when_it_is_told_and_not_when_it_was_asked() -> None:
     cluster = Cluster()
+    cluster.ask("n1", put("k", "former"), "another")
     cluster.round("n1", Asked(Read(("k",), Consistency.CONSISTENT), "me"), Asked(put("k", "v"), "other"))
     cluster.settle()
     (told,) = cluster.answers["me"]
