@@ -100,6 +100,8 @@ class Cluster:
         self.said: list[str] = []
         self.trace: dict[str, list[object]] = {name: [] for name in names}
         self.last: dict[str, Done] = {}
+        self.astray = False
+        """Whether a status ever named another role or leader than its server had."""
         self.drafts: dict[str, SnapshotDraft] = {}
         members = Configuration.first((name, f"{name}:1") for name in names)
         self.round("n1", Found(members))
@@ -120,6 +122,7 @@ class Cluster:
     def carry_out(self, name: str) -> Done:
         asked = self.servers[name]
         done = self.last[name] = asked.saved(self.now)
+        self.astray |= (done.status.role, done.status.leader) != (asked.raft.role, asked.raft.leader)
         self.trace[name] += done.trace
         self.said += done.said
         if done.draft is not None:
@@ -530,6 +533,14 @@ def test_what_is_applied_at_once_is_written_down_up_to_its_last_entry() -> None:
     status = cluster.leader.status
     assert (applied.index, applied.digest) == (5, status.digest.hex())
     assert status.applied_index == status.last_index == 5
+
+
+def test_whoever_hears_of_a_leader_says_so_in_the_same_round() -> None:
+    cluster = Cluster()
+    cluster.ask("n1", Transfer("n2"))
+    cluster.advance(2.0)
+    assert {server.status.leader for server in cluster.servers.values()} == {"n2"}
+    assert not cluster.astray
 
 
 def test_what_was_appended_and_is_not_committed_shows_in_the_status() -> None:
