@@ -535,6 +535,12 @@ def test_what_is_applied_at_once_is_written_down_up_to_its_last_entry() -> None:
     assert status.applied_index == status.last_index == 5
 
 
+def test_a_leader_past_its_lease_knows_of_no_leader() -> None:
+    status = Cluster().leader.status
+    for now, leader, state in ((status.lease_until_s - 0.1, "n1", "Leader"), (status.lease_until_s, None, "Follower")):
+        assert (status.leader_at(now), status.state_at(now)) == (leader, state)
+
+
 def test_whoever_hears_of_a_leader_says_so_in_the_same_round() -> None:
     cluster = Cluster()
     cluster.ask("n1", Transfer("n2"))
