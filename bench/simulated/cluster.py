@@ -15,7 +15,7 @@ from bench.evidence import Evidence, Record
 from bench.history import Operation
 from bench.simulated.clients import SimulatedClient, Workers
 from bench.simulated.network import SimulatedNetwork
-from bench.simulated.node import SimulatedNode
+from bench.simulated.node import SimulatedNode, recorded
 from bench.simulated.node_faults import NodeFaults, NodeKind, NodeState
 from bench.simulated.observer import Observer
 from bench.simulated.settings import Settings
@@ -209,7 +209,7 @@ class SimulatedCluster(VirtualCluster):
     # What is left behind
 
     def evidence(self) -> Evidence:
-        traces = {name: tuple(node.recorded()) for name, node in self.world.nodes.items()}
+        traces = {name: tuple(map(recorded, node.records)) for name, node in self.world.nodes.items()}
         return Evidence(tuple(self.history), traces, tuple(self._timeline))
 
     def _note(self, event: str, fields: Mapping[str, Any]) -> None:

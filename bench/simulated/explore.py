@@ -9,7 +9,7 @@ import random
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.simulated.invariants import Invariants, InvariantViolationError
@@ -81,7 +81,7 @@ def settings_of(seed: int, core: type[Raft]) -> Settings:
         entries_applied_at_once=rng.choice((2, 128, 128)),
         snapshot_chunk_bytes=rng.choice((100, 1000, 128 * 1024)),
     )
-    return Settings(
+    settings = Settings(
         timing=rng.choice(TIMINGS),
         limits=small,
         core=core,
@@ -90,6 +90,8 @@ def settings_of(seed: int, core: type[Raft]) -> Settings:
         bounds=rng.choice((Bounds(), Bounds(unanswered_bytes=2048, waiting=16))),
         client_timeout_s=rng.choice((0.1, 0.5, 8.0)),
     )
+    # Drawn last, so that a seed's other settings are those that it had before there was this one.
+    return replace(settings, snapshots=replace(settings.snapshots, interval_s=rng.choice((120.0, 120.0, 1.0))))
 
 
 def schedule_of(seed: int, nodes: int, length_s: float | None = None) -> Schedule:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from bench.evidence import Record
+from bench import evidence
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import SimulatedDisk, Write
@@ -38,6 +38,8 @@ from node.server import (
 
 OFFSET_S = 1000.0
 """Two nodes' clocks may be this far apart: nothing may compare them."""
+Record = tuple[float, Transition]
+"""Of a trace: the world's time from which it holds, and what."""
 UNTOLD = (Applied, Leased)
 """What a trace has and a chronicle does not: it follows from what is told already, and there is much of it."""
 
@@ -65,11 +67,11 @@ class SimulatedNode:
 
     __slots__ = (
         "_answers",
-        "_asked",
         "_incarnations",
         "_links",
         "_said_last",
         "_stage",
+        "_waiting",
         "address",
         "addresses",
         "chance",
@@ -101,10 +103,10 @@ class SimulatedNode:
         """Whether it was ever started."""
         self.in_next_save: Callable[[], None] | None = None
         """What is done in the middle of the node's next save, unless it is taken back before."""
-        self.records: list[tuple[float, Transition]] = []
-        """The node's trace: the world's time from which it holds, and the record."""
-        self._asked: list[Request] = []
-        """What reached the process that runs."""
+        self.records: list[Record] = []
+        """The node's trace."""
+        self._waiting: dict[int, Request] = {}
+        """What reached the process that runs, and that it has not answered."""
         self._incarnations = 0
         self._said_last = Origin(name, "", self.address, name)
         """Of itself."""
@@ -117,12 +119,8 @@ class SimulatedNode:
     @property
     def unanswered(self) -> Request | None:
         """A request that waits for an answer of its process, if there is one."""
-        return next((request for request in self._asked if not request.answered), None) if self.process else None
-
-    def recorded(self, kinds: Collection[type] = ()) -> list[Record]:
-        """The lines of its trace, in the shape in which a real node writes them: all, or those of these kinds."""
-        records = [record for record in self.records if type(record[1]) in kinds] if kinds else self.records
-        return [{**msgspec.to_builtins(what), "at_s": at_s} for at_s, what in records]
+        waiting = self._waiting.values() if self.process is not None else ()
+        return next((request for request in waiting if not request.answered), None)
 
     # What is done to it
 
@@ -131,7 +129,7 @@ class SimulatedNode:
         assert self.process is None, f"{self.name} runs already"
         stage = self._stage
         self._incarnations += 1
-        self._asked.clear()
+        self._waiting.clear()
         self.started = True
         server = self._server()
         self.process = Process(
@@ -243,7 +241,7 @@ class SimulatedNode:
         if self.process is None:
             self._answers.send((request, requests.CONNECTION_LOST))
             return
-        self._asked.append(request)
+        self._waiting[id(request)] = request
         request.applied_index = min(request.applied_index, self.process.raft.last_applied)
         stage.observer.asked(self.name, request, stage.engine.now)
         stage.engine.after(PATIENCE_S[type(request.question)], self._on_late, (self.process, request))
@@ -320,12 +318,14 @@ class SimulatedNode:
     def _tell(self, request: Request, told: requests.Told) -> None:
         if not request.answered:
             request.answered = True
+            self._waiting.pop(id(request), None)
             self._answers.send((request, told))
 
     def installed(self, snapshot: Snapshot) -> None:
-        stage = self._stage
-        assert self.process is not None
-        stage.observer.held(self.name, snapshot.meta.index, self.process.machine.freeze(), stage.engine.now)
+        """What was committed behind it in the same round is applied already."""
+        stage, process = self._stage, self.process
+        assert process is not None
+        stage.observer.held(self.name, process.raft.last_applied, process.machine.freeze(), stage.engine.now)
 
     def kept(self, snapshot: Snapshot) -> None:
         stage = self._stage
@@ -347,3 +347,9 @@ class SimulatedNode:
     def ended(self, reason: str) -> None:
         self._stage.say(self.name, reason or "stop")
         self.crash()
+
+
+def recorded(record: Record) -> evidence.Record:
+    """A line of a node's trace, in the shape in which a real one writes it."""
+    at_s, what = record
+    return {**msgspec.to_builtins(what), "at_s": at_s}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -15,7 +15,7 @@ from bench.simulated import invariants
 from bench.simulated.clients import Workers
 from bench.simulated.invariants import PATIENCE, Invariants
 from bench.simulated.network import SimulatedNetwork
-from bench.simulated.node import SimulatedNode
+from bench.simulated.node import Record, SimulatedNode, recorded
 from bench.simulated.node_faults import NodeFaults, NodeKind, NodeState
 from bench.simulated.words import Over, whom
 from bench.simulated.world import World
@@ -59,8 +59,8 @@ LAST_WISHES = (
     Invocation("lease_get", "end"),
 )
 """What clients are owed when every fault is over."""
-REIGNS = frozenset((RoleChanged, Started, Leased, Stopped))
-"""What of a trace tells who led when."""
+LIVES = frozenset((RoleChanged, Started, Stopped))
+"""What of a trace tells who led when, besides the leases."""
 OPERATOR = 1000
 """The number of the client that changes members; those with lower numbers write and read."""
 
@@ -158,7 +158,7 @@ class Player:
         for name, node in nodes.items():
             if node.process is not None and not node.process.busy:
                 invariants.status_is_true_in_the_end(name, node.process.status, node.process.raft)
-        reigns = {name: tuple(node.recorded(REIGNS)) for name, node in nodes.items()}
+        reigns = {name: tuple(map(recorded, _of_reigns(node.records))) for name, node in nodes.items()}
         invariants.traces_tell_of_one_leader(one_leader_at_a_time(Evidence(history=(), traces=reigns, timeline=())))
 
     def _agreed(self) -> bool:
@@ -377,6 +377,20 @@ def _begun(block: AbstractContextManager[None]) -> Undo:
     lasting = ExitStack()
     lasting.enter_context(block)
     return lasting.close
+
+
+def _of_reigns(records: Iterable[Record]) -> list[Record]:
+    """What of a trace tells who led when. Of several leases only the last counts, and most records are leases."""
+    told: list[Record] = []
+    lease: Record | None = None
+    for record in records:
+        kind = type(record[1])
+        if kind is Leased:
+            lease = record
+        elif kind in LIVES:
+            told += [record] if lease is None else [lease, record]
+            lease = None
+    return told if lease is None else [*told, lease]
 
 
 def _script(rng: random.Random) -> Script:

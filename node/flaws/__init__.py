@@ -26,7 +26,7 @@ assertion of the core's own, which comes before any promise to others is broken.
 | `_settles_term`          | `stuck_terms`           |     1 | `all_agree_in_the_end`                               |
 | `_settles_term`          | `heed_every_candidate`  |     1 | `candidates_disturb_nobody`                          |
 | `_leader_may_live`       | `forget_leader`         |     1 | `candidates_disturb_nobody`                          |
-| `_lease_base_s`          | `lease_by_receipt`      |    97 | `one_leader_at_a_time`                               |
+| `_lease_base_s`          | `lease_by_receipt`      |     6 | `traces_tell_of_one_leader`                          |
 | `_lease_holds`           | `deaf_leader`           |    31 | `connected_majority_has_a_leader`                    |
 | `_log_matches`           | `no_prev_check`         |     9 | `logs_match`                                         |
 | `_conflicts`             | `erase_on_stale_append` |     4 | `nothing_fails`: a committed entry would go          |

@@ -34,7 +34,10 @@ from bench.simulated.invariants.liveness import (
     clients_are_served_in_the_end,
     questions_are_answered_in_the_end,
 )
-from bench.simulated.invariants.status import status_is_true_in_the_end, traces_tell_of_one_leader
+from bench.simulated.invariants.status import (
+    status_is_true_in_the_end,
+    traces_tell_of_one_leader,
+)
 from bench.simulated.invariants.violation import InvariantViolationError
 from bench.simulated.invariants.watch import Invariants
 

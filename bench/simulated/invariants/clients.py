@@ -152,6 +152,14 @@ def reads_tell_what_stands(ledger: Ledger, name: str, request: Request, answer: 
         violated(reads_tell_what_stands, f"{name} says of {index}: {answer.value}; there stood {stood}")
 
 
+def reads_rest_on_what_is_applied(ledger: Ledger, name: str, index: int) -> None:
+    """Thesis 6.4, step 4: no read is told before the server has applied what it says that it rests on."""
+    applied_index = ledger.published[name].applied_index
+    if index > applied_index:
+        words = f"{name} told a read of what stands at {index}; it has applied {applied_index}"
+        violated(reads_rest_on_what_is_applied, words)
+
+
 def lease_reads_end_with_the_lease(ledger: Ledger, name: str, answer: Answer, at_s: float) -> None:
     """Thesis 6.4.1: what rests on a lease is said while it holds, and is good no longer."""
     server = ledger.servers[name]

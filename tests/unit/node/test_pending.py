@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from node.errors import OverwrittenError
 from node.pending import Pending
 from node.questions import Consistency, Read
-from node.raft import LogPosition, ReadReady
+from node.raft import Entry, EntryKind, LogPosition, ReadReady
 
 
 def test_a_read_is_answered_once_what_was_committed_when_it_was_asked_is_applied() -> None:
@@ -18,3 +19,22 @@ def test_a_read_is_answered_once_what_was_committed_when_it_was_asked_is_applied
     for last_applied, answered in ((4, []), (5, ["by heartbeats", "by lease"])):
         pending.answer_reads(LogPosition(last_applied, 1), lambda keys: keys, math.inf, now=0.0)
         assert [answer.to for answer in pending.take_answers()] == answered
+
+
+def test_what_another_leader_put_at_its_index_acknowledges_no_write() -> None:
+    """Only index and term together say whose entry it is (§5.3)."""
+    pending = Pending()
+    pending.await_decision(LogPosition(5, 1), "me", now=0.0)
+    pending.decide(Entry(5, 2, EntryKind.COMMAND, b""), "done", now=1.0)
+    (told,) = pending.take_answers()
+    assert isinstance(told.error, OverwrittenError)
+    assert pending.take_waits() == []
+
+
+def test_each_read_is_told_of_its_own_confirmation() -> None:
+    pending = Pending()
+    for ticket in (1, 2):
+        pending.await_confirmation(ticket, Read(("k",), Consistency.CONSISTENT), ticket)
+    pending.confirm([ReadReady(ticket=1, index=5), ReadReady(ticket=2, index=None)])
+    pending.answer_reads(LogPosition(5, 1), lambda keys: keys, math.inf, now=0.0)
+    assert {answer.to: answer.error is None for answer in pending.take_answers()} == {1: True, 2: False}

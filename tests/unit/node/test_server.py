@@ -100,6 +100,8 @@ class Cluster:
         self.said: list[str] = []
         self.trace: dict[str, list[object]] = {name: [] for name in names}
         self.last: dict[str, Done] = {}
+        self.astray = False
+        """Whether a status ever named another role or leader than its server had."""
         self.drafts: dict[str, SnapshotDraft] = {}
         members = Configuration.first((name, f"{name}:1") for name in names)
         self.round("n1", Found(members))
@@ -120,6 +122,7 @@ class Cluster:
     def carry_out(self, name: str) -> Done:
         asked = self.servers[name]
         done = self.last[name] = asked.saved(self.now)
+        self.astray |= (done.status.role, done.status.leader) != (asked.raft.role, asked.raft.leader)
         self.trace[name] += done.trace
         self.said += done.said
         if done.draft is not None:
@@ -277,6 +280,7 @@ def test_who_does_not_lead_takes_in_no_write_and_says_who_does() -> None:
 
 def test_a_read_is_told_what_stands_when_it_is_told_and_not_when_it_was_asked() -> None:
     cluster = Cluster()
+    cluster.ask("n1", put("k", "former"), "another")
     cluster.round("n1", Asked(Read(("k",), Consistency.CONSISTENT), "me"), Asked(put("k", "v"), "other"))
     cluster.settle()
     (told,) = cluster.answers["me"]
@@ -293,6 +297,23 @@ def test_a_lease_read_is_answered_by_the_lease_alone_and_no_longer_than_it_lasts
     cluster.now += 5.0
     cluster.carry_out("n1")
     assert values(cluster.answers["late"]) == [LeadershipLostError]
+
+
+def test_a_consistent_read_rests_on_a_majority_that_answers_after_it_was_asked() -> None:
+    cluster = Cluster()
+    cluster.advance(1.0)
+    cluster.cut = {"n2", "n3"}
+    assert cluster.ask("n1", Read(("k",), Consistency.CONSISTENT)) == []
+    assert len(cluster.ask("n1", Read(("k",), Consistency.LEADER), "by lease")) == 1
+
+
+def test_a_write_that_is_committed_in_the_round_in_which_its_leader_goes_is_told_so() -> None:
+    cluster = Cluster()
+    cluster.round("n1", Asked(put("k", "v"), "write"), Asked(Leave("n1"), "leave"))
+    cluster.settle()
+    cluster.advance(1.0)
+    assert not cluster.leads("n1")
+    assert [answer.error for to in ("write", "leave") for answer in cluster.answers[to]] == [None, None]
 
 
 # Changes
@@ -504,6 +525,30 @@ def test_the_status_is_of_one_instant_and_says_what_the_trace_does() -> None:
     assert cluster.leader.status.lease_until_s == lease.until_s
 
 
+def test_what_is_applied_at_once_is_written_down_up_to_its_last_entry() -> None:
+    cluster = Cluster()
+    cluster.round("n1", *[Asked(put("k", str(number)), number) for number in range(3)])
+    cluster.settle()
+    applied = [record for record in cluster.trace["n1"] if isinstance(record, Applied)][-1]
+    status = cluster.leader.status
+    assert (applied.index, applied.digest) == (5, status.digest.hex())
+    assert status.applied_index == status.last_index == 5
+
+
+def test_a_leader_past_its_lease_knows_of_no_leader() -> None:
+    status = Cluster().leader.status
+    for now, leader, state in ((status.lease_until_s - 0.1, "n1", "Leader"), (status.lease_until_s, None, "Follower")):
+        assert (status.leader_at(now), status.state_at(now)) == (leader, state)
+
+
+def test_whoever_hears_of_a_leader_says_so_in_the_same_round() -> None:
+    cluster = Cluster()
+    cluster.ask("n1", Transfer("n2"))
+    cluster.advance(2.0)
+    assert {server.status.leader for server in cluster.servers.values()} == {"n2"}
+    assert not cluster.astray
+
+
 def test_what_was_appended_and_is_not_committed_shows_in_the_status() -> None:
     cluster = Cluster()
     cluster.cut = {"n2", "n3"}
@@ -524,14 +569,14 @@ def test_a_leader_that_hands_over_publishes_that_it_leads_no_more_before_it_says
 
 
 def test_a_lease_that_becomes_shorter_is_written_down_at_once() -> None:
-    """Who is let go takes with it the answers that the lease rested on."""
+    """Who votes alone leads for ever, until somebody else votes, too."""
     cluster = Cluster(names=("n1", "n2"))
-    cluster.advance(1.0)
-    held_s = cluster.leader.status.lease_until_s
     cluster.ask("n1", Leave("n2"), "alone")
-    assert cluster.leader.status.lease_until_s == math.inf > held_s
-    cluster.ask("n1", Join("n9", "n9:1"), "stranger")
-    assert cluster.leader.status.lease_until_s == cluster.leader.raft.lease_until_s
+    assert cluster.leader.status.lease_until_s == math.inf
+    cluster.ask("n1", Join("n2", "n2:1"), "back")
+    cluster.advance(0.5)
+    assert cluster.leader.raft.configuration.voters == ("n1", "n2")
+    assert cluster.leader.status.lease_until_s <= cluster.leader.raft.lease_until_s < math.inf
 
 
 # Who is listened to, and reached

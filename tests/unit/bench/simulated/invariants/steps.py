@@ -11,6 +11,8 @@ import pytest
 
 from bench.simulated.invariants import InvariantViolationError, Ledger
 from bench.simulated.invariants.ledger import Disk, Server, Step
+from node import server as node
+from node.machine.state_machine import StateMachine
 from node.raft import Effects, Entry, EntryKind, FlowLimits, HardState, Log, Raft, Timing
 from node.raft.transitions import Committed, MembershipChanged, Role, RoleChanged, Transition
 
@@ -38,6 +40,10 @@ def raft(name: str, log: Log | None = None, hard_state: HardState | None = None)
         rng=random.Random(1),
         now=0.0,
     )
+
+
+SAID = node.Server(raft("a"), StateMachine(), policy=node.SnapshotPolicy(), process=1, now=0.0).status
+"""What a server says of itself that has done nothing yet."""
 
 
 def entry(index: int, term: int, data: bytes = b"", kind: EntryKind = EntryKind.COMMAND) -> Entry:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from bench.history import Outcome
 from bench.simulated.invariants import Invariants, InvariantViolationError, Ledger, clients
 from bench.simulated.invariants.ledger import note_content, note_digest
-from bench.simulated.requests import Told
-from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status
-from tests.unit.bench.simulated.invariants.steps import assert_violated, entry
+from bench.simulated.requests import Request, Told
+from bench.workload import Item, batch
+from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
+from node.raft import LogPosition
+from node.server import Answer, Write
+from tests.unit.bench.simulated.invariants.steps import SAID, assert_violated, entry, server
 
 
 def test_state_machines_that_differ_at_an_index_are_seen() -> None:
@@ -141,3 +146,92 @@ def test_a_read_that_misses_what_was_known_before_it_is_seen(kind: str) -> None:
     clients.reads_are_not_stale(Ledger(), "a", kind, 3, 3)
     clients.reads_are_not_stale(Ledger(), "a", "default", 2, 3)
     assert_violated(clients.reads_are_not_stale, Ledger(), "a", kind, 2, 3, words="from index 2; 3 was known")
+
+
+@pytest.mark.parametrize(
+    ("operation", "result"),
+    [
+        (Put("k", "w"), Result(Status.CONFLICT, 1)),
+        (Put("k", "w", cas=9), Result(Status.DONE, 2)),
+        (Delete("k"), Result(Status.MISSING, 0)),
+        (Delete("other"), Result(Status.CONFLICT, 0)),
+    ],
+)
+def test_a_command_that_comes_to_something_else_than_it_says_is_seen(operation: Put | Delete, result: Result) -> None:
+    servers = Performing()
+    servers.perform(1, write(1))
+    with pytest.raises(InvariantViolationError, match="commands_do_what_they_say: a made of entry 2"):
+        servers.perform(2, write(2, operation), result=result)
+
+
+@pytest.mark.parametrize("left", [Put("k", "v"), Put("k", "w", flags=1), Delete("k")])
+def test_a_command_that_leaves_something_else_than_it_says_is_seen(left: Put | Delete) -> None:
+    servers = Performing()
+    servers.store.apply(1, Command(left))
+    with pytest.raises(InvariantViolationError, match="commands_do_what_they_say: a made of entry 1"):
+        servers.watcher.performed(
+            "a", entry(1, 1, write(1, Put("k", "w")).encode()), Result(Status.DONE, 1), servers.store, 1.0
+        )
+
+
+def test_an_acknowledgement_of_anothers_write_is_seen() -> None:
+    ledger = Ledger(entries={(1, 1): (0, entry(1, 1, b"mine"))})
+    clients.acknowledged_is_what_was_asked(ledger, "a", Write(b"mine"), 1, 1)
+    for command, index in ((b"yours", 1), (b"mine", 2)):
+        words = f"a acknowledged entry {index} of term 1, which is another's"
+        assert_violated(clients.acknowledged_is_what_was_asked, ledger, "a", Write(command), index, 1, words=words)
+
+
+REFUSED = Told(Outcome.FAILED, "overwritten")
+
+
+def test_a_write_that_was_refused_for_certain_and_has_happened_is_seen() -> None:
+    servers = Performing()
+    servers.watcher.ledger.open_tries["me", 1] = 2
+    servers.perform(1, write(1))
+    servers.watcher.told("me", 1, REFUSED, 1.0)
+    with pytest.raises(InvariantViolationError, match="write 1 has not happened: overwritten; it stands at 1"):
+        servers.watcher.told("me", 1, REFUSED, 1.0)
+
+
+def test_a_write_that_was_refused_for_certain_and_happens_later_is_seen() -> None:
+    servers = Performing()
+    servers.watcher.ledger.open_tries["me", 1] = 1
+    servers.watcher.told("me", 1, REFUSED, 1.0)
+    with pytest.raises(InvariantViolationError, match="a performed write 1 of me at 1, of which it was told for"):
+        servers.perform(1, write(1))
+
+
+def read(*keys: str) -> Request:
+    items = [Item(key) for key in keys]
+    return Request(1, "a", batch("batch_get", items), 0.0, 0, lambda request, told: None)
+
+
+def test_a_read_that_is_told_what_did_not_stand_there_is_seen() -> None:
+    servers = Performing()
+    servers.perform(1, Command(Put("k", "v")))
+    servers.perform(3, Command(Put("k", "w")))
+    first, last = Value("v", 0, 1, 1), Value("w", 0, 1, 3)
+    for index, value in ((0, None), (1, first), (2, first), (3, last), (9, last)):
+        told = {"k": value, "other": None}
+        answer = Answer("me", told, position=LogPosition(index, 1))
+        clients.reads_tell_what_stands(servers.watcher.ledger, "a", read("k", "other"), answer)
+        wrong = answer._replace(value={**told, "k": last if value is first else first})
+        request = read("k", "other")
+        assert_violated(
+            clients.reads_tell_what_stands, servers.watcher.ledger, "a", request, wrong, words=f"a says of {index}"
+        )
+
+
+@pytest.mark.parametrize(("until_s", "at_s"), [(math.inf, 1.0), (5.1, 1.0), (5.0, 5.0)])
+def test_a_read_by_a_lease_that_outlives_it_is_seen(until_s: float, at_s: float) -> None:
+    ledger = Ledger(servers={"a": server(lease_until_s=5.0)})
+    clients.lease_reads_end_with_the_lease(ledger, "a", Answer("me", until_s=5.0), 4.9)
+    answer = Answer("me", until_s=until_s)
+    assert_violated(clients.lease_reads_end_with_the_lease, ledger, "a", answer, at_s, words="it has one to 5.0")
+
+
+def test_a_read_that_is_told_before_what_it_rests_on_is_applied_is_seen() -> None:
+    ledger = Ledger(published={"a": SAID})
+    clients.reads_rest_on_what_is_applied(ledger, "a", 0)
+    assert_violated(clients.reads_rest_on_what_is_applied, ledger, "a", 1, words="stands at 1; it has applied 0")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bench.simulated.invariants import Invariants, InvariantViolationError
-from node.raft import Configuration, EntryKind, HardState, Log
-from tests.unit.bench.simulated.invariants.steps import ABC, NOTHING, Clock, entry, raft
+from bench.simulated.invariants import Invariants, InvariantViolationError, Ledger, liveness
+from node.raft import Configuration, EntryKind, HardState, Log, Role
+from node.server import Consistency, Join, Question, Read, TakeSnapshot, Transfer, Write
+from tests.unit.bench.simulated.invariants.steps import ABC, NOTHING, Clock, assert_violated, entry, raft, server
 
 
 class Watched:
@@ -73,3 +74,29 @@ def test_one_way_is_no_connection() -> None:
     watched = Watched()
     watched.watcher.topology(ABC, {("a", "b"), ("b", "c"), ("c", "a")}, 1.0)
     watched.pass_until(100.0)
+
+
+WRITE, OLD, FRESH = Write(b""), Read(("k",)), Read(("k",), Consistency.CONSISTENT)
+
+
+@pytest.mark.parametrize(
+    ("role", "question"),
+    [
+        (Role.FOLLOWER, WRITE),
+        (Role.FOLLOWER, FRESH),
+        (Role.FOLLOWER, Join("d", "d:1")),
+        (Role.LEADER, OLD),
+        (Role.LEADER, TakeSnapshot()),
+    ],
+)
+def test_whoever_waits_for_what_cannot_come_is_seen(role: Role, question: Question) -> None:
+    ledger = Ledger(servers={"a": server(role=role)})
+    liveness.nobody_waits_in_vain(ledger, "a", question, True)
+    assert_violated(liveness.nobody_waits_in_vain, ledger, "a", question, False, words="a, .* has never answered")
+
+
+@pytest.mark.parametrize(
+    ("role", "question"), [(Role.LEADER, WRITE), (Role.LEADER, FRESH), (Role.FOLLOWER, Transfer("b"))]
+)
+def test_whoever_waits_for_others_may_have_to(role: Role, question: Question) -> None:
+    liveness.nobody_waits_in_vain(Ledger(servers={"a": server(role=role)}), "a", question, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from bench.simulated.invariants import Ledger, logs
 from bench.simulated.invariants.ledger import Disk, note_entries
@@ -122,3 +123,13 @@ def test_a_disk_that_forgets_a_vote_is_seen() -> None:
     logs.disk_comes_back_whole(ledger, "a", raft("a", hard_state=HardState(2, "b")))
     forgetful = raft("a", hard_state=HardState(2))
     assert_violated(logs.disk_comes_back_whole, ledger, "a", forgetful, words="came back in term 2")
+
+
+@pytest.mark.parametrize(("first_kept", "trailing_logs"), [(9, 0), (6, 3), (2, 9)])
+def test_entries_that_are_let_go_and_that_no_durable_snapshot_spares_are_seen(
+    first_kept: int, trailing_logs: int
+) -> None:
+    ledger = Ledger(disks={"a": Disk(snapshot_index=7)})
+    judge = logs.only_what_a_snapshot_stands_for_goes
+    judge(ledger, "a", first_kept - 1, trailing_logs)
+    assert_violated(judge, ledger, "a", first_kept, trailing_logs, words=f"before {first_kept}, with a snapshot of 7")
