@@ -18,6 +18,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import msgspec
+
 from bench.simulated.engine import Engine
 from faults.links import CLIENT, UP, Kind, Link, LinkState, Mode, client_links, peer_links
 from faults.network import LinkFaults
@@ -42,7 +44,7 @@ OnChange = Callable[[str, tuple[Link, ...], str, int | None, Collection[str]], N
 """What was done, to which links, in words, `FaultEvent.attempted`, and whose clients' connections it broke."""
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What travels between nodes: a `node.server.Envelope` of one message."""
 
     origin: Origin
