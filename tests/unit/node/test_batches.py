@@ -29,7 +29,9 @@ def test_a_batch_is_set_read_and_deleted(client: FlaskClient) -> None:
         200,
         {"message": "set 2 keys", "keys": ["a", "b"], "count": 2, "modify_index": 1},
     )
-    assert post(client, "get", {"keys": ["b", "c", "a"]}) == (200, {"found": {"b": "2", "a": "1"}, "not_found": ["c"]})
+    for path in ("get", "get?consistent=true"):
+        found = post(client, path, {"keys": ["b", "c", "a"]})
+        assert found == (200, {"found": {"b": "2", "a": "1"}, "not_found": ["c"]})
     described = post(client, "get?metadata=true", {"keys": ["b"]})[1]["found"]["b"]
     assert described == {"value": "2", "modify_index": 1, "create_index": 1, "flags": 7}
     assert post(client, "delete", {"keys": ["a", "c"]})[0] == 200

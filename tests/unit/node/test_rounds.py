@@ -99,11 +99,15 @@ class Record:
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []
         self.failing: dict[str, Exception] = {}
+        self.opens = ""
+        """What lets all go that is held."""
         self.reached: dict[str, threading.Event] = {}
         self.may_go_on: dict[str, threading.Event] = {}
         self.published: Callable[[], int] = lambda: 0
 
     def note(self, what: str) -> None:
+        if what == self.opens:
+            self.let_all_go()
         if what in self.reached:
             self.reached[what].set()
             assert self.may_go_on[what].wait(WAIT_S)
@@ -162,7 +166,8 @@ class Script(Server):
     def saved(self, now: float, stored: Snapshot | None = None) -> Done:
         self._record.note("saved")
         self.stored.append(stored)
-        self.status = msgspec.structs.replace(self.status, term=self.status.term + 1, cluster_id="ours")
+        term = self.status.term + 1
+        self.status = msgspec.structs.replace(self.status, term=term, cluster_id=f"as known in term {term}")
         played = self._round
         return Done(
             trace=played.trace,
@@ -528,7 +533,12 @@ def test_a_driver_stops_when_its_server_has_ended_and_not_before(lay_out: LayOut
 
 def test_who_asks_while_the_driver_stops_is_turned_away(lay_out: LayOut) -> None:
     played = lay_out(Round(), FULL).start(held="save")
-    stopping = threading.Thread(target=played.driver.stop)
+
+    def stop() -> None:
+        played.driver.stop()
+        played.record.note("stopped")
+
+    stopping = threading.Thread(target=stop)
     stopping.start()
     played.record.wait_for("save")
     late = [played.driver.ask(READ) for _ in range(2)]
@@ -536,6 +546,19 @@ def test_who_asks_while_the_driver_stops_is_turned_away(lay_out: LayOut) -> None
     stopping.join(WAIT_S)
     for asked in [*late, played.driver.ask(READ)]:
         assert isinstance(asked.exception(WAIT_S), StoppingError)
+    assert [what for what, _ in played.record.events[-2:]] == ["close", "stopped"], "it was waited for"
+
+
+def test_a_snapshot_under_way_is_waited_for_before_anybody_is_told_that_the_node_is_down(lay_out: LayOut) -> None:
+    """Whoever hears that may close the disk."""
+    played = lay_out(Round(), Round(draft=draft(), answers=False), Round(saving(VOTE)))
+    played.record.opens = "close"
+    asked = played.driver.ask(READ)
+    played.start(failing="save", held="write snapshot")
+    played.record.wait_for("write snapshot")
+    played.network.hint("n2")
+    assert isinstance(asked.exception(WAIT_S), LeadershipLostError)
+    assert [what for what, _ in played.done_from("close")] == ["close", "write snapshot", "answer"]
 
 
 def test_what_a_round_says_is_logged_and_what_it_took_is_measured(
