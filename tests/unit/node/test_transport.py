@@ -309,3 +309,24 @@ def test_an_attempt_counts_though_the_peer_refuses_it() -> None:
         assert transport.attempts() == {"n2": 2, "n3": 1}
     finally:
         transport.close()
+
+
+def is_silent(connection: socket.socket) -> bool:
+    return select.select([connection], [], [], 0.05) == ([], [], [])
+
+
+def test_who_is_closed_while_it_waits_its_turn_dials_nobody_any_more(address: Address) -> None:
+    """It woke because its connection was closed, and took that for one that had broken. What it had in hand went to
+    where a member had moved away from, or came from a node that had stopped."""
+    before = set(threading.enumerate())
+    peer = Peer(address, settled_s=0.0)
+    with listening(address) as listener:
+        peer.send()
+        with listener.accept()[0]:
+            # Unanswered for so long that the sender waits with one in hand.
+            peer.keep_sending(0.2)
+            started = set(threading.enumerate()) - before
+            peer.transport.close()
+            for thread in started:
+                thread.join(WAIT_S)
+        assert is_silent(listener)
