@@ -299,7 +299,7 @@ def test_what_is_not_decided_in_time_may_yet_take_effect() -> None:
     assert (answer.status_code, answer.get_json()) == (504, {"error": "timeout", "message": UNDECIDED})
 
 
-@pytest.mark.parametrize("path", ["/kv/a%20b/c%2Fd", "/kv/%C3%A9"])
+@pytest.mark.parametrize("path", ["/kv/a%20b/c%2Fd", "/kv/%C3%A9", "/kv/100%25%3F%23"])
 @pytest.mark.parametrize("query", ["", "?cas=5&client_id=c%26d&sequence=1"])
 def test_a_client_is_sent_to_where_the_leader_serves_clients_with_all_it_asked(path: str, query: str) -> None:
     answer = client_of(Answering(FOLLOWER, NotLeaderError("n2"))).delete(f"{path}{query}")
