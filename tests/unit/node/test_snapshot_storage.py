@@ -150,6 +150,14 @@ def test_the_log_is_compacted_no_further_than_the_oldest_snapshot_and_the_traili
     assert kept == [1, 21, 39], "the whole log stands in for the snapshot before the first"
 
 
+def test_where_a_log_has_lost_its_beginning_nothing_before_that_can_be_kept(tmp_path: Path) -> None:
+    """There are fewer snapshots than are to be kept, and no whole log to stand in for the others."""
+    with opened(tmp_path, retention=3) as storage:
+        storage.install(HardState(3), snapshot(150, term=3), [entry(index, 3) for index in range(151, 201)])
+        written = storage.write_snapshot(snapshot(180, term=3).meta, [DATA])
+        assert storage.keep_snapshot(written) == 150
+
+
 def test_each_round_of_compaction_is_bounded(tmp_path: Path) -> None:
     filled(tmp_path)
     with opened(tmp_path) as storage:
