@@ -206,6 +206,8 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(
     assert stored.snapshot.meta.index == 40
     assert stored.log.first_index == 41, "every entry since is there"
     assert str(file_of(tmp_path, 60)) in caplog.text
+    aside = {path.name for path in (tmp_path / FOLDER).iterdir()}
+    assert aside == {"1-40.snap", "1-60.damaged"}, "for somebody to look at, and not to be found again"
 
 
 def test_the_only_snapshot_damaged_gives_way_to_the_whole_log(tmp_path: Path) -> None:
