@@ -135,9 +135,9 @@ def test_a_snapshot_that_is_taken_again_makes_none_superfluous(tmp_path: Path) -
 
 def test_a_snapshot_that_somebody_has_deleted_is_not_missed(tmp_path: Path) -> None:
     filled(tmp_path, 40, 60)
-    file_of(tmp_path, 40).unlink()
     with opened(tmp_path) as storage:
         storage.load()
+        file_of(tmp_path, 40).unlink()
         for index in (70, 80):
             take(storage, snapshot(index))
     assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"1-70.snap", "1-80.snap"}
