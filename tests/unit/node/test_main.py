@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import signal
 import sys
 import threading
@@ -181,6 +182,19 @@ def test_a_driver_is_told_what_the_environment_says(wiring: Wiring) -> None:
     assert logging.getLogger().level == logging.ERROR
     wiring.run(KONSUL_HTTP_ADVERTISE_ADDR="public.example:80")
     assert wiring.driver["http_address"] == "public.example:80"
+
+
+def test_no_two_nodes_draw_the_same_timeouts(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one seed all would stand for election at once, again and again."""
+    seeds: list[tuple[object, ...]] = []
+
+    def drawn(*seed: object) -> random.Random:
+        seeds.append(seed)
+        return random.Random(1)
+
+    monkeypatch.setattr("node.__main__.random", SimpleNamespace(Random=drawn))
+    wiring.run()
+    assert seeds == [()]
 
 
 def test_every_surface_is_asked_for_by_the_nodes_names_and_reads_its_store(wiring: Wiring) -> None:
