@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 import pytest
@@ -396,6 +396,80 @@ def test_what_finds_the_queue_full_is_dropped(address: Address, refused: Told, s
         for _ in range(QUEUE_LENGTH + 1):
             peer.send()
         full.wait()
+
+
+OLD, NEW = msgspec.structs.replace(MESSAGE, term=5), msgspec.structs.replace(MESSAGE, term=77)
+
+
+def terms_in(connection: socket.socket) -> set[int]:
+    with connection.makefile("rb") as stream:
+        return {message.term for message in wire.decode(read_body(connection, stream)).messages}
+
+
+def test_what_waited_for_a_peer_that_refused_is_not_sent_to_it_when_it_is_back(
+    address: Address, refused: Told, speak: Speak
+) -> None:
+    """It is out of date, and the core says something new as soon as it is hinted to."""
+    peer = speak(address, settled_s=0.0)
+    peer.send()
+    refused.wait()
+    peer.transport.send(OLD, peer.address)
+    with listening(address) as listener:
+        peer.wait_for_hint()
+        peer.transport.send(NEW, peer.address)
+        with listener.accept()[0] as connection:
+            assert terms_in(connection) == {NEW.term}
+
+
+class Road:
+    """In the place of dialling: whoever dials is held until it is known that there is no way, and then told so."""
+
+    def __init__(self) -> None:
+        self.dialled = threading.Event()
+        self.known = threading.Event()
+        self._dial = socket.create_connection
+
+    def dial(self, *args: Any, **options: Any) -> socket.socket:
+        if self.known.is_set():
+            return self._dial(*args, **options)
+        self.dialled.set()
+        assert self.known.wait(WAIT_S)
+        raise OSError("no route to host")
+
+
+@pytest.fixture
+def road(monkeypatch: pytest.MonkeyPatch) -> Road:
+    found = Road()
+    monkeypatch.setattr("node.transport.socket.create_connection", found.dial)
+    return found
+
+
+def test_what_waited_for_a_peer_to_which_there_was_no_way_is_not_sent_later(
+    address: Address, speak: Speak, road: Road
+) -> None:
+    peer = speak(address, settled_s=0.0)
+    peer.send()
+    assert road.dialled.wait(WAIT_S)
+    peer.transport.send(OLD, peer.address)
+    with listening(address) as listener:
+        road.known.set()
+        while is_silent(listener):
+            # This one may wait, too, when it turns out that there was no way.
+            peer.transport.send(NEW, peer.address)
+        with listener.accept()[0] as connection:
+            assert terms_in(connection) == {NEW.term}
+
+
+def test_who_is_closed_while_it_dials_ends(address: Address, road: Road) -> None:
+    before = set(threading.enumerate())
+    peer = Peer(address, settled_s=0.0)
+    peer.send()
+    (sender,) = set(threading.enumerate()) - before
+    assert road.dialled.wait(WAIT_S)
+    peer.transport.close()
+    road.known.set()
+    sender.join(WAIT_S)
+    assert not sender.is_alive()
 
 
 def test_a_request_is_as_long_as_it_says_in_bytes(address: Address) -> None:
