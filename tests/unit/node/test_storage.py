@@ -135,7 +135,14 @@ def test_a_folder_of_another_node_is_refused(tmp_path: Path) -> None:
         Storage(tmp_path, "n2")
 
 
-def test_two_nodes_cannot_share_a_folder(tmp_path: Path) -> None:
+def test_two_nodes_cannot_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def impatient(*args: Any, **options: Any) -> sqlite3.Connection:
+        found: sqlite3.Connection = connect(*args, **{**options, "timeout": 0})
+        return found
+
+    monkeypatch.setattr("node.disk.storage.sqlite3.connect", impatient)
     with opened(tmp_path) as storage:
         storage.save(HardState(1), [entry(1)])
         with pytest.raises(StorageError, match="in use"):
