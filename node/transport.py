@@ -180,6 +180,9 @@ class PeerSender:
         """The connection on which something may be sent now, a new one if the last is over; None if there is none."""
         if self._connection is not None:
             self._connection.await_turn()
+        if self._ending.is_set():
+            # The wait may have ended because `close` has closed the connection.
+            return None
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = self._connect()

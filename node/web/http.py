@@ -76,7 +76,6 @@ def _answer_api_error(error: ApiError) -> Response:
     response = json_response(error.body, error.status)
     if error.location is not None:
         response.headers["Location"] = error.location
-        response.autocorrect_location_header = False
     return response
 
 

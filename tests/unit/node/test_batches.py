@@ -29,11 +29,26 @@ def test_a_batch_is_set_read_and_deleted(client: FlaskClient) -> None:
         200,
         {"message": "set 2 keys", "keys": ["a", "b"], "count": 2, "modify_index": 1},
     )
-    assert post(client, "get", {"keys": ["b", "c", "a"]}) == (200, {"found": {"b": "2", "a": "1"}, "not_found": ["c"]})
+    for path in ("get", "get?consistent=true"):
+        found = post(client, path, {"keys": ["b", "c", "a"]})
+        assert found == (200, {"found": {"b": "2", "a": "1"}, "not_found": ["c"]})
     described = post(client, "get?metadata=true", {"keys": ["b"]})[1]["found"]["b"]
     assert described == {"value": "2", "modify_index": 1, "create_index": 1, "flags": 7}
     assert post(client, "delete", {"keys": ["a", "c"]})[0] == 200
     assert post(client, "get", {"keys": ["a", "b"]})[1] == {"found": {"b": "2"}, "not_found": ["a"]}
+
+
+def test_a_key_keeps_the_index_at_which_it_was_created_until_it_is_deleted(client: FlaskClient) -> None:
+    for _ in range(2):
+        post(client, "set", {"items": {"a": "1"}})
+    described = client.get("/kv/a?metadata=true").get_json()
+    assert (described["create_index"], described["modify_index"]) == (1, 2)
+
+
+def test_a_store_that_stands_alone_is_ready_without_a_leader(client: FlaskClient) -> None:
+    for path in ("/health", "/health/live", "/health/ready"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.get_json()) == (200, {"status": "ok", "cluster": {"enabled": False}})
 
 
 def test_a_batch_with_one_stale_index_changes_nothing_and_says_which(client: FlaskClient) -> None:

@@ -37,6 +37,32 @@ def test_a_node_is_asked_by_the_address_that_it_gave_whatever_is_dialled(listene
     assert found.result() == Identity("n2", "")
 
 
+@pytest.mark.parametrize("body", [b"", b"hello", b"\xff", b"{}", b'{"node_id": "", "cluster_id": ""}'])
+def test_who_says_something_else_is_no_node(listener: socket.socket, body: bytes) -> None:
+    _, found = asked(listener, "200 OK", body)
+    with pytest.raises(UnidentifiedError, match=r"what answers at n2\.example:7002 is no node"):
+        found.result()
+
+
+def test_what_is_no_http_is_nobody(listener: socket.socket) -> None:
+    _, found = asked(listener, "and more", b"")
+    with pytest.raises(UnidentifiedError, match=r"nobody answers at n2\.example:7002"):
+        found.result()
+
+
+def test_where_nobody_listens_is_nobody(listener: socket.socket) -> None:
+    there = Address(*listener.getsockname())
+    listener.close()
+    with pytest.raises(UnidentifiedError, match=r"nobody answers at n2\.example:7002"):
+        ask(MEANT, {MEANT: there})
+
+
+def test_who_answers_nothing_is_not_waited_for(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.identity.TIMEOUT_S", 0.01)
+    with pytest.raises(UnidentifiedError, match="timed out"):
+        ask(MEANT, {MEANT: Address(*listener.getsockname())})
+
+
 def test_who_refuses_to_be_asked_is_quoted(listener: socket.socket) -> None:
     _, found = asked(listener, "421 Misdirected Request", b'{"error": "unknown host", "message": "the way out"}')
     with pytest.raises(UnidentifiedError, match=r"n2\.example:7002 does not say who it is: .*the way out"):

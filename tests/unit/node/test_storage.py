@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import resource
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from node.disk.storage import FILE, PAGE_BYTES, ROWS_AT_ONCE, Storage, StorageError
+from node.disk.storage import FILE, PAGE_BYTES, ROWS_AT_ONCE, Storage, StorageError, Stored
 from node.raft import Configuration, Entry, EntryKind, HardState, Snapshot, SnapshotMeta
 
 WRITE_AHEAD = f"{FILE}-wal"
@@ -26,6 +27,11 @@ def opened(folder: Path, node_id: str = "n1") -> contextlib.closing[Storage]:
     return contextlib.closing(Storage(folder, node_id))
 
 
+def loaded(folder: Path) -> Stored:
+    with opened(folder) as storage:
+        return storage.load()
+
+
 def filled(folder: Path) -> None:
     with opened(folder) as storage:
         storage.save(HardState(2, "n2"), [entry(index) for index in range(1, 200)])
@@ -39,6 +45,35 @@ def test_what_was_saved_is_loaded_and_a_conflict_replaces_all_behind_it(tmp_path
         hard_state, _, log = storage.load()
     assert hard_state == HardState(3, "n2")
     assert log.between(1, log.last_index) == (entry(1), entry(2, 3))
+
+
+@pytest.mark.parametrize("replacing", [[entry(2, 3)], [entry(3, 3), entry(4, 3)], [entry(4, 3)]])
+def test_whatever_stood_from_the_first_entry_saved_on_is_replaced_and_nothing_before_it(
+    tmp_path: Path, replacing: list[Entry]
+) -> None:
+    with opened(tmp_path) as storage:
+        storage.save(HardState(3), [entry(index) for index in range(1, 4)])
+        storage.save(None, replacing)
+    kept = [entry(index) for index in range(1, replacing[0].index)]
+    log = loaded(tmp_path).log
+    assert log.between(1, log.last_index) == (*kept, *replacing)
+
+
+@pytest.mark.parametrize("later", [HardState(3, "n2"), HardState(4), HardState(4, "n1")])
+def test_a_vote_in_a_term_that_was_saved_before_is_saved_as_a_new_term_is(tmp_path: Path, later: HardState) -> None:
+    with opened(tmp_path) as storage:
+        storage.save(HardState(3), ())
+        storage.save(later, ())
+    assert loaded(tmp_path).hard_state == later
+
+
+def test_of_a_save_that_fails_nothing_is_there_afterwards(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as storage, pytest.raises(sqlite3.Error):
+        storage.save(HardState(9), [entry(150, 2), entry(150, 2)])
+    stored = loaded(tmp_path)
+    assert stored.hard_state == HardState(2, "n2")
+    assert stored.log.last_index == 199
 
 
 @pytest.mark.parametrize("count", [1, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 1])
@@ -100,7 +135,14 @@ def test_a_folder_of_another_node_is_refused(tmp_path: Path) -> None:
         Storage(tmp_path, "n2")
 
 
-def test_two_nodes_cannot_share_a_folder(tmp_path: Path) -> None:
+def test_two_nodes_cannot_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def impatient(*args: Any, **options: Any) -> sqlite3.Connection:
+        found: sqlite3.Connection = connect(*args, **{**options, "timeout": 0})
+        return found
+
+    monkeypatch.setattr("node.disk.storage.sqlite3.connect", impatient)
     with opened(tmp_path) as storage:
         storage.save(HardState(1), [entry(1)])
         with pytest.raises(StorageError, match="in use"):
@@ -168,25 +210,96 @@ def replace_all(storage: Storage, index: int) -> None:
 def test_the_write_ahead_file_stays_bounded_whatever_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Storage, int], None]
 ) -> None:
-    bound = 25 * PAGE_BYTES
+    bound = 10 * PAGE_BYTES
     monkeypatch.setattr("node.disk.storage.CHECKPOINT_BYTES", bound)
     with opened(tmp_path) as storage:
-        storage.save(HardState(1), [next(portions())[0], *(entry(index) for index in range(2, 151))])
-        for index in range(2, 151):
+        storage.save(HardState(1), [next(portions())[0], *(entry(index) for index in range(2, 61))])
+        for index in range(2, 61):
             write(storage, index)
         assert (tmp_path / WRITE_AHEAD).stat().st_size < 3 * bound
 
 
-def test_a_commit_is_synced_and_makes_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the defaults of the SQLite at hand, and of a system whose fsync does not reach the disk."""
-    connections: list[sqlite3.Connection] = []
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """All that are made from now on."""
+    made: list[sqlite3.Connection] = []
     connect = sqlite3.connect
 
     def caught(*args: Any, **options: Any) -> sqlite3.Connection:
-        connections.append(connect(*args, **options))
-        return connections[-1]
+        made.append(connect(*args, **options))
+        return made[-1]
 
     monkeypatch.setattr("node.disk.storage.sqlite3.connect", caught)
+    return made
+
+
+def test_a_commit_is_synced_and_makes_no_checkpoint(tmp_path: Path, connections: list[sqlite3.Connection]) -> None:
+    """Whatever the defaults of the SQLite at hand, and of a system whose fsync does not reach the disk."""
+    expected = {
+        "journal_mode": "wal",
+        "locking_mode": "exclusive",
+        "synchronous": 2,
+        "fullfsync": 1,
+        "wal_autocheckpoint": 0,
+    }
     with opened(tmp_path):
-        for pragma, value in (("synchronous", 2), ("fullfsync", 1), ("wal_autocheckpoint", 0)):
+        for pragma, value in expected.items():
             assert connections[-1].execute(f"PRAGMA {pragma}").fetchone() == (value,), pragma
+
+
+def save_both(storage: Storage, index: int) -> None:
+    storage.save(HardState(2, "n1"), [entry(index, 2), entry(index + 1, 2)])
+
+
+@pytest.mark.parametrize("write", [save_both, save_one, forget_one, replace_all])
+def test_what_belongs_together_is_one_transaction_and_a_checkpoint_comes_after_it(
+    tmp_path: Path,
+    connections: list[sqlite3.Connection],
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Storage, int], None],
+) -> None:
+    monkeypatch.setattr("node.disk.storage.CHECKPOINT_BYTES", 1)
+    statements: list[str] = []
+    with opened(tmp_path) as storage:
+        storage.save(HardState(1), [next(portions())[0], entry(2), entry(3)])
+        connections[-1].set_trace_callback(statements.append)
+        write(storage, 2)
+    changes = [statement.split()[0] for statement in statements if not statement.startswith("SELECT")]
+    assert (changes[0], *changes[-2:]) == ("BEGIN", "COMMIT", "PRAGMA")
+    assert set(changes[1:-2]) <= {"UPDATE", "DELETE", "INSERT"}
+
+
+def test_a_new_database_is_synced_before_it_gets_its_name_and_its_folder_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half made under its name it would be taken for damage, and the node would never start."""
+    file, fsync, synced = tmp_path / FILE, os.fsync, list[tuple[int, bool]]()
+
+    def noted(handle: int) -> None:
+        fsync(handle)
+        synced.append((os.fstat(handle).st_ino, file.exists()))
+
+    monkeypatch.setattr("node.disk.storage.os.fsync", noted)
+    with opened(tmp_path):
+        assert synced == [(file.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+@pytest.mark.parametrize("pragma", ["application_id = 7", "user_version = 7"])
+def test_a_database_of_another_program_or_version_is_refused(tmp_path: Path, pragma: str) -> None:
+    filled(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.execute(f"PRAGMA {pragma}")
+    with pytest.raises(StorageError, match="not a database of this version of the node"):
+        Storage(tmp_path, "n1")
+
+
+def test_a_page_that_is_damaged_though_the_file_is_a_database_is_refused(tmp_path: Path) -> None:
+    """One that no read would have touched until the entries on it are asked for."""
+    filled(tmp_path)
+    database = tmp_path / FILE
+    data = bytearray(database.read_bytes())
+    page = len(data) // PAGE_BYTES // 2 * PAGE_BYTES
+    data[page : page + PAGE_BYTES] = bytes(PAGE_BYTES)
+    database.write_bytes(data)
+    with pytest.raises(StorageError, match="is damaged"):
+        Storage(tmp_path, "n1")

@@ -9,8 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import BinaryIO, Protocol
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 import pytest
@@ -20,7 +20,7 @@ from node import wire
 from node.config import Address
 from node.raft import AppendEntries, Entry, EntryKind, PreVote
 from node.raft.messages import AnyMessage
-from node.transport import BATCH_BYTES, MAX_UNANSWERED_BYTES, Transport
+from node.transport import BATCH_BYTES, MAX_UNANSWERED_BYTES, QUEUE_LENGTH, Transport
 
 WAIT_S = 20.0
 SETTLED_S = 0.3
@@ -105,6 +105,14 @@ def speak() -> Iterator[Speak]:
         peer.transport.close()
 
 
+@pytest.fixture
+def elsewhere() -> Iterator[Address]:
+    """Another such address."""
+    ports = Ports()
+    yield Address(*ports.first_free(24600))
+    ports.close()
+
+
 class Told(logging.Handler):
     """Waits for a line of the log."""
 
@@ -121,15 +129,21 @@ class Told(logging.Handler):
         assert self._seen.wait(WAIT_S), self._text
 
 
-@pytest.fixture
-def refused() -> Iterator[Told]:
-    logger, told = logging.getLogger("node.transport"), Told("refuses connections")
+@contextmanager
+def listened_for(text: str) -> Iterator[Told]:
+    logger, told = logging.getLogger("node.transport"), Told(text)
     before = logger.level
     logger.setLevel(logging.DEBUG)
     logger.addHandler(told)
     yield told
     logger.removeHandler(told)
     logger.setLevel(before)
+
+
+@pytest.fixture
+def refused() -> Iterator[Told]:
+    with listened_for("refuses connections") as told:
+        yield told
 
 
 def test_a_peer_that_refused_and_is_there_again_is_told_without_another_message(
@@ -309,3 +323,231 @@ def test_an_attempt_counts_though_the_peer_refuses_it() -> None:
         assert transport.attempts() == {"n2": 2, "n3": 1}
     finally:
         transport.close()
+
+
+def ended(connection: socket.socket) -> bool:
+    connection.settimeout(WAIT_S)
+    with suppress(ConnectionResetError):
+        while connection.recv(65536):
+            pass
+    return True
+
+
+def is_silent(connection: socket.socket) -> bool:
+    return select.select([connection], [], [], 0.05) == ([], [], [])
+
+
+def test_a_member_that_moved_is_spoken_to_where_it_is_now_and_no_more_where_it_was(
+    address: Address, elsewhere: Address, speak: Speak
+) -> None:
+    peer, n3 = speak(address, settled_s=0.0), msgspec.structs.replace(MESSAGE, recipient="n3")
+    with listening(address) as before, listening(elsewhere) as now:
+        peer.send()
+        connection, _ = before.accept()
+        peer.transport.send(n3, str(address))
+        other, _ = before.accept()
+        with connection, other:
+            read_request(connection)
+            read_request(other)
+            peer.transport.send(MESSAGE, str(elsewhere))
+            with now.accept()[0] as moved:
+                read_request(moved)
+            assert ended(connection)
+            peer.transport.send(n3, str(address))
+            read_request(other)
+
+
+def test_who_closes_a_connection_itself_takes_no_hint_from_its_end(address: Address) -> None:
+    before = set(threading.enumerate())
+    peer = Peer(address, settled_s=0.0)
+    with listening(address) as listener:
+        peer.send()
+        with listener.accept()[0] as connection:
+            read_request(connection)
+            started = set(threading.enumerate()) - before
+            peer.transport.close()
+            for thread in started:
+                thread.join(WAIT_S)
+    assert peer.hints.empty()
+
+
+def test_who_is_closed_while_it_waits_its_turn_dials_nobody_any_more(address: Address) -> None:
+    """It woke because its connection was closed, and took that for one that had broken. What it had in hand went to
+    where a member had moved away from, or came from a node that had stopped."""
+    before = set(threading.enumerate())
+    peer = Peer(address, settled_s=0.0)
+    with listening(address) as listener:
+        peer.send()
+        with listener.accept()[0]:
+            # Unanswered for so long that the sender waits with one in hand.
+            peer.keep_sending(0.2)
+            started = set(threading.enumerate()) - before
+            peer.transport.close()
+            for thread in started:
+                thread.join(WAIT_S)
+        assert is_silent(listener)
+
+
+def test_what_finds_the_queue_full_is_dropped(address: Address, refused: Told, speak: Speak) -> None:
+    peer = speak(address, settled_s=0.0)
+    peer.send()
+    refused.wait()
+    with listened_for("queue to n2 is full") as full:
+        for _ in range(QUEUE_LENGTH + 1):
+            peer.send()
+        full.wait()
+
+
+OLD, NEW = msgspec.structs.replace(MESSAGE, term=5), msgspec.structs.replace(MESSAGE, term=77)
+
+
+def terms_in(connection: socket.socket) -> set[int]:
+    with connection.makefile("rb") as stream:
+        return {message.term for message in wire.decode(read_body(connection, stream)).messages}
+
+
+def test_what_waited_for_a_peer_that_refused_is_not_sent_to_it_when_it_is_back(
+    address: Address, refused: Told, speak: Speak
+) -> None:
+    """It is out of date, and the core says something new as soon as it is hinted to."""
+    peer = speak(address, settled_s=0.0)
+    peer.send()
+    refused.wait()
+    peer.transport.send(OLD, peer.address)
+    with listening(address) as listener:
+        peer.wait_for_hint()
+        peer.transport.send(NEW, peer.address)
+        with listener.accept()[0] as connection:
+            assert terms_in(connection) == {NEW.term}
+
+
+class Road:
+    """In the place of dialling: whoever dials is held until it is known that there is no way, and then told so."""
+
+    def __init__(self) -> None:
+        self.dialled = threading.Event()
+        self.known = threading.Event()
+        self._dial = socket.create_connection
+
+    def dial(self, *args: Any, **options: Any) -> socket.socket:
+        if self.known.is_set():
+            return self._dial(*args, **options)
+        self.dialled.set()
+        assert self.known.wait(WAIT_S)
+        raise OSError("no route to host")
+
+
+@pytest.fixture
+def road(monkeypatch: pytest.MonkeyPatch) -> Road:
+    found = Road()
+    monkeypatch.setattr("node.transport.socket.create_connection", found.dial)
+    return found
+
+
+def test_what_waited_for_a_peer_to_which_there_was_no_way_is_not_sent_later(
+    address: Address, speak: Speak, road: Road
+) -> None:
+    peer = speak(address, settled_s=0.0)
+    peer.send()
+    assert road.dialled.wait(WAIT_S)
+    peer.transport.send(OLD, peer.address)
+    with listening(address) as listener:
+        road.known.set()
+        while is_silent(listener):
+            # This one may wait, too, when it turns out that there was no way.
+            peer.transport.send(NEW, peer.address)
+        with listener.accept()[0] as connection:
+            assert terms_in(connection) == {NEW.term}
+
+
+def test_who_is_closed_while_it_dials_ends(address: Address, road: Road) -> None:
+    before = set(threading.enumerate())
+    peer = Peer(address, settled_s=0.0)
+    peer.send()
+    (sender,) = set(threading.enumerate()) - before
+    assert road.dialled.wait(WAIT_S)
+    peer.transport.close()
+    road.known.set()
+    sender.join(WAIT_S)
+    assert not sender.is_alive()
+
+
+def test_a_request_is_as_long_as_it_says_in_bytes(address: Address) -> None:
+    """Not in characters: what is too much would be taken for the next request."""
+
+    def far_away(messages: Sequence[AnyMessage]) -> wire.Envelope:
+        return msgspec.structs.replace(envelope(messages), cluster_id="Zürich, Köln")
+
+    transport = Transport(far_away, lambda peer: None, dial={}, settled_s=1)
+    with listening(address) as listener:
+        transport.send(MESSAGE, str(address))
+        with listener.accept()[0] as connection, connection.makefile("rb") as stream:
+            assert wire.decode(read_body(connection, stream)) == far_away([MESSAGE])
+            transport.send(MESSAGE, str(address))
+            assert wire.decode(read_body(connection, stream)) == far_away([MESSAGE])
+    transport.close()
+
+
+def test_no_more_is_unanswered_than_the_bound_says(address: Address, speak: Speak) -> None:
+    peer = speak(address, settled_s=0.0)
+    with listening(address) as listener:
+        for _ in range(2):
+            peer.transport.send(entry_of(MAX_UNANSWERED_BYTES // 2), peer.address)
+        with listener.accept()[0] as connection, connection.makefile("rb") as stream:
+            head = stream.readline()
+            length = 0
+            while (line := stream.readline().strip()) != b"":
+                length = int(line.partition(b": ")[2]) if line.startswith(b"Content-Length") else length
+            stream.read(length)
+            assert head.startswith(b"POST ")
+            assert length > MAX_UNANSWERED_BYTES // 2
+            assert is_silent(connection)
+            connection.sendall(ANSWER)
+            assert len(wire.decode(read_body(connection, stream)).messages) == 1
+
+
+def test_a_peer_that_has_not_answered_for_long_is_connected_to_anew(
+    address: Address, speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.transport.ANSWER_TIMEOUT_S", 0.0)
+    peer = speak(address, settled_s=WAIT_S)
+    with listening(address) as listener:
+        peer.send()
+        with listener.accept()[0] as stuck:
+            assert stuck.recv(65536)
+            peer.send()
+            assert ended(stuck)
+        while is_silent(listener):
+            # What waits when a connection ends is dropped with it.
+            peer.send()
+        listener.accept()[0].close()
+
+
+def test_a_peer_that_refuses_is_not_dialled_any_more_when_there_has_been_nothing_to_say_for_a_while(
+    address: Address, refused: Told, speak: Speak, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.transport.SPEAKING_S", 0.0)
+    peer = speak(address, settled_s=0.0)
+    peer.send()
+    refused.wait()
+    with listening(address) as listener:
+        assert is_silent(listener)
+        peer.send()
+        with listener.accept()[0] as connection:
+            read_request(connection)
+    assert peer.hints.qsize() <= 1
+
+
+def test_what_a_peer_says_when_it_refuses_a_message_is_logged_and_the_next_one_goes_the_same_way(
+    address: Address, speak: Speak
+) -> None:
+    peer, why = speak(address, settled_s=0.0), b'{"error": "not a member"}'
+    with listening(address) as listener, listened_for("n2 refused a message: " + why.decode()) as told:
+        peer.send()
+        with listener.accept()[0] as connection:
+            connection.settimeout(WAIT_S)
+            assert connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: %d\r\n\r\n%s" % (len(why), why))
+            told.wait()
+            peer.send()
+            read_request(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import resource
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -87,14 +88,17 @@ def test_half_a_request_holds_up_nobody_else(server: Server) -> None:
             assert read(connection, b"0123456789").endswith(b"0123456789")
 
 
-def test_whoever_finds_no_room_is_served_when_another_leaves(server: Server) -> None:
-    with connected(server) as last:
-        with contextlib.ExitStack() as stack:
-            for _ in range(HANDS):
-                connection = stack.enter_context(connected(server))
-                connection.sendall(TEN_BYTES + b"0123456789")
-        last.sendall(TEN_BYTES + b"9876543210")
-        assert read(last, b"9876543210").endswith(b"9876543210")
+def test_whoever_finds_no_room_is_served_when_another_leaves_and_not_before(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        served = [stack.enter_context(connected(server)) for _ in range(HANDS)]
+        for connection in served:
+            connection.sendall(TEN_BYTES + b"0123456789")
+            assert read(connection, b"0123456789").endswith(b"0123456789")
+        late = stack.enter_context(connected(server))
+        late.sendall(TEN_BYTES + b"9876543210")
+        assert select.select([late], [], [], 0.05) == ([], [], [])
+        served[0].close()
+        assert read(late, b"9876543210").endswith(b"9876543210")
 
 
 def test_a_client_that_asks_whether_to_go_on_is_told_to(server: Server) -> None:
@@ -117,12 +121,17 @@ def test_a_client_of_http_1_0_is_answered_and_let_go(server: Server) -> None:
         assert read(connection, b"never").endswith(b"0123456789")
 
 
-def test_who_is_being_answered_when_it_stops_gets_the_answer(server: Server, held: Held) -> None:
+def test_who_is_being_answered_when_it_stops_gets_the_answer(
+    server: Server, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.web.serving.STOP_S", 10)
     with connected(server) as connection:
         connection.sendall(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
         assert held.reached.wait(10)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
+        stopping.join(0.05)
+        assert stopping.is_alive(), "the process may end with it"
         held.released.set()
         assert read(connection, b"never").endswith(b"at last")
         stopping.join()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from node.records import Stopped
+from node.trace import Trace
+
+FIRST, SECOND = Stopped(at_s=1.0, term=1), Stopped(at_s=2.0, term=2)
+
+
+class Calls(io.BytesIO):
+    """Each write as it came; fails when there is no room."""
+
+    def __init__(self, *, full: bool = False) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self._full = full
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        if self._full:
+            raise OSError("no space left on device")
+        self.written.append(data)
+        return len(data)
+
+
+def lines_of(file: Path) -> list[float]:
+    return [msgspec.json.decode(line)["at_s"] for line in file.read_bytes().splitlines()]
+
+
+def test_a_line_is_in_the_file_as_soon_as_it_is_written_and_behind_those_of_former_lives(tmp_path: Path) -> None:
+    """A node that is killed the next moment leaves it behind."""
+    for life in (1, 2):
+        trace = Trace(tmp_path / "trace")
+        trace.write([FIRST, SECOND])
+        trace.write([])
+        assert lines_of(tmp_path / "trace") == [1, 2] * life
+        trace.close()
+
+
+def test_the_lines_of_a_round_are_written_in_one_call_and_each_ends_where_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever reads meanwhile sees all of a round or nothing."""
+    calls = Calls()
+    monkeypatch.setattr(Path, "open", lambda *_, **__: calls)
+    trace = Trace(Path("trace"))
+    trace.write([FIRST, SECOND])
+    trace.write([])
+    (written,) = calls.written
+    assert written.count(b"\n") == 2
+    assert written.endswith(b"\n")
+
+
+def test_a_trace_that_cannot_be_written_fails_whoever_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", lambda *_, **__: Calls(full=True))
+    with pytest.raises(OSError, match="no space"):
+        Trace(Path("trace")).write([FIRST])
+
+
+def test_without_a_file_nothing_is_written() -> None:
+    trace = Trace(None)
+    trace.write([FIRST])
+    trace.close()
