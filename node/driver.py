@@ -20,15 +20,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from node import wire
 from node.disk.storage import Storage
 from node.errors import StoppingError
 from node.meters import Meters
 from node.questions import Answer, Question
-from node.raft import Configuration, Effects, Snapshot
+from node.raft import Configuration, Effects, Snapshot, Transition
 from node.raft.messages import AnyMessage
+from node.raft.transitions import RoleChanged, SnapshotInstalled
 from node.server import Asked, Done, Found, Hint, Item, Server, SnapshotDraft, SnapshotWritten, Status, Stop
 from node.trace import Trace
 from node.transport import Transport
@@ -37,6 +38,11 @@ log = logging.getLogger(__name__)
 
 ROWS_PER_ROUND = 500
 """How many stored entries are let go at once."""
+LOGGED: dict[type[Transition], Callable[[Any], str]] = {
+    RoleChanged: lambda record: f"{record.role.value} in term {record.term}",
+    SnapshotInstalled: lambda record: f"installed the leader's snapshot at {record.index}",
+}
+"""What of the trace an operator should find in the log too."""
 
 
 class _Drafted(NamedTuple):
@@ -170,6 +176,9 @@ class Driver:
             self._writer = threading.Thread(target=self._write, args=(done.draft,), name="snapshot")
             self._writer.start()
         self._let_go(done.first_kept)
+        for record in done.trace:
+            if (logged := LOGGED.get(type(record))) is not None:
+                log.info("%s", logged(record))
         for words in done.said:
             log.info("%s", words)
         for waited_s in done.waited_s:

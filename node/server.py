@@ -172,7 +172,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     first_kept: int = 0
     """Stored entries before this one may be deleted, in portions; nothing depends on it. 0 is nothing new."""
     said: Sequence[str] = ()
-    """What an operator should find in the log."""
+    """What an operator should find in the log, besides what the trace has."""
     waited_s: Sequence[float] = ()
     """How long each write that was decided in this round had waited."""
     ended: bool = False
@@ -473,7 +473,6 @@ class Server:
         self.machine.restore(self._restoring)
         self._restoring = None
         self.raft.compact(snapshot, first_kept=0)
-        self._said.append(f"installed the leader's snapshot at {snapshot.meta.index}")
         self._note_applied(snapshot.meta.index, now)
 
     def _apply(self, entries: Sequence[Entry], now: float) -> None:
@@ -508,7 +507,6 @@ class Server:
             for change in changes:
                 change.note(transition)
             if isinstance(transition, RoleChanged):
-                self._said.append(f"{transition.role.value} in term {transition.term}")
                 self._leader_changes += transition.role is Role.LEADER
         leads = self.raft.role is Role.LEADER
         if self._led and not leads:
