@@ -283,16 +283,15 @@ class Server:
         assert effects is not None, "saved, and there was nothing to save"
         self._under_way = None
         raft, snapshots, pending = self.raft, self._snapshots, self._pending
-        if effects.transitions or effects.committed or effects.entries or effects.reads or effects.snapshot is not None:
+        if effects.news:
             self._follow(effects, stored, now)
         if self._led:
             self._note_lease(now)
         if pending.reads:
             self._answer_reads(now)
         draft = snapshots.begin(now) if now >= snapshots.deadline else None
-        self._due_s = self.deadline = raft.deadline
-        if snapshots.deadline < self.deadline:
-            self.deadline = snapshots.deadline
+        self._due_s = due_s = raft.deadline
+        self.deadline = due_s if due_s < snapshots.deadline else snapshots.deadline
         if self._polled:
             self.deadline = min(self.deadline, now + POLL_S)
         if self._news or raft.leader is not self.status.leader:

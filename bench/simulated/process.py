@@ -193,7 +193,7 @@ class Process:
         else:
             heard = [item.messages[0] for item in items if type(item) is Envelope]
         self._watch(server.raft, effects, self._engine.now, heard)
-        if effects.hard_state is not None or effects.entries or effects.snapshot is not None:
+        if effects.news and effects.must_save:
             self._save(effects)
         else:
             self._carry_out(effects, now)

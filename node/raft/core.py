@@ -246,9 +246,13 @@ class Raft(Following, Leading):
         leads = self.role is Role.LEADER
         if leads:
             self._replicate()
-        if self._pending.empty and self.last_applied == self.commit_index:
-            return NOTHING
-        pending, self._pending = self._pending, Pending()
+        pending = self._pending
+        if pending.quiet and self.last_applied == self.commit_index:
+            if not pending.messages:
+                return NOTHING
+            self._pending = Pending()
+            return Effects(messages=tuple(pending.messages))
+        self._pending = Pending()
         first = pending.first_unsaved
         last = self.commit_index
         if leads or not led:
@@ -264,6 +268,7 @@ class Raft(Following, Leading):
             committed=committed,
             reads=tuple(pending.reads),
             transitions=tuple(pending.transitions),
+            news=True,
         )
 
     # Guards

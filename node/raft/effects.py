@@ -24,26 +24,28 @@ class ReadReady(msgspec.Struct, frozen=True):
     index: int | None
 
 
-class Effects(msgspec.Struct, frozen=True):
+class Effects(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from everything the core was told since the last time, in the order in which to carry it out."""
 
-    hard_state: HardState | None
-    snapshot: Snapshot | None
+    hard_state: HardState | None = None
+    snapshot: Snapshot | None = None
     """Received from the leader: to be stored, and the state machine restored from it before anything is applied."""
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry, ...] = ()
     """To be stored in the place of everything from `entries[0].index` on; beside a snapshot, of everything."""
-    messages: tuple[AnyMessage, ...]
-    committed: tuple[Entry, ...]
+    messages: tuple[AnyMessage, ...] = ()
+    committed: tuple[Entry, ...] = ()
     """To be applied, in order; what is committed beyond `FlowLimits.entries_applied_at_once` comes next time."""
-    reads: tuple[ReadReady, ...]
-    transitions: tuple[Transition, ...]
+    reads: tuple[ReadReady, ...] = ()
+    transitions: tuple[Transition, ...] = ()
+    news: bool = False
+    """Whether there may be anything besides messages."""
 
     @property
     def must_save(self) -> bool:
         return self.hard_state is not None or self.snapshot is not None or bool(self.entries)
 
 
-NOTHING = Effects(None, None, (), (), (), (), ())
+NOTHING = Effects()
 
 
 class Pending(msgspec.Struct):
@@ -57,9 +59,9 @@ class Pending(msgspec.Struct):
     transitions: list[Transition] = msgspec.field(default_factory=list)
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing follows. What is to be saved beside entries always comes with a message or a transition."""
-        return not (self.messages or self.transitions or self.reads or self.first_unsaved is not None)
+    def quiet(self) -> bool:
+        """Whether nothing follows besides messages. A hard state or a snapshot comes with a transition."""
+        return not (self.transitions or self.reads or self.hard_state or self.first_unsaved is not None)
 
     def mark_unsaved(self, index: int) -> None:
         self.first_unsaved = index if self.first_unsaved is None else min(self.first_unsaved, index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import repeat
 from typing import TypeVar
 
 N = TypeVar("N", int, float)
@@ -25,5 +26,5 @@ def reached_by_majority(values: Mapping[str, N], voters: Collection[str], floor:
     """
     if not voters:
         return floor
-    reached = sorted([values.get(voter, floor) for voter in voters])
+    reached = sorted(map(values.get, voters, repeat(floor)))
     return reached[-majority(len(voters))]

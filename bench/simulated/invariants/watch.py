@@ -221,7 +221,7 @@ class Invariants(observer.Observer):
             effects=effects,
             inbox=inbox,
         )
-        if effects.must_save:
+        if effects.news and effects.must_save:
             self._pending[name] = step
         else:
             self._judge(step)
