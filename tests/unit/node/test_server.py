@@ -635,3 +635,34 @@ def test_a_hint_makes_a_leader_speak_at_once() -> None:
     cluster = Cluster()
     assert cluster.round("n1").messages == ()
     assert [message.recipient for message in cluster.round("n1", Hint("n2")).messages] == ["n2"]
+
+
+# What was taken out by hand, and nothing else had seen
+
+
+def test_a_leader_that_is_asked_something_all_the_time_still_does_what_is_due() -> None:
+    """Its lease ends although it is never left alone, and nobody else has told it anything."""
+    cluster = Cluster()
+    cluster.cut = {"n2", "n3"}
+    for _ in range(20):
+        cluster.now += 0.05
+        cluster.round("n1", Asked(Read(("k",)), "me"))
+    assert cluster.servers["n1"].raft.role is Role.FOLLOWER
+
+
+def test_a_lease_is_written_down_and_published_no_later_than_a_heartbeat_after_it_was_won() -> None:
+    cluster = Cluster()
+    for _ in range(10):
+        cluster.advance(0.13)
+        leader = cluster.leader
+        assert leader.raft.lease_until_s - leader.status.lease_until_s < TIMING.heartbeat_interval_s
+
+
+def test_who_was_let_in_as_a_member_is_not_when_it_is_none_any_more() -> None:
+    """A member without a log knows no cluster yet; a stranger without one does not belong to this."""
+    cluster = Cluster()
+    cluster.cut = {"n3"}
+    blank = Letter(Origin("n3", "", "n3:1", "http/n3"), ())
+    assert not cluster.round("n1", blank).said
+    assert values(cluster.ask("n1", Leave("n3"))) == [None]
+    assert "belongs to another cluster" in cluster.round("n1", blank).said[0]

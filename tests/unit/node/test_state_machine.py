@@ -112,3 +112,14 @@ def test_what_is_no_snapshot_is_refused(damage: object) -> None:
     assert callable(damage)
     with pytest.raises(ValueError, match="no snapshot of a key-value store"):
         Frozen.decode(damage(filled().freeze().encode()))
+
+
+def test_entries_alike_but_for_their_term_give_different_digests() -> None:
+    """Two leaders may have put the same command at one index; only one of the logs is the cluster's."""
+    data = Command(Put("k", "v")).encode()
+    digests = set()
+    for term in (1, 2):
+        machine = StateMachine()
+        machine.apply(Entry(1, term, EntryKind.COMMAND, data))
+        digests.add(machine.digest)
+    assert len(digests) == 2

@@ -120,6 +120,22 @@ def test_an_answer_of_an_earlier_reign_extends_no_lease() -> None:
 # Leadership transfer (thesis 3.10)
 
 
+def test_a_leader_hands_over_when_all_is_committed_and_not_when_the_successor_alone_has_it() -> None:
+    """Whoever asked for what is not committed yet waits for an answer that only the leader can give."""
+    network = Network(5)
+    leader = network.bootstrap()
+    network.advance(1.0)
+    network.isolate("n3", "n4", "n5")
+    leader.propose(b"x", network.now)
+    leader.transfer_leadership("n2", network.now)
+    network.settle()
+    assert leader.match_indexes["n2"] == leader.log.last_index > leader.commit_index
+    assert leader.role is Role.LEADER
+    network.heal()
+    network.advance(0.2)
+    assert network.leader().id == "n2"
+
+
 def test_a_leader_hands_over_only_to_who_has_its_whole_log() -> None:
     """Step 2; that the target has all that is committed does not do."""
     node = elected()
