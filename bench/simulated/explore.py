@@ -24,8 +24,6 @@ from node.server import SnapshotPolicy
 
 NODE = Path(inspect.getfile(Raft)).parents[1]
 LAST_EVENTS = 60
-GARBAGE = 20_000
-"""How many objects may be made before garbage is looked for: little of it goes in circles."""
 CHUNK = 8
 """Seeds that a worker takes at once."""
 
@@ -139,8 +137,9 @@ def _violation(name: str, words: str, world: World, schedule: Schedule) -> Viola
 def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None, length_s: float | None = None) -> Walk:
     """These seeds one after the other, up to the first violation."""
     # What was there before is no world's: that it is not looked through for garbage again and again is worth 5%.
-    gc.freeze()
-    gc.set_threshold(GARBAGE, 50, 100)
+    # Once: a second time it would keep for ever what is left of the worlds before, 100 MB in a few hundred seeds.
+    if not gc.get_freeze_count():
+        gc.freeze()
     core = Raft if flaw is None else load(flaw)
     total = Walk()
     for seed in seeds:
