@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from node import wire
 from node.disk.storage import Storage
-from node.errors import StoppingError
+from node.errors import LeadershipLostError, StoppingError
 from node.meters import Meters
 from node.questions import Answer, Question
 from node.raft import Configuration, Effects, Snapshot, Transition
@@ -79,11 +79,14 @@ class Driver:
         self._on_failure = on_failure
         self._inbox: queue.SimpleQueue[Item | _Drafted] = queue.SimpleQueue()
         self._running = True
+        self._taken: Sequence[Item | _Drafted] = ()
+        """What was last taken from the inbox: whoever asked may wait still, if its round fails."""
         self._owed: Sequence[Answer] = ()
         """What the round under way has decided and nobody has been told yet."""
         self._writer: threading.Thread | None = None
         self._first_kept = 0
         self._letting_go = False
+        """Whether there are stored entries before that to be let go."""
         self.failed = False
         self.meters = Meters(server.status.node_id)
         self.meters.restores.inc(1 if server.status.snapshot_index else 0)
@@ -138,10 +141,11 @@ class Driver:
             answers = self._server.give_up()
             self.status = self._server.status
             self._transport.close()
+            _hand_out([*self._owed, *answers])
+            self._tell_who_was_taken()
+            self._turn_away()
             if self._writer is not None:
                 self._writer.join()
-            _hand_out([*self._owed, *answers])
-            self._turn_away()
 
     def _round(self, items: Iterable[Item]) -> None:
         """Save before you send, before you apply, before you tell anybody: the order is the safety (Raft, Figure 2,
@@ -192,13 +196,20 @@ class Driver:
             timeout: float | None = 0.0
         else:
             timeout = None if deadline_s == float("inf") else max(0.0, deadline_s - time.monotonic())
-        items: list[Item] = []
+        taken: list[Item | _Drafted] = []
+        self._taken = taken
         try:
-            items.append(self._taken_in(self._inbox.get(timeout=timeout)))
+            taken.append(self._inbox.get(timeout=timeout))
             while True:
-                items.append(self._taken_in(self._inbox.get_nowait()))
+                taken.append(self._inbox.get_nowait())
         except queue.Empty:
-            return items
+            return [self._taken_in(item) for item in taken]
+
+    def _tell_who_was_taken(self) -> None:
+        """Of a round that failed half way: whether it was begun nobody knows."""
+        for item in self._taken:
+            if isinstance(item, Asked) and not item.to.done():
+                item.to.set_exception(LeadershipLostError("the node failed before this was decided"))
 
     def _turn_away(self) -> None:
         """Nobody will look into the inbox any more: whoever waits there is told so."""
@@ -217,8 +228,9 @@ class Driver:
         snapshot, failed = None, None
         try:
             snapshot = self._storage.write_snapshot(draft.meta, draft.content.lines())
-        except (OSError, ValueError) as error:
-            # A file that is not what was written to it is a disk that fails, like one that cannot be written.
+        except Exception as error:  # noqa: BLE001
+            # A file that is not what was written to it is a disk that fails, like one that cannot be written; and
+            # whatever else it is, the driver raises it: in silence there would never be a snapshot again.
             failed = error
         self._inbox.put(_Drafted(snapshot, failed, time.monotonic() - began_s))
 
@@ -235,8 +247,9 @@ class Driver:
         return SnapshotWritten(item.snapshot, self._storage.keep_snapshot(item.snapshot))
 
     def _let_go(self, first_kept: int) -> None:
-        if first_kept > self._first_kept or self._letting_go:
-            self._first_kept = max(first_kept, self._first_kept)
+        if first_kept:
+            self._first_kept, self._letting_go = first_kept, True
+        if self._letting_go:
             self._letting_go = self._storage.compact(self._first_kept, at_most=ROWS_PER_ROUND)
 
     # What the transport asks

@@ -94,11 +94,14 @@ class Pending:
                 self.reads.append((index, read, to))
 
     def lose_leadership(self) -> None:
-        """What was proposed and is not decided yet: nobody here will hear how it ends."""
+        """What was proposed and is not decided yet: nobody here will hear how it ends. A read may wait for the entry
+        with which the reign began, and that may never be committed."""
         error = LeadershipLostError("leadership was lost before this was decided; it may or may not take effect")
-        for proposal in self._proposals.values():
-            self.refuse(proposal.to, error)
+        reads = [(read, to) for _, read, to in self.reads if read.consistency is not Consistency.DEFAULT]
+        for to in [*(proposal.to for proposal in self._proposals.values()), *(to for _, to in reads)]:
+            self.refuse(to, error)
         self._proposals.clear()
+        self.reads = [waiting for waiting in self.reads if waiting[1].consistency is Consistency.DEFAULT]
 
     def interrupt(self, to: Any) -> None:
         """The node goes down while this is under way."""

@@ -111,6 +111,10 @@ class Answer(NamedTuple):
     """What the value rests on: where the write stands that was asked for, or what was applied when the value was read,
     in which case the term is that of the server."""
 
+    def at(self, now: float) -> Answer:
+        """What may be told at this instant."""
+        return self if now < self.until_s else Answer(self.to, error=LeadershipLostError("the lease was over"))
+
 
 class Meaning(NamedTuple):
     status: int
@@ -135,6 +139,14 @@ MEANINGS: Mapping[type[Exception], Meaning] = {
 }
 """Of each error that may be an answer. Who knows another leader says so instead of "no leader": see `NOT_LEADER`."""
 NOT_LEADER = Meaning(307, "not leader", certain=True)
+
+
+def meaning_of(error: Exception, *, leader_known: bool) -> Meaning:
+    """`leader_known` is whether whoever asked can be sent to a leader."""
+    if isinstance(error, NotLeaderError) and leader_known:
+        return NOT_LEADER
+    return next(meaning for kind, meaning in MEANINGS.items() if isinstance(error, kind))
+
 
 REFUSALS: Mapping[Came, Meaning] = {
     Came.CONFLICT: Meaning(409, "cas mismatch", certain=True),

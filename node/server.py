@@ -12,8 +12,8 @@ The rules
    there before the owner has said `saved`, so that nobody can send, publish or answer it early.
 2. *One round at a time.* A step that follows another without `saved` between them is a mistake of the owner's, and
    asserted, as are a snapshot that nobody drafted, and items for a server that has ended.
-3. *What is told rests on what is applied.* `saved` applies what is committed before it decides what is answered, and
-   whoever asked for a write that was committed in the very round in which its leader ceased to lead is told so.
+3. *What is told rests on what is applied.* `saved` applies what is committed before it decides what is answered: who
+   asked for a write that was committed in the very round in which its leader handed over is told so.
 4. *The status is of one instant* and says no more than the trace: its lease is the last one that was written down.
 """
 
@@ -31,7 +31,6 @@ from node.pending import Pending
 from node.questions import (
     ANSWER_TIMEOUT_S,
     MEANINGS,
-    NOT_LEADER,
     PATIENCE_S,
     REFUSALS,
     Answer,
@@ -44,6 +43,7 @@ from node.questions import (
     TakeSnapshot,
     Transfer,
     Write,
+    meaning_of,
 )
 from node.raft import (
     Configuration,
@@ -67,7 +67,6 @@ from node.status import NOBODY, Status, lets_in
 __all__ = [
     "ANSWER_TIMEOUT_S",
     "MEANINGS",
-    "NOT_LEADER",
     "PATIENCE_S",
     "REFUSALS",
     "Answer",
@@ -96,6 +95,7 @@ __all__ = [
     "TakeSnapshot",
     "Transfer",
     "Write",
+    "meaning_of",
 ]
 
 POLL_S = 0.02
@@ -153,9 +153,6 @@ Item = Envelope | Asked | Hint | Found | SnapshotWritten | Stop
 class Done(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What follows from a round that is saved. Each field is to be dealt with before the next."""
 
-    more: bool = False
-    """Whether there is anything besides the messages."""
-
     trace: Sequence[Transition] = ()
     """Write these down first: a node that is killed leaves a true trace behind, at worst without its last lines."""
     status: Status
@@ -177,6 +174,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How long each write that was decided in this round had waited."""
     ended: bool = False
     """Whether the server takes in nothing more: what still waits is in `Server.give_up`."""
+    more: bool = False
+    """Whether there is anything besides the messages and the status: no duty, a short way for most rounds."""
 
 
 class Server:
@@ -289,12 +288,12 @@ class Server:
             self._note_lease(now)
         if pending.reads:
             self._answer_reads(now)
-        draft = snapshots.begin(now) if now >= snapshots.deadline else None
+        draft = snapshots.begin(now) if now >= snapshots.deadline and not self._ended else None
         self._due_s = due_s = raft.deadline
         self.deadline = due_s if due_s < snapshots.deadline else snapshots.deadline
         if self._polled:
             self.deadline = min(self.deadline, now + POLL_S)
-        if self._news or raft.leader is not self.status.leader:
+        if self._news or raft.leader != self.status.leader:
             self._publish()
         elif draft is None and not (pending.answers or self._said):
             return Done(status=self.status, messages=effects.messages, addresses=self._addresses)
@@ -304,6 +303,7 @@ class Server:
         pending = self._pending
         trace, self._trace = self._trace, []
         said, self._said = self._said, []
+        first_kept, self._first_kept = self._first_kept, 0
         return Done(
             more=True,
             trace=trace,
@@ -312,7 +312,7 @@ class Server:
             addresses=self._addresses,
             answers=pending.take_answers(),
             draft=draft,
-            first_kept=self._first_kept,
+            first_kept=first_kept,
             said=said,
             waited_s=pending.take_waits(),
             ended=self._ended,
@@ -327,10 +327,10 @@ class Server:
             self._install(stored or effects.snapshot, now)
         if effects.committed:
             self._apply(effects.committed, now)
-        if effects.transitions:
-            self._note_reign(effects.transitions)
         if effects.reads:
             self._pending.confirm(effects.reads)
+        if effects.transitions:
+            self._note_reign(effects.transitions, now)
 
     def give_up(self) -> list[Answer]:
         """There will be no further round, whether the server has ended or its owner could not save: publish the status
@@ -348,7 +348,7 @@ class Server:
     def _on_envelope(self, envelope: Envelope, now: float) -> None:
         origin = envelope.origin
         if origin != self._let_in.get(origin.sender) and not self._lets_in(origin):
-            self._said.append(f"refused messages: {origin.sender} belongs to another cluster")
+            self._said.append(f"refused messages: {origin.sender} does not belong to this cluster")
             return
         receive = self.raft.receive
         for message in envelope.messages:
@@ -362,8 +362,9 @@ class Server:
         known = self._cluster_id()
         if not lets_in(self.raft.configuration, known, origin.sender, origin.cluster_id):
             return False
-        if not known:
-            self._heard_cluster_id = origin.cluster_id
+        if not known and origin.cluster_id:
+            # Who was let in because nobody knew better is asked again.
+            self._heard_cluster_id, self._let_in = origin.cluster_id, {}
         self._heard[origin.sender] = self._let_in[origin.sender] = origin
         self._news = self._heard_anew = True
         return True
@@ -456,6 +457,9 @@ class Server:
             if not farewell.poll(self.raft, Pending(), now):
                 return
             self._said.append(f"handed leadership over to {self.raft.leader}")
+        except TransferInProgressError:
+            # Somebody has asked for one before; who stops now would spoil that.
+            return
         except REFUSED as error:
             self._said.append(f"stops without handing leadership over: {error}")
         self._farewell = None
@@ -500,7 +504,7 @@ class Server:
         if raft.snapshot is not None:
             self._note_applied(raft.last_applied, now)
 
-    def _note_reign(self, transitions: Iterable[Transition]) -> None:
+    def _note_reign(self, transitions: Iterable[Transition], now: float) -> None:
         changes = [*self._changes, self._farewell] if self._farewell else self._changes
         for transition in transitions:
             for change in changes:
@@ -510,8 +514,9 @@ class Server:
         leads = self.raft.role is Role.LEADER
         if self._led and not leads:
             self._leader_changes += 1
-            self._pending.lose_leadership()
             self._lease_s = -math.inf
+            self._answer_reads(now)
+            self._pending.lose_leadership()
         self._led = leads
 
     def _note_lease(self, now: float) -> None:

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from node.errors import NothingToSnapshotError
+from node.errors import NothingToSnapshotError, StoppingError
 from node.machine.state_machine import Frozen, StateMachine
 from node.pending import Pending
 from node.raft import Raft, Snapshot, SnapshotMeta
@@ -107,9 +107,11 @@ class Snapshots:
         return self._first_kept
 
     def give_up(self) -> None:
-        """The node goes down: whoever waits for a snapshot is told that there will be none."""
-        for to in [*self._asked, *self._served]:
-            self._pending.refuse(to, NothingToSnapshotError("the node is going down"))
+        """The node goes down: one that is being written may be there after all, one that was not begun will not."""
+        for to in self._served:
+            self._pending.interrupt(to)
+        for to in self._asked:
+            self._pending.refuse(to, StoppingError("the node is going down"))
 
     def _answer_served(self) -> None:
         for to in self._served:

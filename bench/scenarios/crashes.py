@@ -18,6 +18,7 @@ from faults.links import peer_links
 
 LARGE = "x" * 10_000
 WITHOUT_LIMITS = {} if hasattr(resource, "prlimit") else {"live": "this system cannot limit what another process has"}
+ON_REAL_DISKS = {"live": "no way is known to slow down the real disk of one process alone"}
 
 
 @scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
@@ -167,7 +168,7 @@ def large_values(client: int) -> Script:
     nodes=3,
     checks=[*SAFETY, acknowledged_writes_survive],
     each={"victim_of": [leader_of, follower_of]},
-    impossible={"live": "no way is known to slow down the real disk of one process alone"},
+    impossible=ON_REAL_DISKS,
 )
 def slow_disk(cluster: VirtualCluster, victim_of: Callable[[Cluster], str]) -> None:
     """A disk that takes long to save delays what is acknowledged, and loses none of it."""
@@ -193,7 +194,7 @@ def is_killed(cluster: Cluster, node: str) -> None:
     nodes=3,
     checks=SAFETY,
     each={"then": [hangs_on, is_killed]},
-    impossible={"live": "no way is known to slow down the real disk of one process alone"},
+    impossible=ON_REAL_DISKS,
 )
 def hung_disk(cluster: VirtualCluster, then: Callable[[Cluster, str], None]) -> None:
     """A leader whose disk hangs says no more that it leads once its lease is over, and others lead and write on."""

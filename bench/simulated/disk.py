@@ -40,11 +40,6 @@ class Content:
     base_index: int = 0
     base_term: int = 0
 
-    @property
-    def fresh(self) -> bool:
-        """Whether its node has not lived before."""
-        return self == Content()
-
     def take(self, write: Write) -> None:
         if write.hard_state is not None:
             self.hard_state = write.hard_state

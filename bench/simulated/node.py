@@ -142,7 +142,7 @@ class SimulatedNode:
             around=self,
         )
         if server.raft.snapshot is not None:
-            self.installed(server.raft.snapshot)
+            self.installed()
         stage.observer.started(self.name, server.raft, self.clock, stage.engine.now)
         stage.topology_changed()
         self.process.begin(() if first is None else (Found(first),))
@@ -321,7 +321,7 @@ class SimulatedNode:
             self._waiting.pop(id(request), None)
             self._answers.send((request, told))
 
-    def installed(self, snapshot: Snapshot) -> None:
+    def installed(self) -> None:
         """What was committed behind it in the same round is applied already."""
         stage, process = self._stage, self.process
         assert process is not None

@@ -230,8 +230,8 @@ class Player:
         return lasting.close
 
     def _start(self, node: SimulatedNode) -> None:
-        """The first of the members founds the cluster, again if a crash has left nothing of that."""
-        founds = node.name == self.schedule.members[0] and node.disk.load().fresh
+        """The first of the members is told to found the cluster, each time: it does if a crash has left nothing."""
+        founds = node.name == self.schedule.members[0]
         node.start(self.world.found(self.schedule.members) if founds else None)
 
     def _start_all(self, _: None) -> None:

@@ -1,6 +1,6 @@
 """One incarnation of a simulated node: `node.server.Server` with a disk, a clock and a thread in virtual time.
 
-    inbox -> step -> save -> (time passes) -> saved -> trace, send, answer
+    inbox -> step -> save -> (time passes) -> saved -> trace, publish, send, answer
 
 While a save is under way, or the process is stopped, what arrives waits in the inbox, as it does while the live
 driver's thread is blocked. A crash can come at any instant: during a save, and between the save and the first message.
@@ -20,10 +20,10 @@ from bench.simulated.network import Envelope
 from node.machine.state_machine import StateMachine
 from node.raft import Effects, Message, Raft, Snapshot, Transition
 from node.raft.messages import AnyMessage
-from node.server import Answer, Done, Server, SnapshotDraft, SnapshotWritten, Status
+from node.server import Answer, Server, SnapshotDraft, SnapshotWritten, Status
 
 INBOX = 10_000
-"""What waits beyond this is lost, as from a full socket."""
+"""Of messages, what waits beyond this is lost, as from a full socket."""
 WAKING_S = 0.0003
 """The most that passes between a save and what follows it."""
 RESOLUTION_S = 0.0002
@@ -51,7 +51,7 @@ class Surroundings(Protocol):
 
     def answer(self, answer: Answer) -> None: ...
 
-    def installed(self, snapshot: Snapshot) -> None:
+    def installed(self) -> None:
         """The state machine was restored from the leader's snapshot."""
 
     def kept(self, snapshot: Snapshot) -> None:
@@ -80,7 +80,6 @@ class Process:
         "_deadline_s",
         "_disk",
         "_engine",
-        "_first_kept",
         "_inbox",
         "_published",
         "_stalled",
@@ -116,7 +115,6 @@ class Process:
         self._stalled: Effects | None = None
         self._inbox: list[Any] = []
         self._timer_s = self._deadline_s = math.inf
-        self._first_kept = 0
         self._published: Status | None = None
 
     @property
@@ -171,7 +169,7 @@ class Process:
     def deliver(self, item: Any) -> None:
         """One of `node.server.Item`."""
         if self._busy or self.paused:
-            if len(self._inbox) < INBOX:
+            if len(self._inbox) < INBOX or type(item) is not Envelope:
                 self._inbox.append(item)
         else:
             self._round((item,))
@@ -239,7 +237,7 @@ class Process:
             self._arm()
             return
         if effects.snapshot is not None:
-            around.installed(effects.snapshot)
+            around.installed()
         if done.trace:
             around.trace(done.trace)
             around.changed()
@@ -252,11 +250,14 @@ class Process:
             around.answer(answer)
         if done.draft is not None:
             self._engine.after(ENCODING_S * self._chance(), self._on_drafted, done.draft)
-        if done.first_kept > self._first_kept:
-            self._let_go(done)
+        if done.first_kept:
+            around.let_go(done.first_kept)
+            self._disk.forget(done.first_kept)
         for words in done.said:
             around.say(words)
         if done.ended:
+            for answer in self.server.give_up():
+                around.answer(answer)
             self._end("")
         else:
             self._arm()
@@ -297,8 +298,3 @@ class Process:
             return
         self._around.kept(snapshot)
         self.deliver(SnapshotWritten(snapshot, fallback_index))
-
-    def _let_go(self, done: Done) -> None:
-        self._first_kept = done.first_kept
-        self._around.let_go(done.first_kept)
-        self._disk.forget(done.first_kept)

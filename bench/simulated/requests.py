@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 from bench.history import Outcome
 from bench.workload import Invocation
 from node.machine.kv import Batch, Command, Delete, Put, Result, Status
-from node.raft import NotLeaderError
 from node.server import (
-    MEANINGS,
-    NOT_LEADER,
     REFUSALS,
     Answer,
     Consistency,
@@ -25,6 +22,7 @@ from node.server import (
     TakeSnapshot,
     Transfer,
     Write,
+    meaning_of,
 )
 from node.server import Status as NodeStatus
 
@@ -117,6 +115,7 @@ def _command(asked: Invocation) -> Command:
 
 def told_of(invocation: Invocation, answer: Answer, status: NodeStatus, now: float) -> Told:
     """What the HTTP surface of a node with this status makes of an answer at `now`, by its clock."""
+    answer = answer.at(now)
     if answer.error is not None:
         return refusal_of(answer.error, status, now)
     value = answer.value
@@ -126,10 +125,7 @@ def told_of(invocation: Invocation, answer: Answer, status: NodeStatus, now: flo
 
 
 def refusal_of(error: Exception, status: NodeStatus, now: float) -> Told:
-    meaning = next(meaning for kind, meaning in MEANINGS.items() if isinstance(error, kind))
-    if isinstance(error, NotLeaderError) and status.elsewhere_at(now) is not None:
-        meaning = NOT_LEADER
-    return _refused(meaning)
+    return _refused(meaning_of(error, leader_known=status.elsewhere_at(now) is not None))
 
 
 def decided(result: Result) -> Told:

@@ -15,26 +15,26 @@ assertion of the core's own, which comes before any promise to others is broken.
 | rule                     | flaw                    | seeds | caught by                                            |
 |--------------------------|-------------------------|-------|------------------------------------------------------|
 | `_may_grant_vote`        | `vote_twice`            |    14 | `nothing_fails`: a second vote in a term             |
-| `_log_is_up_to_date`     | `vote_by_length`        |    21 | `leader_has_what_is_committed`                       |
-| `_counts_vote`           | `late_votes`            |   406 | `leaders_were_elected`                               |
+| `_log_is_up_to_date`     | `vote_by_length`        |    69 | `leader_has_what_is_committed`                       |
+| `_counts_vote`           | `late_votes`            |   846 | `leaders_were_elected`                               |
 | `_is_elected`            | `count_own_vote_twice`  |     1 | `leaders_were_elected`                               |
 | `_is_elected`            | `no_pre_vote`           |     1 | `candidates_have_asked`                              |
 | `_is_told_to_stand`      | `late_order`            |     7 | `candidates_have_asked`                              |
-| `_may_campaign`          | `anyone_campaigns`      |    46 | `only_voters_lead`                                   |
+| `_may_campaign`          | `anyone_campaigns`      |    70 | `only_voters_lead`                                   |
 | `_hard_state`            | `forget_vote`           |     1 | `what_is_believed_is_durable`                        |
 | `_hard_state`            | `forget_term`           |     1 | `what_is_believed_is_durable`                        |
 | `_settles_term`          | `stuck_terms`           |     1 | `all_agree_in_the_end`                               |
 | `_settles_term`          | `heed_every_candidate`  |     1 | `candidates_disturb_nobody`                          |
 | `_leader_may_live`       | `forget_leader`         |     1 | `candidates_disturb_nobody`                          |
 | `_lease_base_s`          | `lease_by_receipt`      |     6 | `traces_tell_of_one_leader`                          |
-| `_lease_holds`           | `deaf_leader`           |    31 | `connected_majority_has_a_leader`                    |
+| `_lease_holds`           | `deaf_leader`           |    15 | `members_change_one_at_a_time`                       |
 | `_log_matches`           | `no_prev_check`         |     9 | `logs_match`                                         |
 | `_conflicts`             | `erase_on_stale_append` |     4 | `nothing_fails`: a committed entry would go          |
 | `_counts_answer`         | `match_not_reset`       |    46 | `matches_are_true`                                   |
 | `_proven_match`          | `ack_last_index`        |     9 | `matches_are_true`                                   |
 | `_proven_commit`         | `commit_past_prev`      |     9 | `committed_stays`                                    |
 | `_may_commit`            | `commit_old_term`       |     1 | `only_the_leaders_term_is_counted`                   |
-| `_is_prefix`             | `snapshot_cuts_suffix`  |   180 | `only_what_conflicts_goes`                           |
+| `_is_prefix`             | `snapshot_cuts_suffix`  |    80 | `only_what_conflicts_goes`                           |
 | `_may_install`           | `stale_snapshot`        |    24 | `nothing_fails`: it needs an entry that is gone      |
 | `_read_index`            | `readindex_no_noop`     |   169 | `reads_are_not_stale`                                |
 | `_is_confirmed`          | `unconfirmed_reads`     |     1 | `clients_are_served_in_the_end`                      |

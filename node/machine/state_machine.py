@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import mmap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import msgspec
 
 from node.machine.kv import Command, KeyValueStore, Result, Session, Value
 from node.raft import Entry, EntryKind
+from node.raft.snapshot import Data
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Frozen:
         return b"".join(self.lines())
 
     @classmethod
-    def decode(cls, data: bytes | memoryview | mmap.mmap) -> Frozen:
+    def decode(cls, data: Data) -> Frozen:
         """What `encode` was called on. Raises ValueError for what cannot be one."""
         try:
             lines = iter(io.BytesIO(data))

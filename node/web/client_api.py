@@ -28,7 +28,6 @@ from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status,
 from node.metrics import Metrics
 from node.questions import (
     MEANINGS,
-    NOT_LEADER,
     PATIENCE_S,
     REFUSALS,
     Answer,
@@ -40,6 +39,7 @@ from node.questions import (
     TakeSnapshot,
     Transfer,
     Write,
+    meaning_of,
 )
 from node.raft import NotLeaderError, Suffrage
 from node.standalone import Standalone
@@ -341,11 +341,7 @@ def _read(backend: Driver | Standalone, store: KeyValueStore, keys: tuple[str, .
         raise ApiError(400, "bad request", f"consistency is {asked!r}; it must be default, consistent or leader")
     if asked == Consistency.DEFAULT:
         return store.get_all(keys)
-    answer = _ask(backend, Read(keys, Consistency(asked)))
-    if time.monotonic() >= answer.until_s:
-        assert isinstance(backend, Driver)
-        raise _redirect(backend.status)
-    found: Mapping[str, Value | None] = answer.value
+    found: Mapping[str, Value | None] = _ask(backend, Read(keys, Consistency(asked))).value
     return found
 
 
@@ -374,26 +370,29 @@ def _refused(result: Result, what: str) -> str:
 def _ask(backend: Driver | Standalone, question: Question) -> Answer:
     """The answer, or the error that tells a client what it may believe."""
     try:
-        return backend.ask(question).result(PATIENCE_S[type(question)])
+        answer = backend.ask(question).result(PATIENCE_S[type(question)]).at(time.monotonic())
+        if answer.error is not None:
+            raise answer.error
     except NotLeaderError:
         assert isinstance(backend, Driver)
         raise _redirect(backend.status) from None
     except tuple(MEANINGS) as error:
-        meaning = next(meaning for kind, meaning in MEANINGS.items() if isinstance(error, kind))
+        meaning = meaning_of(error, leader_known=False)
         raise ApiError(meaning.status, meaning.name, str(error) or UNDECIDED) from error
+    return answer
 
 
 def _redirect(status: NodeStatus) -> ApiError:
     """307 to where the leader serves clients, if that is known."""
     elsewhere = status.elsewhere_at(time.monotonic())
+    meaning = meaning_of(NotLeaderError(None), leader_known=elsewhere is not None)
     if elsewhere is None:
-        unknown = MEANINGS[NotLeaderError]
-        return ApiError(unknown.status, unknown.name, NO_LEADER)
+        return ApiError(meaning.status, meaning.name, NO_LEADER)
     leader, where = elsewhere
     query = f"?{request.query_string.decode()}" if request.query_string else ""
     return ApiError(
-        NOT_LEADER.status,
-        NOT_LEADER.name,
+        meaning.status,
+        meaning.name,
         f"{status.node_id} does not lead; {leader} does",
         location=f"http://{where}{quote(request.path)}{query}",
         leader_addr=_raft_address(status, leader),

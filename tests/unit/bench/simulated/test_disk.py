@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bench.simulated.disk import DiskFullError, SimulatedDisk, Write
+from bench.simulated.disk import Content, DiskFullError, SimulatedDisk, Write
 from node.raft import Configuration, Entry, EntryKind, HardState, Snapshot
 from node.raft.snapshot import SnapshotMeta
 
@@ -50,9 +50,9 @@ def test_a_save_cut_short_by_a_crash_is_there_whole_or_not_at_all_and_both_happe
 def test_a_disk_is_fresh_until_anything_is_on_it() -> None:
     for write in (Write(HardState(1, None), ()), Write(None, entries(1, 1)), Write(None, (), snapshot(3))):
         disk = SimulatedDisk(random.Random(1))
-        assert disk.load().fresh
+        assert disk.load() == Content()
         saved(disk, write)
-        assert not disk.load().fresh
+        assert disk.load() != Content()
 
 
 def test_a_torn_save_is_rolled_back_by_the_transaction() -> None:

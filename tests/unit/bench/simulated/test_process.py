@@ -59,7 +59,7 @@ class Watcher:
     def answer(self, answer: Answer) -> None:
         self.seen.append(("answer", answer))
 
-    def installed(self, snapshot: Snapshot) -> None: ...
+    def installed(self) -> None: ...
 
     def kept(self, snapshot: Snapshot) -> None:
         self.seen.append(("kept", snapshot.meta.index))
