@@ -452,14 +452,14 @@ class Server:
         self._polled = bool(self._changes or self._farewell)
 
     def _poll_farewell(self, farewell: Change, now: float) -> None:
-        """Nobody waits for its answer but the end of this server. A hand-over that fails costs an election time-out."""
+        """Nobody waits for its answer but the end of this server, so `Pending` is one that nobody reads. A hand-over
+        that fails costs an election time-out, and one that somebody has asked for before is let end first."""
+        if any(isinstance(change, Transferring) for change in self._changes):
+            return
         try:
             if not farewell.poll(self.raft, Pending(), now):
                 return
             self._said.append(f"handed leadership over to {self.raft.leader}")
-        except TransferInProgressError:
-            # Somebody has asked for one before; who stops now would spoil that.
-            return
         except REFUSED as error:
             self._said.append(f"stops without handing leadership over: {error}")
         self._farewell = None

@@ -135,7 +135,7 @@ def test_a_leader_whose_lease_ended_while_it_read_answers_nothing(
     assert client.get("/kv/a?consistency=leader").get_json()["value"] == "1"
     monkeypatch.setattr("node.web.client_api.time", SimpleNamespace(monotonic=lambda: math.inf))
     answer = client.get("/kv/a?consistency=leader")
-    assert (answer.status_code, answer.get_json().get("error")) == (503, "no leader")
+    assert (answer.status_code, answer.get_json().get("error")) == (503, "leadership lost")
 
 
 def test_a_leader_says_what_seed_md_says(driver: Driver) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from node.errors import OverwrittenError
+from node.errors import LeadershipLostError, OverwrittenError
 from node.pending import Pending
 from node.questions import Consistency, Read
 from node.raft import Entry, EntryKind, LogPosition, ReadReady
@@ -38,3 +38,15 @@ def test_each_read_is_told_of_its_own_confirmation() -> None:
     pending.confirm([ReadReady(ticket=1, index=5), ReadReady(ticket=2, index=None)])
     pending.answer_reads(LogPosition(5, 1), lambda keys: keys, math.inf, now=0.0)
     assert {answer.to: answer.error is None for answer in pending.take_answers()} == {1: True, 2: False}
+
+
+def test_a_read_that_waits_for_the_first_entry_of_a_reign_does_not_wait_for_it_when_the_reign_is_over() -> None:
+    """It may never be committed. What may be stale is told all the same."""
+    pending = Pending()
+    for consistency in Consistency:
+        pending.await_applied(5, Read(("k",), consistency), consistency)
+    pending.lose_leadership()
+    refused = [answer.to for answer in pending.take_answers() if isinstance(answer.error, LeadershipLostError)]
+    assert refused == [Consistency.CONSISTENT, Consistency.LEADER]
+    pending.answer_reads(LogPosition(5, 1), lambda keys: keys, -math.inf, now=0.0)
+    assert [answer.to for answer in pending.take_answers()] == [Consistency.DEFAULT]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from node.errors import LeadershipLostError, NothingToSnapshotError, NotInTimeError
+from node.errors import LeadershipLostError, NothingToSnapshotError, NotInTimeError, StoppingError
 from node.machine.kv import Command, Put, Result, Status
 from node.machine.state_machine import StateMachine
 from node.raft import (
@@ -411,7 +411,7 @@ def test_whoever_waits_when_the_owner_gives_up_is_told_so() -> None:
     server = cluster.servers["n1"]
     server.step([Asked(TakeSnapshot(), "snapshot")], cluster.now)
     told = {answer.to: type(answer.error) for answer in server.give_up()}
-    assert told == {**dict.fromkeys(questions, LeadershipLostError), "snapshot": NothingToSnapshotError}
+    assert told == {**dict.fromkeys(questions, LeadershipLostError), "snapshot": StoppingError}
     assert server.status.ended
     assert not server.status.is_leader_at(cluster.now)
 
@@ -586,7 +586,7 @@ def test_what_comes_from_another_cluster_is_not_taken_in() -> None:
     cluster, other = Cluster(), Origin("n9", "another", "n9:1", "http/n9")
     vote = vote_for("n9", "n2", 99)
     done = cluster.round("n2", Letter(other, (vote,)))
-    assert "belongs to another cluster" in done.said[0]
+    assert "does not belong to this cluster" in done.said[0]
     assert cluster.servers["n2"].raft.current_term < 99
 
 
@@ -665,4 +665,48 @@ def test_who_was_let_in_as_a_member_is_not_when_it_is_none_any_more() -> None:
     blank = Letter(Origin("n3", "", "n3:1", "http/n3"), ())
     assert not cluster.round("n1", blank).said
     assert values(cluster.ask("n1", Leave("n3"))) == [None]
-    assert "belongs to another cluster" in cluster.round("n1", blank).said[0]
+    assert "does not belong to this cluster" in cluster.round("n1", blank).said[0]
+
+
+def test_who_was_let_in_when_nobody_knew_better_is_asked_again_when_somebody_does() -> None:
+    fresh = server("n9", SnapshotPolicy(), 0.0)
+    stranger, member = (Letter(Origin(name, known, f"{name}:1", ""), ()) for name, known in (("a", ""), ("b", "ours")))
+    said = []
+    for letter in (stranger, member, stranger):
+        fresh.step([letter], 0.0)
+        said.append(fresh.saved(0.0).said)
+    assert [bool(words) for words in said] == [False, False, True]
+
+
+def test_a_server_told_to_stop_in_the_middle_of_a_transfer_lets_that_end_first() -> None:
+    cluster = Cluster()
+    cluster.cut = {"n2", "n3"}
+    cluster.round("n1", Asked(Transfer("n2"), "operator"))
+    assert not cluster.round("n1", Stop()).ended
+    cluster.cut = set()
+    for _ in range(50):
+        if not cluster.last["n1"].ended:
+            cluster.now += 0.02
+            cluster.round("n1")
+            cluster.settle(lambda: cluster.last["n1"].ended)
+    assert cluster.last["n1"].ended
+    assert values(cluster.answers["operator"]) == ["n2"]
+
+
+def test_a_server_that_has_ended_drafts_no_snapshot() -> None:
+    cluster = Cluster()
+    done = cluster.round("n2", Stop(), Asked(TakeSnapshot(), "me"))
+    assert (done.ended, done.draft) == (True, None)
+    assert [type(answer.error) for answer in cluster.servers["n2"].give_up()] == [StoppingError]
+
+
+def test_what_the_log_may_let_go_is_said_once() -> None:
+    cluster = Cluster(SnapshotPolicy(trailing_logs=1))
+    cluster.ask("n1", put("k", "v"))
+    cluster.ask("n1", TakeSnapshot(), "snapshot")
+    taken = cluster.snapshot("n1")
+    first_kept = [
+        cluster.round("n1", SnapshotWritten(taken, taken.meta.index)).first_kept,
+        cluster.round("n1", Asked(Read(("k",)), "me")).first_kept,
+    ]
+    assert first_kept == [taken.meta.index, 0]
