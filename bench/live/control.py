@@ -232,6 +232,8 @@ class Commands:
 
     def _between(self, a: str, b: str, *, one_way: bool = False) -> frozenset[Link]:
         source, target = (name if name == CLIENT else self._cluster.resolve(name) for name in (a, b))
-        if one_way and CLIENT not in (source, target):
+        if one_way and target == CLIENT:
+            raise ValueError(f"clients have one link, from client to {source}; cut it with: cut client {source}")
+        if one_way and source != CLIENT:
             return cuts.one_way([source], [target])
         return cuts.between(source, target)

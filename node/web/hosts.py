@@ -38,12 +38,12 @@ def why_refused(host: str | None, origin: str | None, ours: frozenset[str]) -> R
         if asked_for is None:
             return Refusal(400, "bad request", f"the Host {host!r} is malformed; it must be host or host:port")
         if not _is_ours(asked_for["name"], ours):
-            message = f"this node is not {host}; ask for it by an address of its own, or have {WAY_OUT} name that host"
+            message = f"this node is not {host}; ask for it by an address of its own, or add that host to {WAY_OUT}"
             return Refusal(421, "unknown host", message)
     if origin is not None:
         page = _ORIGIN.fullmatch(origin)
         if page is None or not _is_ours(page["name"], ours):
-            message = f"a page of {origin} may ask nothing here; to let it, have {WAY_OUT} name its host"
+            message = f"a page from {origin} may not use this node; one from a host in {WAY_OUT} may"
             return Refusal(403, "foreign origin", message)
     return None
 

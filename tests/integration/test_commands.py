@@ -111,6 +111,8 @@ def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> N
     assert up.run("delay", "n1", "n2", "200ms", "--jitter", "20ms").returncode == 0
     assert up.status()["links"] == {"n1->n2": "200ms±20ms", "n2->n1": "200ms±20ms"}
     assert up.run("delay", "n1", "n2", "20ms").returncode == 0
+    back_to_clients = up.run("cut", "n1", "client", "--one-way")
+    assert (back_to_clients.returncode, "cut client n1" in back_to_clients.stderr) == (2, True)
     assert up.run("cut", "n1", "n2", "--one-way", "--mode", "hold").returncode == 0
     assert up.run("cut", "client", "n3", "--mode", "refuse").returncode == 0
     told = up.run("heal", "n1", "n2", "--only", "delay").stdout.splitlines()
