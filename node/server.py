@@ -430,6 +430,8 @@ class Server:
         elif read.consistency is Consistency.LEADER:
             self._pending.await_applied(self.raft.lease_read(now), read, to)
         else:
+            # The live HTTP surface asks the store itself, from a thread of its own: a read that may be old waits for
+            # nobody's round.
             self._pending.await_applied(0, read, to)
 
     def _on_change(self, question: Join | Leave | Transfer, to: Any, now: float) -> None:

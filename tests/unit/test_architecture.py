@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+parsed = cache(ast.parse)
+"""Each file is asked several things, and nobody changes what was read."""
 ROOMS = ("node", "faults", "bench")
 IO = {"asyncio", "click", "ctypes", "fcntl", "filelock", "flask", "http", "logging", "multiprocessing", "os", "pathlib"}
 IO |= {"psutil", "requests", "resource", "rich", "select", "selectors", "shutil", "signal", "socket", "sqlite3"}
@@ -70,7 +72,7 @@ def at_run_time(node: ast.AST) -> Iterator[ast.AST]:
 
 def imported(source: str) -> Iterator[str]:
     """The modules that a file imports, wherever in it; what is taken from a module counts as one, as it may be."""
-    for node in at_run_time(ast.parse(source)):
+    for node in at_run_time(parsed(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -217,7 +219,7 @@ def touched(tree: ast.AST, classes: Collection[str]) -> Iterator[tuple[str, bool
 def foreign_names(source: str, ours: set[str]) -> dict[str, set[str]]:
     """By the function or class that asks for them: the private names that are not given in this file; nor, where an
     object of its own is asked, which may have inherited them, anywhere in `ours`."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     here, classes = defined(tree), classes_of(tree)
     found: dict[str, set[str]] = defaultdict(set)
     for part in tree.body:
@@ -229,7 +231,7 @@ def foreign_names(source: str, ours: set[str]) -> dict[str, set[str]]:
 
 def replaced(source: str) -> set[str]:
     """The attributes that a file sets on what it has imported, or by name on what is not itself."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {(alias.asname or alias.name).partition(".")[0] for node in imports for alias in node.names}
     found = {
@@ -244,7 +246,7 @@ def replaced(source: str) -> set[str]:
 
 
 def test_what_is_private_of_other_peoples_code_is_touched_by_its_one_guarded_helper() -> None:
-    ours = set().union(*(defined(ast.parse(file.read_text())) for file in OURS.values()))
+    ours = set().union(*(defined(parsed(file.read_text())) for file in OURS.values()))
     found = {
         f"{file.relative_to(ROOT)}: {where}": names
         for file in OURS.values()
@@ -295,7 +297,7 @@ def test_an_attribute_set_on_what_was_imported_is_seen(source: str, seen: set[st
 )
 def test_where_many_threads_decode_the_decoder_is_made_beforehand(file: str) -> None:
     """`msgspec.json.decode(..., type=T)` prepares T on first use, and two threads that both do crash the process."""
-    calls = [node.func for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Call)]
+    calls = [node.func for node in ast.walk(parsed((ROOT / file).read_text())) if isinstance(node, ast.Call)]
     assert "msgspec.json.decode" not in {ast.unparse(call) for call in calls}
 
 
@@ -303,7 +305,7 @@ def test_randomness_reaches_the_core_only_through_its_constructor() -> None:
     for file in (ROOT / "node/raft").rglob("*.py"):
         calls = [
             node.attr
-            for node in ast.walk(ast.parse(file.read_text()))
+            for node in ast.walk(parsed(file.read_text()))
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
         ]
         assert set(calls) <= {"Random"}, file
@@ -317,7 +319,7 @@ def written_from_outside(source: str) -> set[str]:
     """Fields of a core that code sets, on whatever is called a core or has one."""
     return {
         ast.unparse(node)
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parsed(source))
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Store)
         and node.attr in FIELDS
