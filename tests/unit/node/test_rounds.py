@@ -562,19 +562,14 @@ def test_nobody_waits_for_a_snapshot_under_way_but_who_stops_the_driver_and_may_
     assert {what for what, _ in played.done_from("close")} == {"close", "answer", "write snapshot"}
 
 
-@pytest.mark.parametrize("where", ["write snapshot", "keep snapshot", "step"])
-def test_whoever_was_taken_from_the_inbox_with_what_fails_is_told_so(lay_out: LayOut, where: str) -> None:
+def test_whoever_was_taken_from_the_inbox_by_a_round_that_fails_is_told_so(lay_out: LayOut) -> None:
     """Whether what it asked for was begun nobody knows; in the inbox it is no more."""
-    played = lay_out(Round(), Round(draft=draft())).start(held="save")
-    played.ask()
-    played.told()
-    played.told()
-    played.record.failing[where] = OSError("disk I/O error")
+    played = lay_out(Round()).start(held="saved")
+    played.record.wait_for("saved")
     asked = [played.driver.ask(READ) for _ in range(3)]
-    for late in asked:
-        assert isinstance(late.exception(WAIT_S), LeadershipLostError | StoppingError) or late.result().value == READ
-    played.driver.stop()
-    assert all(late.done() for late in asked)
+    played.record.failing["step"] = OSError("disk I/O error")
+    played.record.let_all_go()
+    assert [type(late.exception(WAIT_S)) for late in asked] == [LeadershipLostError] * 3
 
 
 def test_what_a_round_says_is_logged_and_what_it_took_is_measured(
