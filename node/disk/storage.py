@@ -103,7 +103,7 @@ class Storage:
             raise self._damaged(
                 f"an entry of term {stored_log.last_term} in a log whose current term is {hard_state.current_term}"
             )
-        snapshot = self._load_snapshot(base, stored_log, hard_state)
+        snapshot = self._load_snapshot(base, hard_state)
         if snapshot is not None and not stored_log.has(snapshot.meta.index, snapshot.meta.term):
             log.info("finishing the installation of the snapshot at %d", snapshot.meta.index)
             self._replace_log(snapshot, ())
@@ -203,7 +203,7 @@ class Storage:
         except (AssertionError, ValueError) as error:
             raise self._damaged(str(error)) from error
 
-    def _load_snapshot(self, base: _Base, stored_log: Log, hard_state: HardState) -> Snapshot | None:
+    def _load_snapshot(self, base: _Base, hard_state: HardState) -> Snapshot | None:
         """The newest that is whole, and fits what else is stored."""
         found = self._snapshots.load()
         snapshot = found[-1] if found else None
