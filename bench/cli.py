@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -31,6 +32,10 @@ COMMANDS = {
     "run": "bench.commands.running",
     "measure": "bench.commands.measuring",
     "explore": "bench.commands.exploring",
+    "play": "bench.commands.playing",
+    "runs": "bench.commands.storing",
+    "show": "bench.commands.storing",
+    "check": "bench.commands.storing",
     "doctor": "bench.commands.doctor",
 }
 
@@ -56,17 +61,29 @@ class _Lazy(click.Group):
 
 @click.group(
     cls=_Lazy,
-    epilog="Exit status: 0 done, VALID or SKIPPED, 1 INVALID, 2 not possible as asked, or UNKNOWN. "
+    epilog="Exit status: 0 done, VALID or SKIPPED, 1 INVALID, 2 not possible as asked, or UNKNOWN, "
+    "130 interrupted. "
     "Example: python -m bench up 3, and in another terminal: python -m bench isolate leader",
 )
 def cli() -> None:
     """A Raft cluster of real processes on this machine, and the faults to break it with."""
 
 
+def _starts_processes(arguments: Sequence[str]) -> bool:
+    match arguments:
+        case ["up" | "measure", *more]:
+            return "--help" not in more
+        case ["run", *more]:
+            return not {"--help", "simulated"} & set(more)
+        case ["play", *more]:
+            return "live" in more
+    return False
+
+
 def main() -> None:
     # Before anything else is imported: the forkserver imports the node on the other core meanwhile.
-    if sys.argv[1:2] in (["up"], ["run"], ["measure"]) and "--help" not in sys.argv:
-        from bench.live.early import preload
+    if _starts_processes(sys.argv[1:]):
+        from bench.systems.early import preload
 
         preload()
     cli(prog_name="python -m bench")

@@ -1,4 +1,4 @@
-"""What a run leaves behind for the checkers: values only, read by whoever ran it."""
+"""What a run leaves behind for the checkers: values only, read by whoever ran it or from where it is stored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.history import Operation
+from bench.operations import Operation
 
 Record = Mapping[str, Any]
 """One line of a node's trace or of the bench's timeline: `at_s`, `event` and the event's own fields."""
@@ -17,6 +17,7 @@ class Evidence:
     """Everything on one monotonic clock, in seconds."""
 
     history: tuple[Operation, ...]
+    """What clients asked and were told, the tries of a write as one (`bench.history`)."""
     traces: Mapping[str, tuple[Record, ...]]
     """Each node's own trace, over all its incarnations, in the order written."""
     timeline: tuple[Record, ...]

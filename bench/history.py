@@ -1,66 +1,108 @@
-"""Operations and histories: what clients asked and what they were told, as values.
+"""A history: what clients asked and were told, as events in the order in which they happened.
 
-An operation's outcome is OK (acknowledged), FAILED (it definitely did not happen) or UNKNOWN (it may or may not have
-happened, now or later). A timeout is UNKNOWN, never FAILED: the request may be waiting in a socket somewhere. Times are
-seconds on the machine's monotonic clock, the one every node of the cluster stamps its trace with.
+*Invoked* is written before anything is sent, *completed* once the answer is there, so that a bench that is killed
+loses at most the line it was writing, and what was under way is in the history as under way. Both worlds write the same
+JSON lines (`encode`), on the clock of their run. `operations` makes operations of events: each question with what came
+of it, UNKNOWN where nothing has, and the tries of one write as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import NamedTuple
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-DECISIONS = ("cas mismatch", "key not found")
-"""What a state machine refuses with. Whoever is refused with anything else may ask somebody else."""
+import msgspec
 
-
-class Outcome(StrEnum):
-    OK = "ok"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
+from bench.operations import NO_ANSWER, Operation, Outcome, Question, Told
 
 
-class Try(NamedTuple):
-    node: str
-    invoked_s: float
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One call of one client: from `invoked_s` to `completed_s`, and what came back. `node` is whom it asked last."""
-
+class Invoked(msgspec.Struct, frozen=True, tag_field="event", tag="invoked", forbid_unknown_fields=True, gc=False):
+    at_s: float
+    number: int
+    """Of the question, counted from 0 in each history."""
     client: int
     node: str
-    kind: str
-    """``put``, ``get``, ``delete`` or ``cas``."""
-    key: str
-    value: str | None
-    """What was asked to be written, None for a read or a delete."""
+    asked: Question
+
+
+class Completed(msgspec.Struct, frozen=True, tag_field="event", tag="completed", forbid_unknown_fields=True, gc=False):
+    at_s: float
+    number: int
     outcome: Outcome
-    invoked_s: float
-    completed_s: float
-    result: str | None = None
-    """What a successful read returned; None for a missing key."""
-    modify_index: int | None = None
     reason: str = ""
-    """Why it was not OK, in the node's words."""
-    client_id: str = ""
-    sequence: int = 0
-    """Beside `client_id`, what makes several tries one write; 0 is one that is never tried again."""
-    tries: tuple[Try, ...] = ()
-    """Of a write that was tried again: each try."""
+    result: str | dict[str, str] | None = None
+    modify_index: int | None = None
 
     @property
-    def questions(self) -> tuple[Try, ...]:
-        """What was sent, and to whom: the tries, or the only one."""
-        return self.tries or (Try(self.node, self.invoked_s),)
+    def told(self) -> Told:
+        return Told(self.outcome, self.reason, self.result, self.modify_index)
 
-    @property
-    def decided(self) -> bool:
-        """Whether a state machine has said what came of it: asking again would bring nothing more."""
-        return self.outcome is Outcome.OK or self.reason in DECISIONS
+
+Event = Invoked | Completed
+
+encode = msgspec.json.Encoder().encode
+"""An event as one line of JSON, without its end."""
+decode: Callable[[bytes], Event] = msgspec.json.Decoder(Event).decode
+"""The event of such a line. Raises msgspec.MsgspecError."""
+
+
+class HistoryError(ValueError):
+    """These events are of no one history."""
+
+
+class History:
+    """Takes events in, from any thread, and has the operations they make; each event goes to `write` as it happens."""
+
+    def __init__(self, write: Callable[[Event], None] | None = None) -> None:
+        self._write = write
+        self._numbers = itertools.count()
+        self._open: dict[int, Invoked] = {}
+        self._finished: list[Operation] = []
+
+    def invoked(self, client: int, node: str, asked: Question, at_s: float) -> int:
+        """To be told before anything is sent; returns the question's number."""
+        number = next(self._numbers)
+        event = self._open[number] = Invoked(at_s, number, client, node, asked)
+        if self._write is not None:
+            self._write(event)
+        return number
+
+    def completed(self, number: int, told: Told, at_s: float) -> Operation:
+        """To be told once, when whoever asked knows what they will ever know of it."""
+        if self._write is not None:
+            result = dict(told.result) if isinstance(told.result, Mapping) else told.result
+            self._write(Completed(at_s, number, told.outcome, told.reason, result, told.modify_index))
+        operation = _operation(self._open[number], told, at_s)
+        # In this order: whoever reads in between finds the question twice rather than not at all.
+        self._finished.append(operation)
+        del self._open[number]
+        return operation
+
+    def __iter__(self) -> Iterator[Operation]:
+        """Up to now: in the order in which they completed, and then what is under way."""
+        under_way = [_operation(event, NO_ANSWER, math.inf) for event in tuple(self._open.values())]
+        return joined([*self._finished, *under_way])
+
+
+def operations(events: Iterable[Event]) -> tuple[Operation, ...]:
+    """What `History` has after these events. Raises HistoryError for an answer to what nobody asked."""
+    open_: dict[int, Invoked] = {}
+    finished: list[Operation] = []
+    for event in events:
+        if isinstance(event, Invoked):
+            if event.number in open_:
+                raise HistoryError(f"question {event.number} is asked twice")
+            open_[event.number] = event
+        elif event.number not in open_:
+            raise HistoryError(f"question {event.number} is answered, and nobody is waiting for that")
+        else:
+            finished.append(_operation(open_.pop(event.number), event.told, event.at_s))
+    return tuple(joined([*finished, *(_operation(event, NO_ANSWER, math.inf) for event in open_.values())]))
+
+
+def _operation(event: Invoked, told: Told, at_s: float) -> Operation:
+    return Operation(event.client, event.node, event.asked, told, event.at_s, at_s)
 
 
 def as_one(first: Operation, second: Operation) -> Operation:
@@ -69,32 +111,20 @@ def as_one(first: Operation, second: Operation) -> Operation:
     What a state machine said to one of them holds for both. Short of that it FAILED only if every try did: who is told
     "overwritten" may yet see an earlier try committed, whose answer was lost.
     """
-    told = first if first.decided else second
+    decisive = first if first.decided else second
+    told = decisive.told
     if not told.decided and Outcome.UNKNOWN in (first.outcome, second.outcome):
-        told = replace(told, outcome=Outcome.UNKNOWN)
-    return replace(told, invoked_s=first.invoked_s, tries=first.questions + second.questions)
+        told = told._replace(outcome=Outcome.UNKNOWN)
+    tries = first.questions + second.questions
+    return msgspec.structs.replace(decisive, told=told, invoked_s=first.invoked_s, tries=tries)
 
 
 def joined(tries: Iterable[Operation]) -> Iterator[Operation]:
     """The tries of each write as one operation, where the last of them stands."""
-    operations: dict[object, Operation] = {}
+    found: dict[object, Operation] = {}
     for number, one in enumerate(tries):
-        write = (one.client_id, one.sequence, one.kind, one.key) if one.sequence else number
-        former = operations.pop(write, None)
-        operations[write] = one if former is None else as_one(former, one)
-    return iter(operations.values())
-
-
-class History:
-    """Operations in the order in which they completed; a write that was tried again is one of them. Appending is
-    atomic; reading sees a prefix."""
-
-    def __init__(self) -> None:
-        self._tries: list[Operation] = []
-
-    def record(self, operation: Operation) -> Operation:
-        self._tries.append(operation)
-        return operation
-
-    def __iter__(self) -> Iterator[Operation]:
-        return joined(tuple(self._tries))
+        sequence = getattr(one.asked, "sequence", 0)
+        write = one.asked if sequence else number
+        former = found.pop(write, None)
+        found[write] = one if former is None else as_one(former, one)
+    return iter(found.values())

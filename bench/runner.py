@@ -1,132 +1,222 @@
-"""One run of one scenario, its phases from top to bottom: start, play, collect, check, store.
+"""One run, its phases from top to bottom: open, play, collect, check, store.
 
-A run's folder, ``runs/<scenario>/<UTC time>/``, holds everything it left behind: the cluster's own files (logs, traces,
-the bench's timeline), ``history.jsonl``, and ``verdict.json``.
+What goes wrong is told apart by whose it is. A broken promise, an assertion that fails and a wait that runs out are the
+nodes': INVALID. What else an author's code raises, or never ends, is the author's: nothing is known of the nodes,
+UNKNOWN. What the bench itself could not do (no free port, no Toxiproxy) is raised, and is no verdict on anybody.
 """
 
 from __future__ import annotations
 
-import json
-import time
-import traceback
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic
 
-from bench.checkers import faults_touched_traffic
+from bench import judging, store, telling, words
+from bench.case import Case
 from bench.cluster import Cluster, PromiseBrokenError, WaitTimeoutError
-from bench.evidence import Evidence, Record
-from bench.live.folders import new_folder
-from bench.scenarios import Scenario
-from bench.verdict import Finding, Verdict, combined
-from bench.worlds import C, World, read_evidence
+from bench.limits import LimitReachedError, time_limit
+from bench.manifest import RunKind
+from bench.mistakes import as_python_tells, line_of
+from bench.player import Player
+from bench.scenarios.registry import LIMIT_S, Scenario
+from bench.store import Findings, Recording
+from bench.verdict import Check, Finding, Verdict, combined
+from bench.worlds import C, World
 
-LOG_TAIL = 40
+STORY = "story"
+"""The check that is the story itself."""
+SERVED = "with every fault over all nodes agree, and clients are served"
+"""What a case promises."""
+PATIENCE = 3
+"""So many times its length a case may take, and a scenario's limit besides: real processes take their time."""
 
 
 @dataclass(frozen=True)
 class Run:
-    scenario: Scenario
+    """What came of it; all the rest is in its folder."""
+
+    name: str
     folder: Path
     findings: tuple[Finding, ...]
     seconds: float
+    digest: str | None
+    """Of all that happened, where the run can be repeated to the byte."""
 
     @property
     def verdict(self) -> Verdict:
         return combined(self.findings)
 
+    @property
+    def case_file(self) -> Path:
+        """Of a run that played a case."""
+        return self.folder / store.CASE
+
     def explain(self) -> str:
         """The findings, what happened when, and the end of the log: what a reader needs before opening the folder."""
-        findings = [f"  {finding.verdict:8}{finding.check}: {finding.reason}" for finding in self.findings]
-        log = self.folder / "cluster.log"
-        tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL:] if log.exists() else []
-        sections = {
-            f"{self.scenario.name}: {self.verdict}": findings,
-            "timeline": timeline(read_evidence(self.folder)),
-            "end of the log": tail,
-            "evidence": [str(self.folder)],
-        }
-        return "\n".join(f"{title}\n" + "\n".join(lines) for title, lines in sections.items())
+        return telling.explain(store.read(self.folder))
 
 
-def run(
+@dataclass(frozen=True)
+class Story(Generic[C]):
+    """What is played on a cluster, and how its evidence is judged."""
+
+    promise: str
+    opened: Callable[[C], AbstractContextManager[object]]
+    play: Callable[[C], None]
+    limit_s: float
+    checks: tuple[Check, ...]
+    has_author: bool = True
+    """Whose mistakes are in it; else they are the bench's own."""
+
+
+def run_scenario(
     scenario: Scenario,
     *,
     runs: Path,
     world: World[C],
     nodes: int | None = None,
     profile: str = "low-latency",
+    seed: int = 0,
     on_failure: Callable[[C], None] | None = None,
 ) -> Run:
-    """Play `scenario` on a cluster of its own in `world`, and judge what came of it.
+    """Play `scenario` on a cluster of its own in `world`, and judge what came of it. `on_failure` is called with the
+    cluster still up when the story went wrong. Raises what the bench itself could not do."""
+    checks = (*scenario.checks, judging.OURS["faults_touched_traffic"])
+    story = Story[C](scenario.promise, lambda cluster: cluster, scenario.play, scenario.limit_s, checks)
+    plan = scenario.plan(nodes, profile=profile, seed=seed)
+    with store.begin(
+        runs,
+        kind=RunKind.SCENARIO,
+        name=scenario.name,
+        file=scenario.file,
+        world=world.name,
+        plan=plan,
+        profile=profile,
+        checks=map(judging.name_of, checks),
+    ) as recording:
+        cluster = world.cluster(plan, recording)
+        if cannot := _cannot(cluster, scenario.needs):
+            return _skipped(recording, cannot)
+        return _run(story, cluster, world, recording, on_failure=on_failure)
 
-    `on_failure` is called with the cluster still up when the story went wrong. Errors of the bench itself (no free
-    port, no Toxiproxy) are raised; they are no verdict on the nodes.
-    """
-    started = time.monotonic()
-    folder = new_folder(runs, world.folder(scenario.name))
-    if world.name in scenario.impossible:
-        findings = [Finding("world", Verdict.SKIPPED, scenario.impossible[world.name])]
-    else:
-        findings = _played(scenario, folder, world, nodes or scenario.nodes, profile, on_failure)
-    finished = Run(scenario, folder, tuple(findings), time.monotonic() - started)
-    verdict = {"scenario": scenario.name, "verdict": finished.verdict, "findings": [asdict(f) for f in findings]}
-    (folder / "verdict.json").write_text(json.dumps(verdict, indent=2) + "\n")
-    return finished
+
+def run_case(
+    case: Case,
+    *,
+    runs: Path,
+    world: World[Any],
+    name: str = "case",
+    file: Path | None = None,
+    kind: RunKind = RunKind.CASE,
+    leave_out: bool = False,
+) -> Run:
+    """Play `case` on a cluster of its own in `world`, and judge what came of it; with `leave_out` without the faults
+    that cannot be played there, which a finding lists. Raises what the bench itself could not do."""
+    checks = judging.OF_A_CASE
+    with store.begin(
+        runs,
+        kind=kind,
+        name=name,
+        file=file,
+        world=world.name,
+        plan=case.plan,
+        checks=map(judging.name_of, checks),
+    ) as recording:
+        cluster = world.cluster(case.plan, recording)
+        cannot = _cannot(cluster, case.needs)
+        flawed = _cannot(cluster, ["flaws"] if case.flaw is not None else [])
+        if flawed or (cannot and not leave_out):
+            recording.plays(case)
+            return _skipped(recording, flawed | cannot)
+        played = case.without(frozenset(cannot))
+        left_out = [Finding(f"without {need}", Verdict.SKIPPED, _left_out(case, need, cannot[need])) for need in cannot]
+        recording.plays(played, [finding.reason for finding in left_out])
+        story = Story[Any](
+            SERVED,
+            lambda cluster: cluster.opened(),
+            lambda cluster: Player(cluster, played).play(),
+            LIMIT_S + PATIENCE * case.schedule.length_s,
+            checks,
+            has_author=False,
+        )
+        return _run(story, cluster, world, recording, told=left_out)
 
 
-def _played(
-    scenario: Scenario,
-    folder: Path,
+def _run(
+    story: Story[C],
+    cluster: C,
     world: World[C],
-    nodes: int,
-    profile: str,
-    on_failure: Callable[[C], None] | None,
-) -> list[Finding]:
-    with world.cluster(folder, nodes=nodes, profile=profile, setup=scenario.setup) as cluster:
-        story = _play(scenario, cluster)
-        if story.verdict is not Verdict.VALID and on_failure is not None:
-            on_failure(cluster)
-    _store_history(folder, cluster)
-    evidence = world.evidence(folder, cluster)
-    return [story, *(_checked(check, evidence) for check in (*scenario.checks, faults_touched_traffic))]
+    recording: Recording,
+    *,
+    told: Iterable[Finding] = (),
+    on_failure: Callable[[C], None] | None = None,
+) -> Run:
+    def judged(finding: Finding) -> Run:
+        digest = world.collect(cluster, recording)
+        evidence = recording.evidence()
+        found = tuple(judging.judge(check, evidence) for check in story.checks)
+        return _stored(recording, Findings(told=(*told, finding), judged=found), digest)
 
-
-def _play(scenario: Scenario, cluster: Cluster) -> Finding:
-    """Tell the story. A broken assertion or promise, or a wait that ran out, is the nodes' failure."""
     try:
-        scenario.play(cluster)
-    except (AssertionError, PromiseBrokenError, WaitTimeoutError) as error:
-        where = traceback.extract_tb(error.__traceback__)[1:]
-        line = next((f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(where)), "")
-        return Finding("story", Verdict.INVALID, f"{line} {error or 'assertion failed'}".strip())
-    return Finding("story", Verdict.VALID, scenario.promise)
+        finding = _played(story, cluster, on_failure)
+    except KeyboardInterrupt:
+        judged(Finding(STORY, Verdict.UNKNOWN, "interrupted"))
+        raise
+    return judged(finding)
 
 
-def _checked(check: Callable[[Evidence], Finding], evidence: Evidence) -> Finding:
-    """A checker that crashes has found nothing out."""
+def _played(story: Story[C], cluster: C, on_failure: Callable[[C], None] | None) -> Finding:
+    """Nothing of the cluster runs any more when this returns."""
     try:
-        return check(evidence)
-    except Exception as error:  # noqa: BLE001
-        reason = f"the checker failed: {error!r}\n{traceback.format_exc()}"
-        return Finding(getattr(check, "__name__", str(check)), Verdict.UNKNOWN, reason)
+        with story.opened(cluster):
+            finding = _told(story, cluster)
+            if finding.verdict is not Verdict.VALID and on_failure is not None:
+                on_failure(cluster)
+            return finding
+    except PromiseBrokenError as error:
+        return Finding(error.promise, Verdict.INVALID, error.words)
 
 
-def timeline(evidence: Evidence) -> list[str]:
-    """What the bench did and how roles changed, in order, in seconds from the first of it."""
-    told = [(record["at_s"], "bench", record) for record in evidence.timeline]
-    for node, trace in evidence.traces.items():
-        told += [(record["at_s"], node, record) for record in trace if record["event"] in ("start", "role", "stop")]
-    told.sort(key=lambda item: item[0])
-    start = told[0][0] if told else 0.0
-    return [f"  {at_s - start:9.4f}  {who:6} {_in_words(record)}" for at_s, who, record in told]
+def _told(story: Story[C], cluster: C) -> Finding:
+    """What came of the story itself. Raises PromiseBrokenError, and what is the bench's own mistake."""
+    try:
+        with time_limit(story.limit_s):
+            story.play(cluster)
+        if cluster.broken is not None:
+            raise cluster.broken
+    except LimitReachedError as error:
+        return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} it did not end within {story.limit_s:g} s".strip())
+    except WaitTimeoutError as error:
+        return Finding(STORY, Verdict.INVALID, f"{line_of(error)} {error}".strip())
+    except PromiseBrokenError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not story.has_author:
+            raise
+        if isinstance(error, AssertionError):
+            return Finding(STORY, Verdict.INVALID, f"{line_of(error)} {error or 'assertion failed'}".strip())
+        return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} failed:\n{as_python_tells(error)}".strip())
+    return Finding(STORY, Verdict.VALID, story.promise)
 
 
-def _in_words(record: Record) -> str:
-    fields = [f"{key}={value}" for key, value in record.items() if key not in ("at_s", "event")]
-    return " ".join([record["event"], *fields])
+def _cannot(cluster: Cluster, needs: Iterable[str]) -> dict[str, str]:
+    """What of this the cluster cannot do, and why not."""
+    return {need: reason for need in needs if (reason := cluster.can(need)) is not None}
 
 
-def _store_history(folder: Path, cluster: Cluster) -> None:
-    lines = (json.dumps(vars(operation)) for operation in cluster.history)
-    (folder / "history.jsonl").write_text("".join(f"{line}\n" for line in lines))
+def _left_out(case: Case, need: str, reason: str) -> str:
+    faults = [f"at {fault.at_s:g} s {words.fault(fault)}" for fault in case.schedule.faults if need in fault.needs]
+    return "\n      ".join([f"{reason}; left out:", *faults])
+
+
+def _skipped(recording: Recording, cannot: dict[str, str]) -> Run:
+    reasons = [Finding(need, Verdict.SKIPPED, reason) for need, reason in cannot.items()]
+    return _stored(recording, Findings(told=tuple(reasons)), None)
+
+
+def _stored(recording: Recording, findings: Findings, digest: str | None) -> Run:
+    recording.finish(findings, digest)
+    manifest = recording.manifest
+    return Run(manifest.name, recording.folder, findings.all, manifest.seconds or 0.0, digest)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.evidence import Evidence
+
 
 class Verdict(StrEnum):
-    VALID = "VALID"
+    """The worst first."""
+
     INVALID = "INVALID"
     UNKNOWN = "UNKNOWN"
+    VALID = "VALID"
     SKIPPED = "SKIPPED"
     """It cannot be played in this world; the reason is known beforehand, so it is no failure."""
 
@@ -28,10 +32,16 @@ class Finding:
     reason: str
 
 
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """INVALID if any is, else UNKNOWN if any is; where there is none, nothing was checked, which is UNKNOWN."""
+    found = set(verdicts)
+    return next((verdict for verdict in Verdict if verdict in found), Verdict.UNKNOWN)
+
+
+Check = Callable[[Evidence], Finding]
+"""What judges evidence; `bench.checkers` has ours."""
+
+
 def combined(findings: Iterable[Finding]) -> Verdict:
-    """INVALID if any is, else UNKNOWN if any is; a run that nothing was checked of is UNKNOWN."""
-    verdicts = {finding.verdict for finding in findings}
-    for worst in (Verdict.INVALID, Verdict.UNKNOWN, Verdict.VALID, Verdict.SKIPPED):
-        if worst in verdicts:
-            return worst
-    return Verdict.UNKNOWN
+    """What all of these come to together."""
+    return worst(finding.verdict for finding in findings)

@@ -1,96 +1,45 @@
-"""What clients ask, and what they do from a seed: one generator, driven by threads on real nodes and by events in
-virtual time.
+"""What clients do, from a seed: one generator, driven by threads on real nodes and by events in virtual time.
 
 A *script* is a generator that yields what its client asks next and is sent what came of it; `retrying` makes one whose
-writes are asked for until they are decided. A `Session` is one client at work: its script, and the node it talks to,
-which it changes when it is not served.
+writes are asked for until they are decided. A `Talker` is one client at work: its script, and the node it talks to,
+which it changes when it is not served. `WORKLOADS` are the scripts that a case may name.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
+import random
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
 
-from bench.history import History, Operation, Outcome, as_one
+from bench.history import as_one
+from bench.operations import (
+    Cas,
+    Delete,
+    DeleteAll,
+    Freshness,
+    Get,
+    GetAll,
+    Item,
+    Operation,
+    Outcome,
+    Put,
+    Question,
+    Reading,
+    SetAll,
+    Writing,
+    with_changes,
+)
 
 PAUSE_S = 0.005
 """Between an answer and the next question."""
 
-
-class Item(NamedTuple):
-    """One key of a batch."""
-
-    key: str
-    value: str | None = None
-    modify_index: int | None = None
-    """What is expected of it, None for anything."""
-
-
-class Invocation(NamedTuple):
-    kind: str
-    """``put``, ``get``, ``delete``, ``cas``; ``batch_set``, ``batch_delete``, ``batch_get``; or what an operator asks:
-    ``join``, ``leave``, ``transfer``, ``snapshot``."""
-    key: str
-    """Of a batch all keys; of what an operator asks, the node meant."""
-    value: str | None = None
-    consistent: bool = False
-    """A ``get`` that must not be stale."""
-    modify_index: int | None = None
-    """What a ``cas`` expects, or a ``delete``."""
-    items: tuple[Item, ...] = ()
-    """Of a batch."""
-    client_id: str = ""
-    """Whose write it is, when it may be asked for again."""
-    sequence: int = 0
-    """Counts the writes of `client_id` from 1."""
-
-
-def batch(kind: str, items: Sequence[Item]) -> Invocation:
-    return Invocation(kind, ",".join(item.key for item in items), items=tuple(items))
-
-
-WRITES = ("put", "cas", "delete", "batch_set", "batch_delete")
-
-PARTS: dict[str, Callable[[Item], str]] = {
-    "batch_set": lambda item: "put" if item.modify_index is None else "cas",
-    "batch_delete": lambda item: "delete",
-    "batch_get": lambda item: "get",
-}
-"""What the history calls each part of a batch."""
-
-
-def recorded(history: History, invocation: Invocation, operation: Operation) -> Operation:
-    """`operation`, which came of `invocation`, once it is in the history: of a batch, each of its parts.
-
-    That a batch took effect at one instant makes its parts operations of their keys like any other, so whoever judges
-    one key need not know of batches. The `result` of a ``batch_get`` is JSON, the keys that were found.
-    """
-    part_kind = PARTS.get(invocation.kind)
-    if part_kind is None:
-        return history.record(operation)
-    found = found_in(operation)
-    for item in invocation.items:
-        kind = part_kind(item)
-        history.record(replace(operation, kind=kind, key=item.key, value=item.value, result=found.get(item.key)))
-    return operation
-
-
-def found_in(batch_get: Operation) -> dict[str, str]:
-    """The keys that a ``batch_get`` found, with their values."""
-    found: dict[str, str] = json.loads(batch_get.result or "{}")
-    return found
-
-
-Script = Generator[Invocation, Operation, None]
+Script = Generator[Question, Operation, None]
 
 
 def distinct_writes(series: int, client: int) -> Script:
     """Keys that are never written twice, so that each can be looked for afterwards."""
     for count in itertools.count():
-        yield Invocation("put", f"w{series}-{client}-{count}", f"{client}-{count}")
+        yield Put(f"w{series}-{client}-{count}", f"{client}-{count}")
 
 
 def retrying(script: Script, client_id: str) -> Script:
@@ -100,17 +49,25 @@ def retrying(script: Script, client_id: str) -> Script:
     """
     sequence, asked = 0, next(script)
     while True:
-        if asked.kind in WRITES:
+        is_write = isinstance(asked, Writing)
+        if is_write:
             sequence += 1
-            asked = asked._replace(client_id=client_id, sequence=sequence)
+            asked = with_changes(asked, client_id=client_id, sequence=sequence)
         told = yield asked
         while not told.decided:
             again = yield asked
-            told = as_one(told, again) if asked.sequence else again
+            told = as_one(told, again) if is_write else again
         asked = script.send(told)
 
 
-class Session:
+def until_done(asked: Question, may_go_on: Callable[[], bool]) -> Script:
+    """Asked for until it is done, as long as whoever asks may go on."""
+    told = yield asked
+    while told.outcome is not Outcome.OK and may_go_on():
+        told = yield asked
+
+
+class Talker:
     """One client at work. It goes to the next node when the one it talks to did not serve it."""
 
     def __init__(self, script: Script, nodes: Sequence[str], first: int = 0) -> None:
@@ -118,14 +75,77 @@ class Session:
         turn = first % len(nodes)
         self._nodes = itertools.cycle([*nodes[turn:], *nodes[:turn]])
         self.node = next(self._nodes)
-        self.invocation = next(script)
+        self.asks: Question | None = next(script, None)
+        """What it asks next, None when its script has ended."""
         self.acknowledged = 0
         """How many writes."""
 
     def told(self, operation: Operation) -> None:
-        """Take what came of `invocation` into account; it and `node` are then what comes next."""
+        """Take what came of `asks` into account; it and `node` are then what comes next."""
         if operation.outcome is Outcome.OK:
-            self.acknowledged += operation.kind != "get"
+            self.acknowledged += not isinstance(operation.asked, Reading)
         elif not operation.decided:
-            self.node = next(self._nodes)
-        self.invocation = self._script.send(operation)
+            self.move_on()
+        try:
+            self.asks = self._script.send(operation)
+        except StopIteration:
+            self.asks = None
+
+    def move_on(self) -> None:
+        """Talk to the next node."""
+        self.node = next(self._nodes)
+
+
+# What a case may name
+
+SIZES = (0,) * 17 + (300, 1500, 6000)
+"""By how many bytes a value is longer than need be: most fit many times into what a link or a message takes, some do
+not."""
+
+
+def mixed(client: int, rng: random.Random) -> Script:
+    """Every kind of write and read, over few keys, each asked for until it is decided."""
+    return retrying(_mixed(rng), f"client-{client}")
+
+
+def _mixed(rng: random.Random) -> Script:
+    """What is asked for again must not take effect again: of that a put would undo what was written in between, a CAS
+    and a delete would be told that it failed. Batches share a key."""
+    seen: dict[str, int] = {}
+    """The modify_index of each key, 0 when it is not there, as this client knows it."""
+    for count in itertools.count(1):
+        chance, key = rng.random(), f"k{rng.randrange(4)}"
+        value = f"{count}{'.' * rng.choice(SIZES)}"
+        if chance < 0.25:
+            seen[key] = (yield Put(key, value)).modify_index or 0
+        elif chance < 0.45:
+            seen[key] = (yield Cas(key, value, seen.get(key, 0))).modify_index or 0
+        elif chance < 0.5:
+            yield Delete(key)
+            seen[key] = 0
+        elif chance < 0.55:
+            yield Delete(key, seen.get(key, 0))
+        elif chance < 0.6:
+            pair, expects = (key, "both"), rng.random() < 0.5
+            items = tuple(Item(each, value, seen.get(each, 0) if expects else None) for each in pair)
+            seen |= dict.fromkeys(pair, (yield SetAll(items)).modify_index or 0)
+        elif chance < 0.62:
+            yield DeleteAll((Item(key), Item("both")))
+            seen |= {key: 0, "both": 0}
+        elif chance < 0.65:
+            yield GetAll((key, "both"))
+        elif chance < 0.8:
+            yield Get(key, Freshness.LINEARIZABLE)
+        elif chance < 0.95:
+            yield Get(key, Freshness.LEASE)
+        else:
+            yield Get(key)
+
+
+def keys(client: int, rng: random.Random) -> Script:
+    """Keys that are never written twice, each asked for until it is decided."""
+    return retrying(distinct_writes(0, client), f"client-{client}")
+
+
+WORKLOADS: dict[str, Callable[[int, random.Random], Script]] = {"mixed": mixed, "keys": keys}
+"""By name: of a client's number and its chances, what it does."""

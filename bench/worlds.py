@@ -1,95 +1,62 @@
-"""The worlds a scenario can be played in, as `bench.runner` sees them: a cluster to open, and evidence to take home."""
+"""The worlds that anything can be played in, as `bench.runner` sees them: a cluster, and what it leaves behind."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from bench.cluster import Cluster, Setup
-from bench.evidence import Evidence, Record
+from bench.case import Plan
+from bench.cluster import Cluster
 from bench.live.cluster import LiveCluster
 from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.invariants import Invariants
+from bench.store import Recording
+from bench.systems import find_system
 
 C = TypeVar("C", bound=Cluster)
 
 
 class World(Protocol[C]):
     @property
-    def name(self) -> str:
-        """As a scenario names it that cannot be played there."""
+    def name(self) -> str: ...
+
+    def cluster(self, plan: Plan, recording: Recording) -> C:
+        """Nothing is started yet. History and timeline are recorded as they happen."""
         ...
 
-    def folder(self, scenario: str) -> str:
-        """Where its runs of a scenario are kept, under the folder of all runs."""
-        ...
-
-    def cluster(self, folder: Path, *, nodes: int, profile: str, setup: Setup) -> AbstractContextManager[C]: ...
-
-    def evidence(self, folder: Path, cluster: C) -> Evidence:
-        """What the run left behind; it is also in `folder`, as `read_evidence` finds it."""
+    def collect(self, cluster: C, recording: Recording) -> str | None:
+        """Take into the recording what the cluster has not written there itself; returns the digest of all that
+        happened, where there is one."""
         ...
 
 
 @dataclass(frozen=True)
 class LiveWorld:
-    """Real processes behind the real Toxiproxy."""
+    """Real processes behind the real Toxiproxy, which write their traces and logs themselves."""
 
     server: Path
     """The Toxiproxy server."""
     name: str = "live"
 
-    def folder(self, scenario: str) -> str:
-        return scenario
+    def cluster(self, plan: Plan, recording: Recording) -> LiveCluster:
+        return LiveCluster(plan, recording, system=find_system(plan.system), server=self.server)
 
-    def cluster(self, folder: Path, *, nodes: int, profile: str, setup: Setup) -> LiveCluster:
-        return LiveCluster(folder, nodes=nodes, profile=profile, setup=setup, server=self.server)
-
-    def evidence(self, folder: Path, cluster: LiveCluster) -> Evidence:
-        return read_evidence(folder, cluster)
+    def collect(self, cluster: LiveCluster, recording: Recording) -> str | None:
+        return None
 
 
 @dataclass(frozen=True)
 class SimulatedWorld:
-    """Virtual time, from a seed; Raft's promises are checked after every event."""
+    """Virtual time, from the plan's seed; what Raft promises is looked at after every event."""
 
-    seed: int
     name: str = "simulated"
 
-    def folder(self, scenario: str) -> str:
-        return f"{scenario}/seed-{self.seed}"
+    def cluster(self, plan: Plan, recording: Recording) -> SimulatedCluster:
+        return SimulatedCluster(plan, recording, observer=Invariants())
 
-    def cluster(self, folder: Path, *, nodes: int, profile: str, setup: Setup) -> SimulatedCluster:
-        return SimulatedCluster(nodes=nodes, seed=self.seed, profile=profile, setup=setup, observer=Invariants())
-
-    def evidence(self, folder: Path, cluster: SimulatedCluster) -> Evidence:
-        evidence = cluster.evidence()
-        for node, trace in evidence.traces.items():
-            (folder / "nodes" / node).mkdir(parents=True)
-            _write_lines(folder / "nodes" / node / "trace.jsonl", trace)
-        _write_lines(folder / "events.jsonl", evidence.timeline)
-        (folder / "cluster.log").write_text("".join(f"{line}\n" for line in cluster.world.chronicle.words()))
-        (folder / "digest").write_text(f"{cluster.world.chronicle.digest()}\n")
-        return evidence
-
-
-def read_evidence(folder: Path, cluster: Cluster | None = None) -> Evidence:
-    traces = {path.parent.name: _read_lines(path) for path in sorted(folder.glob("nodes/*/trace.jsonl"))}
-    history = tuple(cluster.history) if cluster is not None else ()
-    return Evidence(history, traces, _read_lines(folder / "events.jsonl"))
-
-
-def _read_lines(path: Path) -> tuple[Record, ...]:
-    """One record a line; a last line that a kill cut short is left out."""
-    if not path.exists():
-        return ()
-    whole, _, _ = path.read_text().rpartition("\n")
-    return tuple(json.loads(line) for line in whole.splitlines())
-
-
-def _write_lines(path: Path, records: Iterable[Record]) -> None:
-    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    def collect(self, cluster: SimulatedCluster, recording: Recording) -> str | None:
+        for node, trace in cluster.evidence().traces.items():
+            recording.trace(node, trace)
+        recording.write_log(cluster.world.chronicle.words())
+        return cluster.world.chronicle.digest()

@@ -68,6 +68,12 @@ class NetworkFaults(Protocol):
     def partitioned(self, *groups: Collection[str], mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]: ...
     def delayed(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> AbstractContextManager[None]: ...
     def limited(self, links: Collection[Link], rate_kib_s: int) -> AbstractContextManager[None]: ...
+    def noisy(
+        self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
+    ) -> AbstractContextManager[None]:
+        """Until the block ends each message between nodes is lost, doubled, or overtaken, with these probabilities.
+        What clients ask is doubled too, as by a proxy or a library that asks again by itself."""
+        ...
 
 
 class LinkFaults(abc.ABC):
@@ -117,6 +123,12 @@ class LinkFaults(abc.ABC):
 
     def limited(self, links: Collection[Link], rate_kib_s: int) -> AbstractContextManager[None]:
         return self._while(Kind.LIMIT, links, LinkState(rate_kib_s=rate_kib_s))
+
+    def noisy(
+        self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
+    ) -> AbstractContextManager[None]:
+        does = LinkState(loss=loss, duplication=duplication, reordering=reordering)
+        return self._while(Kind.NOISE, tuple(self._wanted), does)
 
     def _command(self, kind: Kind, links: Collection[Link], does: LinkState) -> None:
         self._begin(Lasting(kind, does, by_command=True), links)
@@ -265,6 +277,7 @@ CUTS: dict[Mode | None, tuple[tuple[str, str, dict[str, int]], ...]] = {
 
 def _toxics(state: LinkState) -> dict[str, dict[str, Any]]:
     """The toxics that make up a state, by name. Requests are delayed and limited; a cut is on both streams."""
+    assert not state.noisy, "a proxy of TCP streams knows no messages"
     toxics: dict[str, dict[str, Any]] = {}
     if state.latency_ms or state.jitter_ms:
         attributes = {"latency": state.latency_ms, "jitter": state.jitter_ms}

@@ -72,6 +72,7 @@ class ToxiproxyServer:
         self._log = log
         self._start_deadline_s = start_deadline_s
         self._process: ManagedProcess | None = None
+        self._over = False
 
     @property
     def pid(self) -> int | None:
@@ -92,13 +93,20 @@ class ToxiproxyServer:
             raise ToxiproxyError(f"Toxiproxy did not create {', '.join(sorted(missing))}; see {self._log}")
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+        """For good: whoever heals a link after that does not bring it back."""
+        self._over = True
+        self._kill()
 
     def restart(self) -> None:
         """A new process on the same port with the same routes and no toxics."""
-        self.stop()
+        if self._over:
+            raise ToxiproxyError(f"Toxiproxy at {self._api} was stopped")
+        self._kill()
         self.start()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
 
     def call(self, request: Callable[[], T]) -> T:
         """Make one call of the library's to this server. Raises ToxiproxyError."""

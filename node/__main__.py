@@ -17,21 +17,22 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NoReturn, TypeVar
 
+from node import flaws
 from node.config import Config, ConfigError, RaftConfig, read_config
 from node.disk.storage import Storage, StorageError
 from node.driver import Driver
 from node.identity import ask
 from node.machine.kv import KeyValueStore
 from node.machine.state_machine import Frozen, StateMachine
-from node.raft import Configuration, FlowLimits, Raft
-from node.server import Server as NodeServer
+from node.raft import Configuration, Raft
+from node.server import Server
 from node.standalone import Standalone
 from node.trace import Trace
 from node.transport import Transport
 from node.web.client_api import client_app, metrics_app
 from node.web.http import bind, own_hosts
 from node.web.peer_api import peer_app
-from node.web.serving import Server
+from node.web.serving import HttpServer
 
 # Together well below the 1024 files that a process may usually have open.
 CLIENT_CONNECTIONS = 512
@@ -115,7 +116,7 @@ def _run_alone(config: Config, ends: set[signal.Signals]) -> int:
     store = KeyValueStore()
     listener = bind(config.host, config.http_port, "the HTTP API (KONSUL_PORT)")
     app = client_app(Standalone(store), store, hosts=own_hosts(config, [listener]))
-    http = Server(app, listener, connections=CLIENT_CONNECTIONS)
+    http = HttpServer(app, listener, connections=CLIENT_CONNECTIONS)
     http.start()
     print(f"konsul: HTTP on http://{http.address}, standalone", flush=True)
     signal.sigwait(ends)
@@ -124,6 +125,8 @@ def _run_alone(config: Config, ends: set[signal.Signals]) -> int:
 
 
 def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> int:
+    if raft.flaw is not None:
+        log.critical("KONSUL_RAFT_FLAW=%s: this node breaks a rule of Raft on purpose, and may lose data", raft.flaw)
     storage = Storage(raft.data_dir, raft.node_id, retention=raft.snapshots.retention)
     listeners = [
         bind(*raft.bind, "Raft (KONSUL_RAFT_BIND_ADDR)"),
@@ -134,18 +137,18 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
     machine = StateMachine()
     core = _open_raft(raft, storage, machine)
     driver = Driver(
-        NodeServer(core, machine, policy=raft.snapshots, process=os.getpid(), now=time.monotonic()),
+        Server(core, machine, policy=raft.snapshots, process=os.getpid(), now=time.monotonic()),
         storage=storage,
         outcomes=lambda: dict(machine.outcomes),
         trace=Trace(raft.trace_file),
         raft_address=str(raft.advertise),
         http_address=str(http_address),
-        transport=partial(Transport, dial=raft.dial, settled_s=raft.timing.heartbeat_interval_s),
+        transport=partial(Transport, dial=raft.dial, settled_s=raft.timing.heartbeat_interval_s, limits=raft.transport),
         on_failure=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
     servers = [
-        Server(peer_app(driver, hosts=hosts), listeners[0], connections=PEER_CONNECTIONS),
-        Server(
+        HttpServer(peer_app(driver, hosts=hosts), listeners[0], connections=PEER_CONNECTIONS),
+        HttpServer(
             client_app(driver, machine.store, partial(ask, dial=raft.dial), hosts=hosts),
             listeners[1],
             connections=CLIENT_CONNECTIONS,
@@ -153,7 +156,7 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
     ]
     if config.metrics_port is not None:
         listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")
-        servers.append(Server(metrics_app(driver, hosts=hosts), listener, connections=METRICS_CONNECTIONS))
+        servers.append(HttpServer(metrics_app(driver, hosts=hosts), listener, connections=METRICS_CONNECTIONS))
     # Before the servers start: a peer that was quicker may speak at once, and who has heard of a term founds nothing.
     if raft.bootstrap:
         driver.found(Configuration.first(raft.peers or [(raft.node_id, str(raft.advertise))]))
@@ -189,19 +192,20 @@ def _open_raft(config: RaftConfig, storage: Storage, machine: StateMachine) -> R
             machine.restore(Frozen.decode(snapshot.data))
         except ValueError as error:
             raise StorageError(f"the snapshot at {snapshot.meta.index} in {config.data_dir}: {error}") from error
-    return Raft(
+    core = Raft if config.flaw is None else flaws.load(config.flaw)
+    return core(
         config.node_id,
         log=log,
         hard_state=hard_state,
         snapshot=snapshot,
         timing=config.timing,
-        limits=FlowLimits(entries_per_message=config.max_append_entries),
+        limits=config.flow,
         rng=random.Random(),
         now=time.monotonic(),
     )
 
 
-def _announce(config: RaftConfig, servers: list[Server]) -> None:
+def _announce(config: RaftConfig, servers: list[HttpServer]) -> None:
     metrics = f", metrics on http://{servers[2].address}/metrics" if len(servers) > 2 else ""
     print(
         f"konsul: {config.node_id} (pid {os.getpid()}): HTTP on http://{servers[1].address}, "

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from node.errors import LeadershipLostError, NotInTimeError
 from node.pending import Pending
-from node.questions import CHANGE_TIMEOUT_S, Join, Leave, Transfer
+from node.questions import CHANGE_TIMEOUT_S, AddServer, RemoveServer, TransferLeadership
 from node.raft import (
     MembershipChangeError,
     NotLeaderError,
@@ -53,7 +53,7 @@ class Joining:
     of time: thousands of configurations, each of them saved and sent.
     """
 
-    def __init__(self, join: Join, to: Any, now: float) -> None:
+    def __init__(self, join: AddServer, to: Any, now: float) -> None:
         self.to = to
         self._server_id = join.server_id
         self._address = join.address
@@ -96,7 +96,7 @@ class Joining:
 class Leaving:
     """Over when the configuration without the server is appended; whoever asked is told when it is committed."""
 
-    def __init__(self, leave: Leave, to: Any, now: float) -> None:
+    def __init__(self, leave: RemoveServer, to: Any, now: float) -> None:
         self.to = to
         self._server_id = leave.server_id
         self._deadline_s = now + CHANGE_TIMEOUT_S
@@ -119,7 +119,7 @@ class Leaving:
 class Transferring:
     """Over when another server leads; the answer is its name."""
 
-    def __init__(self, transfer: Transfer, to: Any, now: float) -> None:
+    def __init__(self, transfer: TransferLeadership, to: Any, now: float) -> None:
         self.to = to
         self._successor = transfer.to
         self._target: str | None = None
@@ -149,8 +149,8 @@ class Transferring:
 
 
 CHANGES: dict[type, Callable[[Any, Any, float], Change]] = {
-    Join: Joining,
-    Leave: Leaving,
-    Transfer: Transferring,
+    AddServer: Joining,
+    RemoveServer: Leaving,
+    TransferLeadership: Transferring,
 }
 """What a question begins."""

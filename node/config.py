@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 import durationpy
 
-from node.raft import Timing
+from node import flaws
+from node.raft import FlowLimits, Timing
 from node.snapshots import SnapshotPolicy
 
 NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 FIRST_HTTP_PORT = 8500
 FIRST_METRICS_PORT = 8080
+MOST_DIGITS = 18
 
 
 class ConfigError(Exception):
@@ -44,6 +46,16 @@ class FirstFree(NamedTuple):
 
 
 @dataclass(frozen=True)
+class TransportLimits:
+    """How much is taken on for one peer."""
+
+    unanswered_bytes: int = 1024 * 1024
+    """Beyond so much under way what is to be sent waits. One request may always be under way."""
+    waiting_messages: int = 1024
+    """Beyond so many messages that wait what is to be sent is dropped."""
+
+
+@dataclass(frozen=True)
 class RaftConfig:
     node_id: str
     bind: Address
@@ -53,12 +65,15 @@ class RaftConfig:
     peers: tuple[tuple[str, str], ...]
     """The first configuration as (id, address) pairs; empty is this node alone."""
     timing: Timing
-    max_append_entries: int
+    flow: FlowLimits
+    transport: TransportLimits
     snapshots: SnapshotPolicy
     log_level: int
     dial: Mapping[str, Address]
     """Advertised address -> the address to dial instead."""
     trace_file: Path | None
+    flaw: str | None
+    """Which rule of Raft to break on purpose (`node.flaws`)."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,7 @@ def _read_raft(reader: _Reader) -> RaftConfig:
     if bootstrap and peers and (node_id, str(advertise)) not in peers:
         raise ConfigError(f"KONSUL_RAFT_PEERS is the whole first configuration and must name {node_id}@{advertise}")
     trace_file = reader.text("KONSUL_RAFT_TRACE_FILE", "")
+    flow, transport = _read_limits(reader)
     return RaftConfig(
         node_id=node_id,
         bind=bind or advertise,
@@ -122,11 +138,13 @@ def _read_raft(reader: _Reader) -> RaftConfig:
         bootstrap=bootstrap,
         peers=peers,
         timing=_read_timing(reader),
-        max_append_entries=reader.count("KONSUL_RAFT_MAX_APPEND_ENTRIES", 64),
+        flow=flow,
+        transport=transport,
         snapshots=_read_snapshot_policy(reader),
         log_level=reader.log_level("KONSUL_RAFT_LOG_LEVEL", "info"),
         dial=reader.dial("KONSUL_RAFT_DIAL"),
         trace_file=Path(trace_file) if trace_file else None,
+        flaw=reader.one_of("KONSUL_RAFT_FLAW", flaws.names()),
     )
 
 
@@ -147,12 +165,24 @@ def _read_timing(reader: _Reader) -> Timing:
     return Timing(heartbeat_s, election_s, lease_s, reader.duration_s("KONSUL_RAFT_COMMIT_TIMEOUT", "50ms"))
 
 
+def _read_limits(reader: _Reader) -> tuple[FlowLimits, TransportLimits]:
+    """Entries in a message have Konsul's own variable, all others one of ours."""
+    entries = reader.count("KONSUL_RAFT_MAX_APPEND_ENTRIES", FlowLimits.entries_per_message)
+    flow = [field.name for field in fields(FlowLimits) if field.name != "entries_per_message"]
+    transport = [field.name for field in fields(TransportLimits)]
+    given = reader.numbers("KONSUL_RAFT_LIMITS", (*flow, *transport))
+    return (
+        FlowLimits(entries, **{name: value for name, value in given.items() if name in flow}),
+        TransportLimits(**{name: value for name, value in given.items() if name in transport}),
+    )
+
+
 def _read_snapshot_policy(reader: _Reader) -> SnapshotPolicy:
     return SnapshotPolicy(
         interval_s=reader.duration_s("KONSUL_RAFT_SNAPSHOT_INTERVAL", "120s"),
         threshold=reader.count("KONSUL_RAFT_SNAPSHOT_THRESHOLD", 8192),
         retention=reader.count("KONSUL_RAFT_SNAPSHOT_RETENTION", 2),
-        trailing_logs=reader.count("KONSUL_RAFT_TRAILING_LOGS", 10240),
+        trailing_logs=reader.count("KONSUL_RAFT_TRAILING_LOGS", 10240, least=0),
     )
 
 
@@ -171,11 +201,31 @@ class _Reader:
             raise ConfigError(f"{name} is {value!r}; it must be true or false")
         return value in ("true", "1")
 
-    def count(self, name: str, default: int) -> int:
+    def count(self, name: str, default: int, *, least: int = 1) -> int:
         value = self.text(name, str(default))
-        if not value.isascii() or not value.isdigit() or int(value) < 1:
-            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least 1")
-        return int(value)
+        number = _whole(value)
+        if number is None or number < least:
+            raise ConfigError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        return number
+
+    def numbers(self, name: str, known: Collection[str]) -> dict[str, int]:
+        """Those of `known` that are given."""
+        found: dict[str, int] = {}
+        for item in filter(None, map(str.strip, self.text(name, "").split(","))):
+            key, _, value = item.partition("=")
+            if key not in known or key in found or not _whole(value):
+                raise ConfigError(
+                    f"{name} has {item!r}; it must be name=number,... with numbers of at least 1, and each name once, "
+                    f"of {', '.join(known)}"
+                )
+            found[key] = int(value)
+        return found
+
+    def one_of(self, name: str, known: Collection[str]) -> str | None:
+        value = self.text(name, "")
+        if value and value not in known:
+            raise ConfigError(f"{name} is {value!r}; there are {', '.join(known)}")
+        return value or None
 
     def duration_s(self, name: str, default: str) -> float:
         value = self.text(name, default)
@@ -231,6 +281,11 @@ class _Reader:
         if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
             raise ConfigError(f"{name} has {value!r}; an address is host:port, such as 127.0.0.1:7001")
         return Address(host, int(port))
+
+
+def _whole(text: str) -> int | None:
+    """None for what is no whole number, or one that nobody means."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
 def _is_address(text: str) -> bool:

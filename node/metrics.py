@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from node.machine.kv import Status as Outcome
+from node.machine.kv import Decision
 from node.meters import Meters
 from node.status import Status
 
@@ -74,7 +74,7 @@ class Metrics:
         totals: Counter[str] = Counter()
         for (command, outcome), count in self._outcomes().items():
             totals[command] += count
-            if outcome != Outcome.DONE:
+            if outcome != Decision.DONE:
                 errors.add_metric([node_id, command, outcome], count)
         for command, count in totals.items():
             applied.add_metric([node_id, command], count)

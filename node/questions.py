@@ -20,7 +20,7 @@ from node.errors import (
     OverwrittenError,
     StoppingError,
 )
-from node.machine.kv import Status as Came
+from node.machine.kv import Decision
 from node.raft import LogPosition, MembershipChangeError, NotLeaderError, TransferError, TransferInProgressError
 
 CHANGE_TIMEOUT_S = 10.0
@@ -58,7 +58,7 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Join:
+class AddServer:
     """Answered when the server votes."""
 
     server_id: str
@@ -66,33 +66,33 @@ class Join:
 
 
 @dataclass(frozen=True)
-class Leave:
+class RemoveServer:
     """Answered when the server is no member any more."""
 
     server_id: str
 
 
 @dataclass(frozen=True)
-class Transfer:
+class TransferLeadership:
     """Answered with who leads, once another does; None is whoever is furthest."""
 
     to: str | None = None
 
 
 @dataclass(frozen=True)
-class TakeSnapshot:
+class MakeSnapshot:
     """Answered with the index of a snapshot of at least what is applied now, once it is durable."""
 
 
-Question = Write | Read | Join | Leave | Transfer | TakeSnapshot
+Question = Write | Read | AddServer | RemoveServer | TransferLeadership | MakeSnapshot
 
 PATIENCE_S: dict[type, float] = {
     Write: ANSWER_TIMEOUT_S,
     Read: ANSWER_TIMEOUT_S,
-    Join: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
-    Leave: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
-    Transfer: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
-    TakeSnapshot: SNAPSHOT_TIMEOUT_S,
+    AddServer: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
+    RemoveServer: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
+    TransferLeadership: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
+    MakeSnapshot: SNAPSHOT_TIMEOUT_S,
 }
 """After how long whoever asked is told that there is no answer: TimeoutError in `MEANINGS`."""
 
@@ -148,9 +148,9 @@ def meaning_of(error: Exception, *, leader_known: bool) -> Meaning:
     return next(meaning for kind, meaning in MEANINGS.items() if isinstance(error, kind))
 
 
-REFUSALS: Mapping[Came, Meaning] = {
-    Came.CONFLICT: Meaning(409, "cas mismatch", certain=True),
-    Came.MISSING: Meaning(404, "key not found", certain=True),
-    Came.SUPERSEDED: Meaning(409, "superseded", certain=False),
+REFUSALS: Mapping[Decision, Meaning] = {
+    Decision.CONFLICT: Meaning(409, "cas mismatch", certain=True),
+    Decision.MISSING: Meaning(404, "key not found", certain=True),
+    Decision.SUPERSEDED: Meaning(409, "superseded", certain=False),
 }
 """Of what a state machine says instead of done."""

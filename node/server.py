@@ -33,15 +33,15 @@ from node.questions import (
     MEANINGS,
     PATIENCE_S,
     REFUSALS,
+    AddServer,
     Answer,
     Consistency,
-    Join,
-    Leave,
+    MakeSnapshot,
     Meaning,
     Question,
     Read,
-    TakeSnapshot,
-    Transfer,
+    RemoveServer,
+    TransferLeadership,
     Write,
     meaning_of,
 )
@@ -69,6 +69,7 @@ __all__ = [
     "MEANINGS",
     "PATIENCE_S",
     "REFUSALS",
+    "AddServer",
     "Answer",
     "Applied",
     "Asked",
@@ -77,13 +78,13 @@ __all__ = [
     "Found",
     "Hint",
     "Item",
-    "Join",
     "Leased",
-    "Leave",
+    "MakeSnapshot",
     "Meaning",
     "Origin",
     "Question",
     "Read",
+    "RemoveServer",
     "Server",
     "SnapshotDraft",
     "SnapshotPolicy",
@@ -92,8 +93,7 @@ __all__ = [
     "Status",
     "Stop",
     "Stopped",
-    "TakeSnapshot",
-    "Transfer",
+    "TransferLeadership",
     "Write",
     "meaning_of",
 ]
@@ -114,7 +114,7 @@ class Origin(NamedTuple):
     http_address: str
 
 
-class Envelope(Protocol):
+class Delivery(Protocol):
     """Messages from one server to one other."""
 
     @property
@@ -147,7 +147,7 @@ class Stop(NamedTuple):
     """Hand over, if somebody else could lead, and end."""
 
 
-Item = Envelope | Asked | Hint | Found | SnapshotWritten | Stop
+Item = Delivery | Asked | Hint | Found | SnapshotWritten | Stop
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -345,7 +345,7 @@ class Server:
 
     # What its owner tells it
 
-    def _on_envelope(self, envelope: Envelope, now: float) -> None:
+    def _on_envelope(self, envelope: Delivery, now: float) -> None:
         origin = envelope.origin
         if origin != self._let_in.get(origin.sender) and not self._lets_in(origin):
             self._said.append(f"refused messages: {origin.sender} does not belong to this cluster")
@@ -403,7 +403,7 @@ class Server:
 
     def _on_stop(self, stop: Stop, now: float) -> None:
         if self.status.is_leader_at(now) and self._farewell is None:
-            self._farewell = Transferring(Transfer(), None, now)
+            self._farewell = Transferring(TransferLeadership(), None, now)
             self._polled = True
         else:
             self._end(now)
@@ -434,11 +434,11 @@ class Server:
             # nobody's round.
             self._pending.await_applied(0, read, to)
 
-    def _on_change(self, question: Join | Leave | Transfer, to: Any, now: float) -> None:
+    def _on_change(self, question: AddServer | RemoveServer | TransferLeadership, to: Any, now: float) -> None:
         self._changes.append(CHANGES[type(question)](question, to, now))
         self._polled = True
 
-    def _on_snapshot(self, question: TakeSnapshot, to: Any, now: float) -> None:
+    def _on_snapshot(self, question: MakeSnapshot, to: Any, now: float) -> None:
         self._snapshots.ask(to)
 
     def _poll_changes(self, now: float) -> None:
@@ -566,8 +566,8 @@ HANDLERS: dict[type, Callable[[Server, Any, float], None]] = {
 ASKED: dict[type, Callable[[Server, Any, Any, float], None]] = {
     Write: Server._on_write,
     Read: Server._on_read,
-    Join: Server._on_change,
-    Leave: Server._on_change,
-    Transfer: Server._on_change,
-    TakeSnapshot: Server._on_snapshot,
+    AddServer: Server._on_change,
+    RemoveServer: Server._on_change,
+    TransferLeadership: Server._on_change,
+    MakeSnapshot: Server._on_snapshot,
 }

@@ -2,12 +2,13 @@
 
 Every process of one machine reads the same monotonic clock, so the lines of several nodes can be put in one exact
 order. A line is written in one unbuffered call before the node acts on what it says: a node killed at any instant
-leaves a true trace behind, at worst without its last line. What the lines are is in `node.raft.transitions` and
-`node.records`.
+leaves a true trace behind, at worst with half a last line, behind which its next life begins a new one. What the lines
+are is in `node.raft.transitions` and `node.records`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,13 +23,32 @@ class Trace:
     def __init__(self, file: Path | None) -> None:
         self._encoder = msgspec.json.Encoder()
         self._stream = None if file is None else file.open("ab", buffering=0)
+        if file is not None and _is_torn(file):
+            self._write(b"\n")
 
     def write(self, records: Iterable[Transition]) -> None:
         if self._stream is not None:
             lines = b"".join(self._encoder.encode(record) + b"\n" for record in records)
             if lines:
-                self._stream.write(lines)
+                self._write(lines)
+
+    def _write(self, lines: bytes) -> None:
+        """All of them. A disk that has room for a part takes that, and fails only when it is asked again."""
+        assert self._stream is not None
+        while lines:
+            lines = lines[self._stream.write(lines) :]
 
     def close(self) -> None:
         if self._stream is not None:
             self._stream.close()
+
+
+def _is_torn(file: Path) -> bool:
+    """Whether a former life was killed, or out of room, in the middle of a line."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        if not stream.seek(0, os.SEEK_END):
+            return False
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"

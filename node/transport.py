@@ -5,7 +5,7 @@ writes request after request on one connection, as fast as batches form, and a s
 know how much is unanswered. That makes a link with 200 ms of latency behave as one: with a request at a time, each
 message would wait for the answer to the one before, and a delay of 200 ms would be felt as one of 200 to 400.
 
-What is unanswered is bounded (`MAX_UNANSWERED_BYTES`): beyond it the sender waits, its queue fills, and what finds it
+What is unanswered is bounded (`TransportLimits`): beyond it the sender waits, its queue fills, and what finds it
 full is dropped, as by a network. One request may always be under way, however large, or an entry larger than the bound
 could never leave. A batch is bounded too (`BATCH_BYTES`), so that what gathered meanwhile does not become one request
 that is larger than everything. And the longer nothing is answered, the rarer requests become (`KEPT_DISTANCE`) and the
@@ -36,11 +36,9 @@ from functools import partial
 from typing import BinaryIO
 
 from node import wire
-from node.config import Address
+from node.config import Address, TransportLimits
 from node.raft.messages import AnyMessage, AppendEntries, InstallSnapshot
 
-QUEUE_LENGTH = 1024
-MAX_UNANSWERED_BYTES = 1024 * 1024
 BATCH_BYTES = 256 * 1024
 """A batch takes no further message once it weighs so much."""
 MESSAGE_BYTES = 256
@@ -70,11 +68,13 @@ class Transport:
         *,
         dial: Mapping[str, Address],
         settled_s: float,
+        limits: TransportLimits | None = None,
     ) -> None:
         self._envelope = envelope
         self._hint = hint
         self._dial = dial
         self._settled_s = settled_s
+        self._limits = limits or TransportLimits()
         self._senders: dict[tuple[str, str], PeerSender] = {}
         self._attempts: Counter[str] = Counter()
 
@@ -90,6 +90,7 @@ class Transport:
                 envelope=self._envelope,
                 hint=partial(self._hint, message.recipient),
                 settled_s=self._settled_s,
+                limits=self._limits,
             )
         self._attempts[message.recipient] += 1
         self._senders[key].offer(message)
@@ -117,6 +118,7 @@ class PeerSender:
         envelope: Callable[[Sequence[AnyMessage]], wire.Envelope],
         hint: Callable[[], None],
         settled_s: float,
+        limits: TransportLimits,
     ) -> None:
         """`address` is where the peer says it is, `target` what is dialled for that."""
         self._peer = peer
@@ -125,6 +127,7 @@ class PeerSender:
         self._envelope = envelope
         self._hint = hint
         self._settled_s = settled_s
+        self._limits = limits
         self._lived = False
         """Whether the connection did that ended last."""
         self._offered_s = time.monotonic()
@@ -139,7 +142,7 @@ class PeerSender:
         if connection is not None and connection.is_stuck():
             connection.close()
         self._offered_s = time.monotonic()
-        if self._queue.qsize() >= QUEUE_LENGTH:
+        if self._queue.qsize() >= self._limits.waiting_messages:
             log.debug("queue to %s is full: dropped %s", self._peer, type(message).__name__)
             return
         self._queue.put(message)
@@ -212,7 +215,8 @@ class PeerSender:
             self._queue.put(None)
 
     def _connect(self) -> _Connection:
-        return _Connection(self._peer, self._address, self._target, ended=self._on_end)
+        most = self._limits.unanswered_bytes
+        return _Connection(self._peer, self._address, self._target, most_unanswered_bytes=most, ended=self._on_end)
 
     def _on_end(self, age_s: float) -> None:
         """The connection is over. What waits is dropped here, before the hint, which makes for something to say, and
@@ -252,9 +256,18 @@ def _weight(message: AnyMessage | None) -> int:
 class _Connection:
     """One keep-alive connection with requests written ahead of their answers. Raises OSError where it breaks."""
 
-    def __init__(self, peer: str, address: str, target: Address, *, ended: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        peer: str,
+        address: str,
+        target: Address,
+        *,
+        most_unanswered_bytes: int,
+        ended: Callable[[float], None],
+    ) -> None:
         """`ended` is called when it is over, with how long it has lived, in seconds."""
         self._peer = peer
+        self._most_unanswered_bytes = most_unanswered_bytes
         self._ended = ended
         self._head = f"POST {wire.PATH} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
         self._unanswered: deque[tuple[float, int]] = deque()
@@ -298,7 +311,7 @@ class _Connection:
 
     def _has_room(self, size: int) -> bool:
         unanswered = tuple(self._unanswered)
-        return not unanswered or size + sum(other for _, other in unanswered) <= MAX_UNANSWERED_BYTES
+        return not unanswered or size + sum(other for _, other in unanswered) <= self._most_unanswered_bytes
 
     def is_stuck(self) -> bool:
         oldest = next(iter(tuple(self._unanswered)), None)

@@ -4,11 +4,11 @@ A checker looks at its own assumptions first and answers UNKNOWN where the evide
 leader ever seen, a write that nobody read back. VALID is said only of what was looked at. INVALID names the lines that
 contradict each other.
 
-* `elections`: one leader a term, no two leaders at any instant, who handed over was followed at once, and no leader was
-  deposed while a majority followed it.
+* `elections`: one leader a term, no two leaders at any instant, a successor at once where one was asked for, and no
+  leader deposed while a majority followed it.
 * `logs`: nodes that applied up to one index applied the same entries.
 * `durability`: what was acknowledged is there.
-* `faults`: every fault on links met traffic; asked of each run, whatever its scenario.
+* `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
 """
 
 from bench.checkers.durability import acknowledged_writes_survive
@@ -18,10 +18,14 @@ from bench.checkers.elections import (
     one_leader_at_a_time,
     one_leader_per_term,
 )
-from bench.checkers.faults import faults_touched_traffic
+from bench.checkers.faults import faults_touched_traffic, some_fault_touched_traffic
 from bench.checkers.logs import logs_agree
 
+SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree)
+"""What Raft promises of the nodes, whatever a scenario is about."""
+
 __all__ = [
+    "SAFETY",
     "acknowledged_writes_survive",
     "faults_touched_traffic",
     "leadership_is_handed_over",
@@ -29,4 +33,5 @@ __all__ = [
     "nobody_disturbs_a_leader",
     "one_leader_at_a_time",
     "one_leader_per_term",
+    "some_fault_touched_traffic",
 ]

@@ -40,7 +40,7 @@ def one_leader_per_term(evidence: Evidence) -> Finding:
 
 def one_leader_at_a_time(evidence: Evidence) -> Finding:
     """At no instant do two nodes report themselves leader: `sum(konsul_raft_is_leader) <= 1`."""
-    # A candidate that was starved may win when the lease it wins, counted from its requests, is over: it led never.
+    # A lease is counted from a candidate's requests. A starved one may win when its lease is over: it never led.
     found = sorted(reign for reign in reigns(evidence) if reign.since_s < reign.until_s)
     for earlier, later in itertools.pairwise(found):
         # Sorted by start, so a reign that overlaps any later one overlaps the next, unless it is one node's own.
@@ -50,7 +50,7 @@ def one_leader_at_a_time(evidence: Evidence) -> Finding:
 
 
 def leadership_is_handed_over(evidence: Evidence) -> Finding:
-    """Whoever a leader handed over to led next, in the very next term, and nobody asked for a pre-vote first: no
+    """The node that a leader handed over to led next, in the very next term, and asked for no pre-votes before: no
     time-out was waited for (thesis 3.10)."""
     found = sorted(reigns(evidence))
     handed = [(node, record) for node, trace in evidence.traces.items() for record in trace if _hands_over(record)]
@@ -67,11 +67,11 @@ def leadership_is_handed_over(evidence: Evidence) -> Finding:
 
 
 def nobody_disturbs_a_leader(evidence: Evidence) -> Finding:
-    """No leader was deposed by a higher term while its lease held, which says that a majority followed it: in such a
-    time nobody's term is heeded, whoever was cut off or let go (thesis 4.2.3, 9.6).
+    """No leader was deposed by a higher term while its lease held (thesis 4.2.3, 9.6).
 
-    A leader whose lease ran out was starved, by a cut, a pause or a busy machine. Whoever follows it then did it no
-    wrong.
+    A lease that holds says that a majority follows the leader. Then nobody's term is heeded, whoever was cut off or
+    let go. A leader whose lease ran out was starved, by a cut, a pause or a busy machine: whoever led after it did it
+    no wrong.
     """
     check = "nobody_disturbs_a_leader"
     causes = Counter[str]()
@@ -113,9 +113,9 @@ def _asked_for_pre_votes(trace: Iterable[Record], since_s: float, until_s: float
 def reigns(evidence: Evidence) -> Iterator[Reign]:
     """Every reign of every node, as far as there is evidence of it.
 
-    A leader writes down in advance until when it may say that it leads. Whatever hangs, starves, stops or kills it
-    keeps it from writing down that it ceased to lead, and from saying any longer that it does: so a reign lasts until
-    the last of these instants, or until something that its trace or the bench's timeline has ended it before.
+    A leader writes down in advance until when it may say that it leads. Whatever hangs, starves, stops or kills a
+    leader keeps it from writing down that it leads no more, and from saying that it still does. So a reign lasts until
+    the last of these instants, unless its trace or the bench's timeline has something that ended it before.
     """
     for node, trace in evidence.traces.items():
         kills = [record["at_s"] for record in evidence.timeline if record["event"] == "kill" and record["node"] == node]
@@ -143,7 +143,7 @@ def _spans(trace: Iterable[Record]) -> Iterator[tuple[Record, list[Record]]]:
 
 
 def _leased_until(since: Record, written: Iterable[Record]) -> float:
-    """By the last lease. One that wrote down none had none that it could speak of."""
+    """By the last lease. A leader that wrote down none never said that it led."""
     leases = [record["until_s"] for record in written if record["event"] == "lease"]
     if not leases:
         return float(since["at_s"])
@@ -154,8 +154,3 @@ def _seen(check: str, count: int, reason: str) -> Finding:
     if not count:
         return Finding(check, Verdict.UNKNOWN, "no trace shows a leader, so nothing was checked")
     return Finding(check, Verdict.VALID, reason)
-
-
-def terms(trace: Iterable[Record]) -> list[int]:
-    """The terms a trace went through, in order."""
-    return [record["term"] for record in trace if record["event"] in ("start", "term")]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.evidence import Evidence, Record
 from bench.verdict import Finding, Verdict
 from faults.links import CLIENT
 
 CHECK = "faults_touched_traffic"
+_Met = tuple[tuple[str, ...], int]
+"""Links that were faulty until all at once they were healed, and how many messages were to go over them."""
 PUT = ("cut", "delay", "limit", "noise")
 
 
@@ -18,26 +22,46 @@ def faults_touched_traffic(evidence: Evidence) -> Finding:
     faults that overlap on a link: an `end` leaves others in force. A fault that was never healed was never counted, so
     nothing is known of it.
     """
+    met, unhealed = _met(evidence)
+    for links, messages in met:
+        if not messages:
+            return Finding(CHECK, Verdict.UNKNOWN, f"nothing was sent over {', '.join(links)} while it was faulty")
+    if unhealed:
+        return Finding(CHECK, Verdict.UNKNOWN, f"{', '.join(unhealed)} never healed, so what it met was not counted")
+    return _valid(CHECK, met)
+
+
+def some_fault_touched_traffic(evidence: Evidence) -> Finding:
+    """The same, asked of a run whose faults fall where they may: one of those on links met something, if there were
+    any."""
+    check = "some_fault_touched_traffic"
+    met, unhealed = _met(evidence)
+    if (met or unhealed) and not any(messages for _, messages in met):
+        return Finding(check, Verdict.UNKNOWN, "no fault on a link is known to have met anything")
+    return _valid(check, met)
+
+
+def _valid(check: str, met: Sequence[_Met]) -> Finding:
+    if not met:
+        return Finding(check, Verdict.VALID, "no fault was put on a link")
+    messages = sum(messages for _, messages in met)
+    return Finding(check, Verdict.VALID, f"{len(met)} times links were faulty, and met {messages} messages")
+
+
+def _met(evidence: Evidence) -> tuple[list[_Met], list[str]]:
+    """What each healing of links had met, and the links that were never healed."""
     since: dict[str, float] = {}
-    healed = 0
-    messages = 0
+    met: list[_Met] = []
     for record in evidence.timeline:
         if record["event"] in PUT:
             for link in _links(record):
                 since.setdefault(link, record["at_s"])
         elif record["event"] == "heal":
             faulty = {link: since.pop(link) for link in _links(record) if link in since}
-            if not faulty:
-                continue
-            met = record.get("attempted", 0) + _operations(evidence, faulty, record["at_s"])
-            if not met:
-                return Finding(CHECK, Verdict.UNKNOWN, f"nothing was sent over {', '.join(faulty)} while it was faulty")
-            healed, messages = healed + 1, messages + met
-    if since:
-        return Finding(CHECK, Verdict.UNKNOWN, f"{', '.join(since)} never healed, so what it met was not counted")
-    if not healed:
-        return Finding(CHECK, Verdict.VALID, "no fault was put on a link")
-    return Finding(CHECK, Verdict.VALID, f"{healed} times links were faulty, and met {messages} messages")
+            if faulty:
+                messages = record.get("attempted", 0) + _operations(evidence, faulty, record["at_s"])
+                met.append((tuple(faulty), messages))
+    return met, list(since)
 
 
 def _links(record: Record) -> list[str]:

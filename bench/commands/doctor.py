@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bench.commands.options import runs_folder, state_folder
 from bench.commands.showing import console
-from bench.live.folders import UnusableFolderError
+from bench.store import UnusableFolderError
 from faults import lifeline
 from faults.acquire import describe_sources
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.commands.options import NodeCount
+from bench.commands.options import NodeCount, runs_folder
 from bench.commands.showing import console
-from bench.simulated.explore import Violation, Walk, explore, flaw_names, plus
+from bench.manifest import RunKind
+from bench.runner import Run, run_case
+from bench.search.explore import Violation, Walk, explore, plus
+from bench.simulated.flaws import flaw_names
+from bench.worlds import SimulatedWorld
 
 
 @click.command("explore", epilog="Example: python -m bench explore --world simulated --nodes 5 --seeds 1000")
@@ -38,20 +44,27 @@ def explore_command(
     """Throw random schedules at a cluster in virtual time, and stop at the first broken promise.
 
     Each seed is a schedule: crashes, pauses, cuts, lost and late messages, slow disks, drifting clocks, changes of
-    membership, snapshots and transfers, under client load. What Raft promises is checked after every event.
+    membership, snapshots and transfers, under client load. What Raft promises is checked after every event. The case
+    that breaks a promise is stored, and the last lines say how to play it again.
 
     Exit status: 0 no promise was broken, 1 one was, 2 not possible as asked.
     """
+    runs = runs_folder().absolute()
     began_s = time.monotonic()
     walks = explore(range(first, first + seeds), nodes, flaw, jobs or os.cpu_count() or 1, length)
     total = _add_up(walks, seeds, quiet=as_json)
     seconds = time.monotonic() - began_s
+    stored = _stored(total.violation, runs) if total.violation is not None else None
     if as_json:
-        click.echo(json.dumps(_as_json(total, seconds)))
+        click.echo(json.dumps(_as_json(total, seconds, stored)))
     else:
-        again = f"--nodes {nodes}{f' --flaw {flaw}' if flaw else ''}{f' --length {length:g}' if length else ''}"
-        _tell(total, seconds, nodes, again)
+        _tell(total, seconds, nodes, stored)
     sys.exit(1 if total.violation else 0)
+
+
+def _stored(violation: Violation, runs: Path) -> Run:
+    """The case as a run like any other, which it is once it is played again with everything written down."""
+    return run_case(violation.case, runs=runs, world=SimulatedWorld(), name=violation.promise, kind=RunKind.EXPLORE)
 
 
 def _add_up(walks: Iterable[Walk], seeds: int, *, quiet: bool) -> Walk:
@@ -70,11 +83,11 @@ def _add_up(walks: Iterable[Walk], seeds: int, *, quiet: bool) -> Walk:
     return total
 
 
-def _tell(total: Walk, seconds: float, nodes: int, again: str) -> None:
+def _tell(total: Walk, seconds: float, nodes: int, stored: Run | None) -> None:
     out = console()
     violation = total.violation
-    if violation is not None:
-        _tell_violation(violation, again)
+    if violation is not None and stored is not None:
+        _tell_violation(violation, stored)
     verdict = "[bold red]INVALID[/]" if violation else "[green]VALID[/]"
     out.print(
         f"{verdict}  {total.seeds} schedules of {nodes} nodes in {seconds:.1f} s: {total.seeds / seconds:.1f} a second"
@@ -83,19 +96,20 @@ def _tell(total: Walk, seconds: float, nodes: int, again: str) -> None:
     out.print(f"       {total.virtual_s:.0f} s of virtual time, {pace:.0f} times real time on each core")
 
 
-def _tell_violation(violation: Violation, options: str) -> None:
-    again = f"python -m bench explore --world simulated {options} --first {violation.seed} --seeds 1"
+def _tell_violation(violation: Violation, stored: Run) -> None:
+    case = violation.case
+    again = f"python -m bench play {shlex.quote(str(stored.case_file))}"
     sections = {
-        "the schedule": violation.schedule.to_json().decode().splitlines(),
+        "the case": case.to_json().decode().splitlines(),
         "the last events, an entry written index/term": violation.events,
-        f"seed {violation.seed} breaks {violation.invariant}": [f"  {violation.words}, at {violation.at_s:.6f} s"],
-        "once more": [f"  {again}"],
+        f"seed {case.seed} breaks {violation.promise}": [f"  {violation.words}, at {violation.at_s:.6f} s"],
+        "once more": [f"  {again}", f"  which gives the digest {violation.digest} again"],
     }
     for title, lines in sections.items():
         click.echo("\n".join([title, *lines, ""]))
 
 
-def _as_json(total: Walk, seconds: float) -> dict[str, object]:
+def _as_json(total: Walk, seconds: float, stored: Run | None) -> dict[str, object]:
     violation = total.violation
     return {
         "schedules": total.seeds,
@@ -104,11 +118,13 @@ def _as_json(total: Walk, seconds: float) -> dict[str, object]:
         "times_real_time": round(total.virtual_s / total.cpu_s, 1),
         "violation": violation
         and {
-            "seed": violation.seed,
-            "invariant": violation.invariant,
+            "seed": violation.case.seed,
+            "promise": violation.promise,
             "words": violation.words,
             "at_s": violation.at_s,
+            "digest": violation.digest,
             "events": violation.events,
-            "schedule": json.loads(violation.schedule.to_json()),
+            "case": json.loads(violation.case.to_json()),
+            "file": str(stored.case_file) if stored is not None else None,
         },
     }

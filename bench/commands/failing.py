@@ -8,32 +8,47 @@ from collections.abc import Iterator
 
 import click
 
+INTERRUPTED = 130
+"""As shells have it. Not 1, which would call the nodes guilty."""
+
 
 @contextlib.contextmanager
 def in_one_line() -> Iterator[None]:
-    """Turn the errors a user can mend into a line on stderr. A bug of ours keeps its traceback."""
+    """Turn the errors a user can mend into a line on stderr. A bug of ours keeps its traceback; a mistake in a user's
+    own file has what Python says of it."""
     try:
         yield
     except click.UsageError as error:
         where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
         click.echo(f"bench: {error.format_message().rstrip('.')}{where}", err=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo("bench: interrupted", err=True)
+        sys.exit(INTERRUPTED)
     except Exception as error:
-        if not isinstance(error, _mendable()):
+        from bench.scenarios.files import UserCodeError
+
+        if isinstance(error, UserCodeError):
+            click.echo(str(error), err=True)
+        elif isinstance(error, _mendable()):
+            click.echo(f"bench: {error}", err=True)
+        else:
             raise
-        click.echo(f"bench: {error}", err=True)
         sys.exit(2)
 
 
 def _mendable() -> tuple[type[Exception], ...]:
+    from bench.case import CaseError
     from bench.cluster import NoSuchNodeError, WaitTimeoutError
-    from bench.live.folders import UnusableFolderError
     from bench.live.ports import NoFreePortError
     from bench.live.registry import RegistryError
     from bench.live.remote import RemoteError
     from bench.measure.registry import UnknownMeasurementError
     from bench.measure.result import MeasurementError
     from bench.scenarios import UnknownScenarioError
+    from bench.scenarios.files import UserFileError
+    from bench.store import StoreError, UnusableFolderError
+    from bench.systems import UnknownSystemError
     from faults.acquire import ToxiproxyUnavailableError
     from faults.lifeline import NoSuchLifelineError
     from faults.toxiproxy import ToxiproxyError
@@ -42,10 +57,14 @@ def _mendable() -> tuple[type[Exception], ...]:
         NoSuchNodeError,
         WaitTimeoutError,
         UnusableFolderError,
+        CaseError,
+        StoreError,
         NoFreePortError,
         RegistryError,
         RemoteError,
         UnknownScenarioError,
+        UnknownSystemError,
+        UserFileError,
         UnknownMeasurementError,
         MeasurementError,
         NoSuchLifelineError,

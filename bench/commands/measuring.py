@@ -14,7 +14,7 @@ from rich.table import Table
 from bench.commands.options import profile_option
 from bench.commands.showing import console
 from bench.measure.registry import Measurement, find, measurements
-from bench.measure.result import Result
+from bench.measure.result import Measured
 from bench.measure.setting import Setting
 from faults.acquire import find_server
 
@@ -37,7 +37,7 @@ def measure_command(
         console().print(_list_table())
         return
     chosen = [find(name) for name in names or USUAL]
-    found: dict[str, Result] = {}
+    found: dict[str, Measured] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     aside = Console(stderr=True)
     # Elsewhere than on a terminal it would leave an empty line.
@@ -61,7 +61,7 @@ def _measure(
     seconds: float | None,
     progress: Progress,
     task: TaskID,
-) -> Result:
+) -> Measured:
     """On clusters whose files are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix=f"bench-{measurement.name}-") as folder:
         setting = Setting(
@@ -84,7 +84,7 @@ def _list_table() -> Table:
     return table
 
 
-def _print(found: dict[str, Result]) -> None:
+def _print(found: dict[str, Measured]) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("measurement", "of", "unit", "n", "p50", "p99", "max", "aim"):
         table.add_column(heading, justify="right" if heading in ("n", "p50", "p99", "max") else "left")

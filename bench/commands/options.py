@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 import click
 import durationpy
 
+from bench.case import PROFILES
 from bench.live import registry
-from bench.live.folders import usable
+from bench.store import usable
 from faults.links import Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 RUNS = "BENCH_RUNS"
-PROFILES = ("default", "low-latency", "high-latency", "tight")
+SEED_DIGITS = 18
+"""So that a seed fits into 64 bits, wherever it is kept."""
 
 name_option = click.option("--name", default="default", show_default=True, help="Which cluster, when several run.")
 mode_option = click.option(
@@ -32,10 +34,10 @@ mode_option = click.option(
 def profile_option(default: str) -> Callable[[F], F]:
     return click.option(
         "--profile",
-        type=click.Choice(PROFILES),
+        type=click.Choice(list(PROFILES)),
         default=default,
         show_default=True,
-        help="Heartbeat, election and lease timeouts: 1s/1s/500ms, 500ms/1s/250ms, 2s/2s/1s or 100ms/100ms/50ms.",
+        help=f"Heartbeat, election and lease timeouts: {', '.join(f'{name} {PROFILES[name]}' for name in PROFILES)}.",
     )
 
 
@@ -66,6 +68,18 @@ class Milliseconds(click.ParamType[int]):
         return milliseconds
 
 
+class Seed(click.ParamType[int]):
+    """One whole number."""
+
+    name = "seed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        seeds = Seeds().convert(value, param, ctx)
+        if len(seeds) > 1:
+            self.fail(f"{value!r} is more than one seed; write --seeds {value}", param, ctx)
+        return seeds.start
+
+
 class Seeds(click.ParamType[range]):
     """One whole number, or two with a dash between, the last one too."""
 
@@ -77,6 +91,8 @@ class Seeds(click.ParamType[range]):
         first, _, last = str(value).partition("-")
         if not all(part.isascii() and part.isdigit() for part in (first, last or first)):
             self.fail(f"{value!r} is no seed; write 7, or 0-99 for several", param, ctx)
+        if max(len(first), len(last)) > SEED_DIGITS:
+            self.fail(f"{value!r} has a seed of more than {SEED_DIGITS} digits", param, ctx)
         if int(last or first) < int(first):
             self.fail(f"{value!r} ends before it begins", param, ctx)
         return range(int(first), int(last or first) + 1)
@@ -84,7 +100,12 @@ class Seeds(click.ParamType[range]):
 
 def runs_folder() -> Path:
     """Where runs are kept: BENCH_RUNS, or ./runs. Raises UnusableFolderError."""
-    return usable(Path(os.environ.get(RUNS) or "runs"), RUNS)
+    return usable(kept_runs(), RUNS)
+
+
+def kept_runs() -> Path:
+    """The same to be read from, whether it is there or not."""
+    return Path(os.environ.get(RUNS) or "runs")
 
 
 def state_folder() -> Path:

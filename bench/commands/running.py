@@ -1,9 +1,14 @@
-"""list and run: the scenarios."""
+"""list and run: the scenarios, the bench's own and a user's."""
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
-from collections.abc import Callable
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,113 +17,176 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.commands.options import NodeCount, Seeds, profile_option, runs_folder
-from bench.commands.showing import console
+from bench.commands.options import Milliseconds, NodeCount, Seed, Seeds, profile_option, runs_folder
+from bench.commands.showing import VERDICT_COLOURS, console
 from bench.live.cluster import LiveCluster
-from bench.runner import Run, run
-from bench.scenarios import SCENARIOS, Scenario, find
-from bench.verdict import Verdict, combined
+from bench.runner import Run, run_scenario
+from bench.scenarios import SCENARIOS, Scenario
+from bench.scenarios.files import named
+from bench.verdict import Verdict, worst
 from bench.worlds import LiveWorld, SimulatedWorld
 from faults import lifeline
 from faults.acquire import find_server
 
-COLOURS = {Verdict.VALID: "green", Verdict.INVALID: "bold red", Verdict.UNKNOWN: "yellow", Verdict.SKIPPED: "dim"}
+MOST_NAMED = 20
+"""So many of the runs that went wrong are named in the end; all are told of when they do."""
 
 
-@click.command("list", epilog="Example: python -m bench list")
+@click.command("list", epilog="Example: python -m bench list, or: python -m bench list my_scenarios.py")
+@click.argument("names", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Each member of a family too.")
-def list_command(every: bool) -> None:
-    """List the scenarios with what each promises."""
+def list_command(names: tuple[str, ...], every: bool) -> None:
+    """List the bench's own scenarios, or NAMES among them and in files, with what each promises."""
     table = Table(box=None, pad_edge=False)
     for heading in ("scenario", "nodes", "promise"):
         table.add_column(heading)
-    families: dict[str, list[Scenario]] = {}
-    for scenario in SCENARIOS.values():
-        families.setdefault(scenario.name if every else scenario.family, []).append(scenario)
-    for name, members in families.items():
+    families: dict[tuple[Path | None, str], list[Scenario]] = {}
+    for scenario in named(names) if names else SCENARIOS.values():
+        families.setdefault((scenario.file, scenario.name if every else scenario.family), []).append(scenario)
+    for (_, name), members in families.items():
         sizes = ", ".join(map(str, sorted({member.nodes for member in members})))
-        table.add_row(name if len(members) == 1 else f"{name} ({len(members)})", sizes, members[0].promise)
+        title = name if len(members) == 1 else f"{name} ({len(members)})"
+        table.add_row(escape(title), sizes, escape(members[0].promise))
     console().print(table)
 
 
-@click.command("run", epilog="Example: python -m bench run kill_leader split_brain --world simulated --seeds 0-99")
+@click.command(
+    "run",
+    epilog="Example: python -m bench run kill_leader split_brain --world simulated --seeds 0-99, "
+    "or: python -m bench run my_scenarios.py::mine",
+)
 @click.argument("scenarios", nargs=-1, required=True)
 @click.option("--world", type=click.Choice(["live", "simulated"]), default="live", show_default=True)
-@click.option("--seed", "seeds", type=Seeds(), help="The seed of a simulated world; 0 if not given.")
-@click.option("--seeds", "seeds", type=Seeds(), help="Several, the last one too: 0-99.")
+@click.option("--seed", type=Seed(), help="The seed of a simulated world; 0 if not given.")
+@click.option("--seeds", type=Seeds(), help="Several, the last one too: 0-99.")
 @click.option("--nodes", type=NodeCount(1, 9), help="Another size of cluster than the scenario's own.")
 @profile_option("low-latency")
+@click.option("--limit", type=Milliseconds(), help="So long a scenario may take: 90s; 5m unless it says otherwise.")
 @click.option("--keep", is_flag=True, help="On failure, leave the real cluster up for a look until Ctrl-C.")
 def run_command(
-    scenarios: tuple[str, ...], world: str, seeds: range | None, nodes: int | None, profile: str, keep: bool
+    scenarios: tuple[str, ...],
+    world: str,
+    seed: int | None,
+    seeds: range | None,
+    nodes: int | None,
+    profile: str,
+    limit: int | None,
+    keep: bool,
 ) -> None:
-    """Run SCENARIOS, or whole families of them, each on a cluster of its own, and judge them.
+    """Run SCENARIOS, each on a cluster of its own, and judge them: names, whole families of them, and files of one's
+    own, of which FILE.py::NAME is one scenario.
 
     Exit status: 0 all VALID, or SKIPPED because their world cannot play them; 1 one was INVALID; 2 one was UNKNOWN, or
     it was not possible as asked.
     """
-    chosen = [scenario for name in scenarios for scenario in find(name)]
-    for scenario in chosen:
-        if nodes is not None and nodes < scenario.minimum:
-            raise click.UsageError(f"{scenario.name} needs at least {scenario.minimum} nodes")
-    if world == "live" and seeds is not None:
+    _refuse_contradictions(world, seed, seeds, limit, keep)
+    chosen = [_as_asked(scenario, nodes, limit) for scenario in named(scenarios)]
+    folder = runs_folder().absolute()
+    out, tally = console(), _Tally()
+    with out.status("starting") as progress:
+        play = _in_world(world, progress.update, keep)
+        for number, scenario in enumerate(chosen, 1):
+            own = _Tally()
+            for which in seeds or [seed or 0]:
+                progress.update(escape(f"{number} of {len(chosen)}: {scenario.name}, run {own.count + 1}"))
+                done = play(scenario, runs=folder, nodes=nodes, profile=profile, seed=which)
+                own.add(done)
+                tally.add(done)
+                if done.verdict is Verdict.SKIPPED:
+                    break
+                if done.verdict is not Verdict.VALID:
+                    out.print(done.explain(), markup=False, soft_wrap=True)
+            out.print(own.line(scenario), soft_wrap=True)
+    for line in tally.summary(folder):
+        out.print(line, markup=False, soft_wrap=True)
+    _end(out, tally.verdict.exit_status)
+
+
+def _refuse_contradictions(world: str, seed: int | None, seeds: range | None, limit: int | None, keep: bool) -> None:
+    if seed is not None and seeds is not None:
+        raise click.UsageError("--seed is one and --seeds are several; write either")
+    if world == "live" and (seed is not None or seeds is not None):
         raise click.UsageError("real processes have no seed; add --world simulated")
     if world == "simulated" and keep:
         raise click.UsageError("--keep is for real processes; a simulated run is repeated by its seed")
-    folder = runs_folder().absolute()
-    play = partial(run, runs=folder, nodes=nodes, profile=profile)
-    out = console()
-    finished: list[Run] = []
-    with out.status("starting") as progress:
-        plays = _simulated(play, seeds or range(1)) if world == "simulated" else _live(play, progress.update, keep)
-        for number, scenario in enumerate(chosen, 1):
-            progress.update(f"{number} of {len(chosen)}: {scenario.name}")
-            runs = [play_one(scenario) for play_one in plays]
-            finished += runs
-            _tell(out, scenario, runs)
-    _sum_up(out, finished, folder)
-    verdicts = {done.verdict for done in finished}
-    worst = Verdict.INVALID if Verdict.INVALID in verdicts else max(verdicts, key=lambda v: v.exit_status)
-    sys.exit(worst.exit_status)
+    if limit == 0:
+        raise click.UsageError("no scenario ends within --limit 0s; write it as 90s or 10m")
 
 
-def _sum_up(out: Console, finished: list[Run], folder: Path) -> None:
-    """How many were VALID, and where to read on about each that was not."""
-    verdicts = [done.verdict for done in finished]
-    skipped = f", {verdicts.count(Verdict.SKIPPED)} SKIPPED" if Verdict.SKIPPED in verdicts else ""
-    kept = f"{verdicts.count(Verdict.VALID)} of {len(verdicts)} VALID{skipped}"
-    out.print(f"{kept}; evidence in {folder}", soft_wrap=True)
-    for done in finished:
-        if done.verdict not in (Verdict.VALID, Verdict.SKIPPED):
-            out.print(f"  {done.verdict:8} {done.scenario.name}: {done.folder}", markup=False, soft_wrap=True)
+def _as_asked(scenario: Scenario, nodes: int | None, limit: int | None) -> Scenario:
+    if nodes is not None and nodes < scenario.minimum:
+        raise click.UsageError(f"{scenario.name} needs at least {scenario.minimum} nodes")
+    return scenario if limit is None else replace(scenario, limit_s=limit / 1000)
 
 
-def _live(play: partial[Run], report: Callable[[str], None], keep: bool) -> list[Callable[[Scenario], Run]]:
+def _in_world(world: str, report: Callable[[str], None], keep: bool) -> Callable[..., Run]:
+    """`run_scenario` there."""
+    if world == "simulated":
+        return partial(run_scenario, world=SimulatedWorld())
     lifeline.wanted()
-    return [partial(play, world=LiveWorld(find_server(report)), on_failure=_look if keep else None)]
+    return partial(run_scenario, world=LiveWorld(find_server(report)), on_failure=_look if keep else None)
 
 
-def _simulated(play: partial[Run], seeds: range) -> list[Callable[[Scenario], Run]]:
-    """A run for each seed."""
-    return [partial(play, world=SimulatedWorld(seed)) for seed in seeds]
+@dataclass
+class _Tally:
+    """What runs came to, a million of them in no more memory than a few."""
+
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    seconds: float = 0.0
+    last: Run | None = None
+    wrong: list[Run] = field(default_factory=list)
+    """The first of those that are neither VALID nor SKIPPED."""
+
+    def add(self, done: Run) -> None:
+        self.verdicts[done.verdict] += 1
+        self.seconds += done.seconds
+        self.last = done
+        if done.verdict not in (Verdict.VALID, Verdict.SKIPPED) and len(self.wrong) < MOST_NAMED:
+            self.wrong.append(done)
+
+    @property
+    def count(self) -> int:
+        return self.verdicts.total()
+
+    @property
+    def verdict(self) -> Verdict:
+        return worst(self.verdicts)
+
+    def line(self, scenario: Scenario) -> str:
+        """Of one scenario, however many seeds it was played with."""
+        times = f" ({self.count} seeds)" if self.count > 1 else ""
+        why = self.last.findings if self.last is not None and self.verdict is Verdict.SKIPPED else ()
+        name = escape("; ".join([f"{scenario.name}{times}", *(f"{one.check}: {one.reason}" for one in why)]))
+        return f"[{VERDICT_COLOURS[self.verdict]}]{self.verdict:8}[/] {self.seconds:5.1f} s  {name}"
+
+    def summary(self, folder: Path) -> Iterator[str]:
+        """How many were VALID, and where to read on about those that were not."""
+        skipped = self.verdicts[Verdict.SKIPPED]
+        also = f", {skipped} SKIPPED" if skipped else ""
+        yield f"{self.verdicts[Verdict.VALID]} of {self.count} VALID{also}; evidence in {folder}"
+        for done in self.wrong:
+            yield f"  {done.verdict:8} {done.name}: {done.folder}"
+        more = self.verdicts[Verdict.INVALID] + self.verdicts[Verdict.UNKNOWN] - len(self.wrong)
+        if more:
+            yield f"  and {more} more"
 
 
-def _tell(out: Console, scenario: Scenario, runs: list[Run]) -> None:
-    """One line for a scenario, however many seeds it was played with, and everything about what went wrong."""
-    worst = combined([finding for done in runs for finding in done.findings])
-    seconds = sum(done.seconds for done in runs)
-    times = f" ({len(runs)} seeds)" if len(runs) > 1 else ""
-    out.print(f"[{COLOURS[worst]}]{worst:8}[/] {seconds:5.1f} s  {escape(scenario.name)}{times}")
-    for done in runs:
-        if done.verdict is Verdict.SKIPPED:
-            out.print(f"         {done.findings[0].reason}", markup=False)
-        elif done.verdict is not Verdict.VALID:
-            out.print(done.explain(), markup=False, soft_wrap=True)
+def _end(out: Console, status: int) -> None:
+    """With this exit status, also where a story has left a thread behind that would keep the program from ending."""
+    left = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+    if not left:
+        sys.exit(status)
+    out.print(f"a scenario has left behind, still at work: {', '.join(left)}", markup=False, soft_wrap=True)
+    sys.stdout.flush()
+    # Nothing is given back at an end like this one, so what only garbage holds on to is given back before.
+    gc.collect()
+    os._exit(status)
 
 
 def _look(cluster: LiveCluster) -> None:
     """Keep a failed cluster up until somebody has seen enough."""
     click.echo("the scenario failed; its cluster stays up until Ctrl-C:")
     for node in cluster.nodes:
-        click.echo(f"  {node} {cluster.state(node)} {cluster.http_url(node)} {cluster.node_folder(node)}")
+        plan = cluster.node_plan(node)
+        click.echo(f"  {node} {cluster.state(node)} {plan.client} {plan.folder}")
     click.pause("press a key, or Ctrl-C, to go on")

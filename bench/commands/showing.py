@@ -8,9 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-COLOURS = {"Leader": "bold green", "Follower": "cyan", "Candidate": "yellow", "down": "red", "paused": "magenta"}
+from bench.verdict import Verdict
 
-
+ROLE_COLOURS = {"Leader": "bold green", "Follower": "cyan", "Candidate": "yellow", "down": "red", "paused": "magenta"}
+VERDICT_COLOURS = {
+    Verdict.VALID: "green",
+    Verdict.INVALID: "bold red",
+    Verdict.UNKNOWN: "yellow",
+    Verdict.SKIPPED: "dim",
+}
 PIPE_WIDTH = 200
 
 
@@ -18,6 +24,16 @@ def console() -> Console:
     """As wide as the terminal; in a pipe as wide as a row needs."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+def size_in_words(size_bytes: int) -> str:
+    """As people say it."""
+    size, units = float(size_bytes), iter(("B", "KiB", "MiB"))
+    for unit in units:
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
 
 
 def cluster_table(status: Mapping[str, Any]) -> Table:
@@ -29,7 +45,7 @@ def cluster_table(status: Mapping[str, Any]) -> Table:
     for row in status["nodes"]:
         role = row["role"] or ("no answer" if row["state"] == "running" else row["state"])
         links = [f"{link} {state}" for link, state in status["links"].items() if row["node"] in link.split("->")]
-        cells = [row["node"], row["pid"], f"[{COLOURS.get(role, 'white')}]{role}[/]"]
+        cells = [row["node"], row["pid"], f"[{ROLE_COLOURS.get(role, 'white')}]{role}[/]"]
         cells += [row["term"], row["commit_index"], row["applied_index"], row["http"], "; ".join(links)]
         table.add_row(*("-" if cell is None else str(cell) for cell in cells))
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -15,12 +16,18 @@ import click
 import psutil
 from rich.live import Live
 
+from bench import store
+from bench.case import plan
+from bench.checkers import SAFETY
 from bench.commands.options import NodeCount, name_option, profile_option, runs_folder, state_folder
 from bench.commands.showing import cluster_table, console
+from bench.judging import name_of
 from bench.live import registry
 from bench.live.cluster import LiveCluster
 from bench.live.control import Control
-from bench.live.folders import new_folder
+from bench.manifest import RunKind
+from bench.operations import Outcome
+from bench.systems import find_system
 from faults import lifeline
 from faults.acquire import find_server
 
@@ -59,13 +66,24 @@ def _run(nodes: int, profile: str, name: str, runs: Path) -> None:
         # Not before: getting Toxiproxy can take a minute, and Ctrl-C is to end that at once.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: ended.put(None))
-        progress.update(f"starting {nodes} nodes and Toxiproxy")
-        cluster = LiveCluster(new_folder(runs, f"up-{name}"), nodes=nodes, profile=profile, server=server)
-        cluster.__enter__()
-    try:
-        _serve(cluster, name, ended, out)
-    finally:
-        cluster.stop()
+    planned = plan(nodes, profile=profile)
+    begun = store.begin(
+        runs,
+        kind=RunKind.UP,
+        name=f"up-{name}",
+        world="live",
+        plan=planned,
+        profile=profile,
+        # Nobody judges it when it ends, which is to be at once; who wants to know asks: bench check.
+        checks=map(name_of, SAFETY),
+    )
+    with begun as recording:
+        cluster = LiveCluster(planned, recording, system=find_system(planned.system), server=server)
+        with contextlib.ExitStack() as exits:
+            with out.status(f"starting {nodes} nodes and Toxiproxy"):
+                exits.enter_context(cluster)
+            _serve(cluster, name, ended, out)
+        recording.finish(store.Findings())
 
 
 def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Any) -> None:
@@ -74,9 +92,8 @@ def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Any) -> None:
     control.start()
     leader = cluster.wait_until(lambda: _first_write(cluster), "a first write") or ""
     seconds = time.time() - me.create_time()
-    registry.register(
-        name, registry.Entry(control.url, control.token, os.getpid(), me.create_time(), str(cluster.folder))
-    )
+    folder = str(cluster.recording.folder)
+    registry.register(name, registry.Registered(control.url, control.token, os.getpid(), me.create_time(), folder))
     try:
         _explain(cluster, name, leader, seconds, out)
         _show(control, ended, out)
@@ -88,18 +105,16 @@ def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Any) -> None:
 def _first_write(cluster: LiveCluster) -> str | None:
     """By whom it was acknowledged. Not always by the first leader: on a busy machine it may have lost its lease."""
     leader = cluster.wait_for_leader()
-    return leader if cluster.client(leader).put("bench/first", "write").outcome == "ok" else None
+    return leader if cluster.client(leader).put("bench/first", "write").outcome is Outcome.OK else None
 
 
 def _explain(cluster: LiveCluster, name: str, leader: str, seconds: float, out: Any) -> None:
-    url = cluster.http_url(leader)
     out.print(f"[bold]{len(cluster.nodes)} nodes, first write acknowledged after {seconds:.2f} s[/]")
-    out.print(f'  curl -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'', soft_wrap=True)
-    out.print(f"  curl {url}/kv/greeting", soft_wrap=True)
-    out.print(f"  curl {url}/cluster/leader", soft_wrap=True)
+    for example in cluster.system.examples(cluster.node_plan(leader)):
+        out.print(f"  {example}", soft_wrap=True)
     out.print(f"from another terminal: python -m bench kill leader{_option(name)}", end="")
     out.print(", isolate, split, cut, delay, heal, down")
-    out.print(f"logs and data: {cluster.folder}", soft_wrap=True)
+    out.print(f"logs and data: {cluster.recording.folder}", soft_wrap=True)
 
 
 def _option(name: str) -> str:

@@ -43,7 +43,7 @@ def leader_command(name: str) -> None:
 def logs_command(follow: bool, node: str | None, name: str) -> None:
     """Print the nodes' logs, all in one stream, or one NODE's (a name, leader or follower)."""
     wanted = ask(name, "resolve", node=node)["node"] if node else None
-    with (Path(ask(name, "status")["folder"]) / "cluster.log").open() as stream:
+    with Path(ask(name, "status")["log"]).open() as stream:
         while True:
             line = stream.readline()
             if line and (wanted is None or line.split(maxsplit=1)[:1] == [wanted]):

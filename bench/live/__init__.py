@@ -5,10 +5,11 @@ each node, all proxies of one Toxiproxy that belongs to the cluster. What people
 addresses, so that a cut of ``client n1`` is felt by the person's own curl; the bench itself asks nodes for their status
 at their real ports, behind the faults' back.
 
-* `ports`: the first free ones, held for the cluster's life.
-* `launch`: a node through the preloaded forkserver, and its log into the one stream.
-* `cluster`: `LiveCluster`, what scenarios and commands drive.
-* `workers`: clients in the background; `traffic`: how much the nodes tried to send.
-* `folders`, `waiting`, `early`: where files go, waiting with a deadline, the forkserver.
+* `cluster`: `LiveCluster`, what scenarios, cases and commands drive.
+* `ports`: the first free ones, held for the cluster's life. `limits`: disks and memories that are full for one process.
+* `clients`, `workers`: who asks the nodes, in the foreground and in the background.
+* `log`: what all nodes log, in one stream. `traffic`: how much they tried to send. `waiting`: with a deadline.
 * `control`, `remote`, `registry`: a running bench, spoken to from another terminal.
+
+A node is known by `bench.systems.protocol` alone: nothing here names a system or speaks its language.
 """

@@ -3,123 +3,124 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
-import threading
+import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import psutil
-import requests
 
-from bench.cluster import FiledCluster, NodeStatus, NoSuchNodeError, Setup, WaitTimeoutError
-from bench.history import History
-from bench.live.early import preload
-from bench.live.launch import NodeProcess, new_stream
+from bench.case import Plan
+from bench.cluster import Cluster, NodeStatus, WaitTimeoutError
+from bench.live import limits
+from bench.live.clients import Connections
+from bench.live.log import new_stream
 from bench.live.ports import Ports
 from bench.live.traffic import Traffic
 from bench.live.waiting import wait_until
-from bench.live.workers import Workers
-from bench.systems import konsul
-from bench.systems.konsul import KonsulClient, NodePlan
-from bench.workload import Script
+from bench.live.workers import LiveWorkers
+from bench.operations import Operation, Question
+from bench.store import Recording
+from bench.systems.protocol import Connection, NodePlan, Running, System
+from bench.workload import PAUSE_S, Script
 from faults import processes
-from faults.links import CLIENT, Address, Link, Route, peer_links
+from faults.links import CLIENT, Link, Route, peer_links
 from faults.network import FaultEvent, ToxiproxyNetwork
+from faults.nodes import NodeState
 from faults.toxiproxy import ToxiproxyServer
 
 T = TypeVar("T")
 
 CLIENT_BASE, RAFT_BASE, HTTP_BASE, LINK_BASE, API_BASE = 8500, 7001, 18500, 17000, 28474
-UP_DEADLINE_S = 15.0
 COUNT_TRIES = 5
+LAST_ANSWERS_S = 5.0
+"""So long clients that a scenario has left at work are waited for, when all that they ask is gone."""
+
+CANNOT = {
+    "slow_disk": "no way is known to slow down the real disk of one process alone",
+    "torn_saves": "a real process cannot be killed in the middle of a save on purpose",
+    "clocks": "all processes of a machine have one clock",
+    "noise": "Toxiproxy passes on bytes, and knows of no messages",
+    "moves": "the ports of all nodes are given out before the first of them starts",
+}
+"""Why not, of what cannot be done to real processes."""
+if not limits.AVAILABLE:
+    CANNOT |= dict.fromkeys(("full_disk", "memory_limit"), "the limits of a running process cannot be moved here")
 
 
-class LiveCluster(FiledCluster):
-    """A `Cluster` of `nodes` processes, all of whose files are in `folder`.
+class LiveCluster(Cluster):
+    """A `Cluster` of real processes of `system`, all of whose files are where `recording` says. `server` is the
+    Toxiproxy server."""
 
-    Entering it starts everything and returns when every node has been told of the others: one that is cut off before
-    would know of no cluster. Whatever goes wrong on the way, and on every way out, nothing stays behind.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        nodes: int,
-        profile: str = "default",
-        setup: Setup | None = None,
-        server: Path,
-        on_log: Callable[[str], None] | None = None,
-    ) -> None:
-        super().__init__()
-        self.folder = folder
-        self.profile = profile
-        self.history = History()
-        self._setup = setup or Setup()
-        self._names = tuple(f"n{number}" for number in range(1, nodes + self._setup.spare + 1))
-        self._founders = self._names[:nodes]
+    def __init__(self, plan: Plan, recording: Recording, *, system: System, server: Path) -> None:
+        super().__init__(plan, recording)
+        self.recording = recording
+        self.system = system
         self._binary = server
-        self._on_log = on_log
-        self._lock = threading.RLock()
-        self._exits = contextlib.ExitStack()
-        self._running: dict[str, NodeProcess] = {}
-        self._session = threading.local()
-        self._client_numbers = itertools.count()
+        self._processes: dict[str, Running] = {}
         self._traffic = Traffic(self._messages_sent)
+        self._connections = Connections(self._connect)
+        self._workers: list[LiveWorkers] = []
 
-    def __enter__(self) -> LiveCluster:
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Self]:
+        self.system.prepare()
         with contextlib.ExitStack() as exits:
-            preload()
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._timeline = exits.enter_context((self.folder / "events.jsonl").open("a", buffering=1))
-            self._stream = exits.enter_context(
-                contextlib.closing(new_stream(self.folder / "cluster.log", self._on_log))
-            )
+            self._stream = exits.enter_context(contextlib.closing(new_stream(self.recording.log)))
             ports = exits.enter_context(contextlib.closing(Ports()))
-            self._plan(ports)
-            exits.callback(self._stop_nodes)
-            self._server = ToxiproxyServer(
-                self._binary, ports.first_free(API_BASE), self._routes, self.folder / "toxiproxy.log"
+            routes = self._lay_out(ports)
+            proxies = ToxiproxyServer(self._binary, ports.first_free(API_BASE), routes, self.recording.toxiproxy_log)
+            self.network = ToxiproxyNetwork(proxies, routes, self._note_fault, self._traffic.on)
+            exits.callback(self._dismiss_clients)
+            exits.callback(self._end_nodes)
+            exits.callback(proxies.stop)
+            exits.callback(self._connections.close)
+            proxies.start()
+            yield self
+
+    def _lay_out(self, ports: Ports) -> tuple[Route, ...]:
+        """Find out where each node lives, and return every link's way."""
+        nodes = self.nodes
+        http = {node: ports.first_free(HTTP_BASE) for node in nodes}
+        client = {node: ports.first_free(CLIENT_BASE) for node in nodes}
+        raft = {node: ports.first_free(RAFT_BASE) for node in nodes}
+        links = {link: ports.first_free(LINK_BASE) for link in peer_links(nodes)}
+        self._plans = {
+            node: NodePlan(
+                node,
+                http=http[node],
+                client=client[node],
+                raft=raft[node],
+                folder=self.recording.node_folder(node),
+                trace=self.recording.trace_file(node),
+                dial={raft[peer]: links[Link(node, peer)] for peer in nodes if peer != node},
             )
-            exits.callback(self._server.stop)
-            self.network = ToxiproxyNetwork(self._server, self._routes, self._note_fault, self._traffic.on)
-            self._start_all()
-            self._exits = exits.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Stop everything and give back the ports; harmless when done before."""
-        self._exits.close()
+            for node in nodes
+        }
+        clients = [Route(Link(CLIENT, node), client[node], http[node]) for node in nodes]
+        return (*clients, *(Route(link, listen, raft[link.target]) for link, listen in links.items()))
 
     # What can be seen
 
     @property
-    def nodes(self) -> tuple[str, ...]:
-        return self._names
+    def now_s(self) -> float:
+        return time.monotonic()
 
-    def http_url(self, node: str) -> str:
-        """Where people and clients reach the node: its client link."""
-        return f"http://{self._plans[node].client}"
+    def can(self, need: str) -> str | None:
+        return CANNOT.get(need) or self.system.can(need)
 
-    def node_folder(self, node: str) -> Path:
-        return self._plans[node].folder
+    def node_plan(self, node: str) -> NodePlan:
+        """Where it lives."""
+        return self._plans[node]
 
     def pid(self, node: str) -> int | None:
-        found = self._running.get(node)
+        found = self._processes.get(node)
         return found.process.pid if found is not None and found.process.alive else None
 
     def state(self, node: str) -> str:
         """``running``, ``paused`` or ``down``."""
-        found = self._running.get(node)
+        found = self._processes.get(node)
         if found is None or not found.process.alive:
             return "down"
         return "paused" if found.process.paused else "running"
@@ -128,211 +129,159 @@ class LiveCluster(FiledCluster):
         return self.state(node) == "running"
 
     def status(self, node: str) -> NodeStatus | None:
-        if not self.is_running(node):
-            return None
-        return konsul.read_status(self._requests(), self._plans[node])
+        return self.system.status(self._plans[node]) if self.is_running(node) else None
 
-    # What can be done
-
-    def kill(self, node: str) -> str:
-        node = self.resolve(node)
-        with self._lock:
-            self._traffic.ends(node)
-            found = self._running.pop(node, None)
-            if found is not None:
-                found.process.kill()
-                found.ended()
-                self._note("kill", node=node)
-        return node
-
-    def restart(self, node: str, *, wipe: bool = False) -> str:
-        node = self.resolve(node)
-        with self._lock:
-            self.kill(node)
-            if wipe:
-                processes.wipe(self._plans[node].data, self.folder)
-            self._start(node, first=False)
-            self._note("restart", node=node, wipe=wipe)
-        return node
-
-    def shut_down(self, node: str) -> str:
-        node = self.resolve(node)
-        with self._lock:
-            found = self._must_run(node)
-            self._traffic.read(node)
-            found.process.stop()
-        return self.kill(node)
-
-    def fill_disk(self, node: str) -> str:
-        # It looks like a full disk to this one process: whatever it appends to a file fails.
-        return self._starve(node, "fill_disk", psutil.RLIMIT_FSIZE, lambda process: 0, "its disk is full")
-
-    def exhaust_memory(self, node: str) -> str:
-        # Not its address space, in which malloc reserves far more than it uses.
-        return self._starve(
-            node,
-            "exhaust_memory",
-            psutil.RLIMIT_DATA,
-            lambda process: int(process.memory_info().data),
-            "its memory is used up",
-        )
+    def address(self, node: str) -> str:
+        return str(self._plans[node].raft)
 
     def snapshots(self, node: str) -> int:
-        return len(konsul.snapshot_files(self._plans[node]))
+        self._must_can("snapshot_files")
+        return len(self.system.snapshot_files(self._plans[self.resolve(node)]))
 
-    def damage_snapshot(self, node: str) -> str:
+    # Clients
+
+    def ask(self, client: int, node: str, asked: Question) -> Operation:
+        self._connections.check_open()
         node = self.resolve(node)
-        assert self.state(node) == "down", f"{node} has its snapshot in memory"
-        path = konsul.snapshot_files(self._plans[node])[-1]
-        content = path.read_bytes()
-        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        self._note("damage_snapshot", node=node)
-        return node
+        number = self.history.invoked(client, node, asked, self.now_s)
+        told = self._connections.ask(client, node, asked)
+        return self.history.completed(number, told, self.now_s)
 
-    def pause(self, node: str) -> str:
-        node = self.resolve(node)
-        with self._lock:
-            found = self._must_run(node)
-            self._traffic.read(node)
-            found.process.pause()
-            self._note("pause", node=node)
-        return node
+    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float = PAUSE_S) -> LiveWorkers:
+        clients = [(self.new_client(), script) for script in scripts]
+        rng = random.Random(f"{self.plan.seed}/workers/{len(self._workers)}")
+        workers = LiveWorkers(clients, nodes, self.ask, pause_s=pause_s, rng=rng)
+        self._workers.append(workers)
+        return workers
 
-    def resume(self, node: str) -> str:
-        node = self.resolve(node)
-        with self._lock:
-            found = self._must_run(node)
-            self._note("resume", node=node)
-            found.process.resume()
-        return node
+    def _connect(self, node: str) -> Connection:
+        return self.system.connect(self._plans[node], self._plans, self.plan.settings.client_timeout_s)
 
-    def client(self, node: str) -> KonsulClient:
-        addresses = {name: plan.raft for name, plan in self._plans.items()}
-        return KonsulClient(next(self._client_numbers), self._plans[self.resolve(node)], self.history, addresses)
-
-    @contextlib.contextmanager
-    def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> Iterator[Workers]:
-        workers = Workers(scripts, list(nodes or self._names), self.client)
-        workers.start()
-        try:
-            yield workers
-        finally:
+    def _dismiss_clients(self) -> None:
+        """Those that a scenario has left at work. Nobody answers them any more, so they soon know that."""
+        for workers in self._workers:
             workers.stop()
+        for workers in self._workers:
+            workers.join(LAST_ANSWERS_S)
 
-    # Waiting
+    # Time
+
+    def pass_time(self, until_s: float) -> None:
+        time.sleep(max(0.0, until_s - self.now_s))
 
     def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = 20.0) -> T:
         return wait_until(condition, what, timeout_s, seen=self._seen)
 
     def _seen(self) -> str:
-        """What every node says of itself. One that should and does not leaves its threads' stacks in its stdout.log."""
-        seen = []
-        for node, status in self.statuses().items():
-            if status is None and self.is_running(node):
-                self._running[node].tell_stacks()
-            seen.append(f"{node}: {status or self.state(node) + ', and silent'}")
-        return "; ".join(seen)
+        """What every node says of itself, a line each. One that should and does not leaves what it is doing in its own
+        folder."""
+        for node, found in list(self._processes.items()):
+            if self.is_running(node) and self.status(node) is None:
+                found.tell_stacks()
+        said = ((node, self.status(node) or f"{self.state(node)}, and silent") for node in self.nodes)
+        return "".join(f"\n  {node}: {status}" for node, status in said)
 
-    # Starting and stopping
+    # Faults
 
-    def _plan(self, ports: Ports) -> None:
-        self._plans = {
-            name: NodePlan(
-                name,
-                http=ports.first_free(HTTP_BASE),
-                client=ports.first_free(CLIENT_BASE),
-                raft=ports.first_free(RAFT_BASE),
-                folder=self.folder / "nodes" / name,
-            )
-            for name in self._names
-        }
-        clients = [Route(Link(CLIENT, name), plan.client, plan.http) for name, plan in self._plans.items()]
-        peers = [
-            Route(link, ports.first_free(LINK_BASE), self._plans[link.target].raft) for link in peer_links(self._names)
-        ]
-        self._routes = tuple(clients + peers)
-
-    def _start_all(self) -> None:
-        for name in self._names:
-            self._plans[name].folder.mkdir(parents=True, exist_ok=True)
-            self._start(name, first=True)
-        self._server.start()
-        self.wait_until(
-            lambda: all(map(self._is_up, self._names)), "every node has been told of the others", UP_DEADLINE_S
-        )
-
-    def _start(self, name: str, *, first: bool) -> None:
-        """Start a node; on the first start the first node founds the cluster, and never again after."""
-        plan = self._plans[name]
-        founds = first and name == self._names[0]
-        env = konsul.environment(
-            plan,
-            profile=self.profile,
-            setup=self._setup,
-            dial=self._dial(name),
-            first_members=tuple(self._plans[founder] for founder in self._founders) if founds else (),
-        )
-        self._running[name] = NodeProcess(konsul.MODULE, name, env=env, folder=plan.folder, stream=self._stream)
-
-    def _is_up(self, name: str) -> bool:
-        if self._running[name].process.alive:
-            status = self.status(name)
-            return status is not None and (bool(status.members) or name not in self._founders)
-        said = (self._plans[name].folder / "stdout.log").read_text(errors="replace").strip()
-        raise WaitTimeoutError(f"{name} did not start: {said or 'it said nothing'}")
-
-    def _dial(self, name: str) -> dict[Address, Address]:
-        """For each peer: the listener of our link to it, in the place of its own address."""
-        routes = {route.link: route.listen for route in self._routes}
-        return {plan.raft: routes[Link(name, peer)] for peer, plan in self._plans.items() if peer != name}
-
-    def _starve(self, node: str, event: str, resource: int, limit: Callable[[psutil.Process], int], reason: str) -> str:
-        """Limit a resource of the node's to what it has; returns once it has stopped because of it."""
+    def damage_snapshot(self, node: str) -> str:
+        self._must_can("snapshot_files")
         node = self.resolve(node)
-        found = self._must_run(node)
-        process = psutil.Process(found.process.pid)
-        process.rlimit(resource, (limit(process),) * 2)
-        self._note(event, node=node)
-        self.wait_until(lambda: not found.process.alive, f"{node} stops because {reason}")
-        return self.kill(node)
+        files = self.system.snapshot_files(self._plans[node])
+        if self._has_process(node) or not files:
+            raise ValueError(f"{node} runs and has its snapshot in memory, or has none; kill it when it has")
+        content = files[-1].read_bytes()
+        files[-1].write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        self.note("damage_snapshot", node=node)
+        return node
 
-    def _must_run(self, node: str) -> NodeProcess:
-        found = self._running.get(node)
-        if found is None or not found.process.alive:
-            raise NoSuchNodeError(f"{node} is down; start it with: restart {node}")
-        return found
+    def _enforce(self, node: str, former: NodeState, state: NodeState) -> None:
+        found = self._processes.get(node)
+        if found is not None and (state.down or not found.process.alive):
+            self._end(node, found)
+        elif found is not None:
+            # Whoever dies by itself at this instant is found dead when the fault is over.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                _limit(found.process.pid, former, state)
+            self._hold(node, found, former, state)
+        if state.may_start and not former.may_start:
+            self.start(node)
 
-    def _stop_nodes(self) -> None:
-        for node in list(self._running):
-            self.kill(node)
+    def _hold(self, node: str, found: Running, former: NodeState, state: NodeState) -> None:
+        """Pause it, or let it go on."""
+        if state.paused and not former.paused:
+            self._traffic.read(node)
+            found.process.pause()
+            self.note("pause", node=node)
+        elif former.paused and not state.paused:
+            self.note("resume", node=node)
+            found.process.resume()
 
-    # Asking behind the faults' back
+    def _wipe(self, node: str) -> None:
+        processes.wipe(self._plans[node].data, self.recording.folder)
 
-    def _requests(self) -> requests.Session:
-        """This thread's own session."""
-        if not hasattr(self._session, "requests"):
-            self._session.requests = konsul.new_session()
-        session: requests.Session = self._session.requests
-        return session
+    def _ask_to_stop(self, node: str) -> None:
+        with self.node_faults.lock:
+            self._traffic.ends(node)
+            found = self._processes.pop(node)
+            found.process.stop()
+            found.ended()
+            self.note("shut_down", node=node)
+
+    def _end(self, node: str, found: Running) -> None:
+        """Kill it, or take note that it has died by itself."""
+        self._traffic.ends(node)
+        dead = not found.process.alive
+        found.process.kill()
+        found.ended()
+        del self._processes[node]
+        if dead:
+            self.note("died", node=node, exit_code=found.process.exit_code)
+        else:
+            self.note("kill", node=node)
+
+    def _end_nodes(self) -> None:
+        with self.node_faults.lock:
+            for node, found in list(self._processes.items()):
+                self._end(node, found)
+
+    def _note_fault(self, fault: FaultEvent) -> None:
+        attempted = {} if fault.attempted is None else {"attempted": fault.attempted}
+        links = ",".join(map(str, fault.links))
+        self.note(fault.action, at_s=fault.at_s, links=links, detail=fault.detail, **attempted)
+
+    # Starting
+
+    def _has_process(self, node: str) -> bool:
+        return self.pid(node) is not None
+
+    def _start(self, node: str, *, founds: bool) -> None:
+        self._connections.check_open()
+        former = self._processes.get(node)
+        if former is not None:
+            self._end(node, former)
+        founders = [self._plans[member] for member in self.plan.members] if founds else []
+        self._processes[node] = self.system.start(self._plans[node], self.plan, founders=founders, stream=self._stream)
+
+    def _is_up(self, node: str) -> bool:
+        found = self._processes.get(node)
+        if found is not None and not found.process.alive:
+            raise WaitTimeoutError(f"{node} did not start: {found.printed().strip() or 'it said nothing'}")
+        return super()._is_up(node)
 
     def _messages_sent(self, node: str) -> Mapping[str, int] | None:
         """None of a node that is not running, or hangs; on a starved machine an answer takes more than a second."""
         for _ in range(COUNT_TRIES):
             if not self.is_running(node):
                 return None
-            counts = konsul.read_messages_sent(self._requests(), self._plans[node])
+            counts = self.system.messages_sent(self._plans[node])
             if counts is not None:
                 return counts
         return None
 
-    # The timeline
 
-    def _note(self, event: str, **fields: object) -> None:
-        self._timeline.write(json.dumps({"at_s": time.monotonic(), "event": event, **fields}) + "\n")
-
-    def _note_fault(self, fault: FaultEvent) -> None:
-        links = ",".join(map(str, fault.links))
-        record = {"at_s": fault.at_s, "event": fault.action, "links": links, "detail": fault.detail}
-        if fault.attempted is not None:
-            record["attempted"] = fault.attempted
-        self._timeline.write(json.dumps(record) + "\n")
+def _limit(pid: int, former: NodeState, state: NodeState) -> None:
+    """Take away room, or give it back."""
+    if state.disk_full != former.disk_full:
+        (limits.fill_disk if state.disk_full else limits.free_disk)(pid)
+    if state.memory_full != former.memory_full:
+        (limits.exhaust_memory if state.memory_full else limits.free_memory)(pid)

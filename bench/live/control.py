@@ -93,6 +93,8 @@ class Control:
         self._thread.start()
 
     def stop(self) -> None:
+        # Whoever is still answering wakes the server's loop afterwards, through a pipe that is closed with it.
+        self._server.task_dispatcher.shutdown()
         self._server.close()
 
 
@@ -155,7 +157,7 @@ class Commands:
         }
 
     def status(self) -> dict[str, Any]:
-        """One row a node, the links that are not simply up, and where everything is."""
+        """One row a node, the links that are not simply up, and where everything is kept."""
         cluster = self._cluster
         statuses = cluster.statuses()
         links = {str(link): str(state) for link, state in cluster.network.state().items() if str(state) != "up"}
@@ -172,11 +174,12 @@ class Commands:
                     "leader": status.leader if status else None,
                     "commit_index": status.commit_index if status else None,
                     "applied_index": status.applied_index if status else None,
-                    "http": cluster.http_url(node),
-                    "folder": str(cluster.node_folder(node)),
+                    "http": f"http://{cluster.node_plan(node).client}",
+                    "folder": str(cluster.node_plan(node).folder),
                 }
             )
-        return {"nodes": rows, "links": links, "folder": str(cluster.folder)}
+        recording = cluster.recording
+        return {"nodes": rows, "links": links, "folder": str(recording.folder), "log": str(recording.log)}
 
     def _act(self, command: str, perform: Callable[[str], str]) -> Callable[[NodeAsked], object]:
         def act(asked: NodeAsked) -> object:
@@ -223,8 +226,10 @@ class Commands:
         return self._between(a, b)
 
     def _down(self, _: NothingAsked) -> object:
+        """What is about to end."""
+        ends = [node for node in self._cluster.nodes if self._cluster.pid(node) is not None]
         self._on_down()
-        return {}
+        return {"nodes": ends, "folder": str(self._cluster.recording.folder)}
 
     def _put_cut(self, links: frozenset[Link], mode: Mode) -> object:
         self._cluster.network.cut(links, mode)

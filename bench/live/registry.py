@@ -23,7 +23,7 @@ class RegistryError(Exception):
 
 
 @dataclass(frozen=True)
-class Entry:
+class Registered:
     url: str
     token: str
     pid: int
@@ -54,7 +54,7 @@ def taken(name: str) -> Iterator[None]:
         lock.release()
 
 
-def register(name: str, entry: Entry) -> None:
+def register(name: str, entry: Registered) -> None:
     """Tell where the cluster is, whose name is `taken`."""
     file = _file(name)
     # What a dead bench left behind, perhaps with other permissions.
@@ -74,16 +74,16 @@ def forget(name: str) -> None:
     _file(name).unlink(missing_ok=True)
 
 
-def look_up(name: str) -> Entry | None:
+def look_up(name: str) -> Registered | None:
     """The running cluster of this name; what a dead bench left behind does not count."""
     try:
-        entry = Entry(**json.loads(_file(name).read_text()))
+        entry = Registered(**json.loads(_file(name).read_text()))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
         return None
     return entry if is_alive(entry) else None
 
 
-def is_alive(entry: Entry) -> bool:
+def is_alive(entry: Registered) -> bool:
     try:
         process = psutil.Process(entry.pid)
         return process.create_time() == entry.started_s and process.status() != psutil.STATUS_ZOMBIE

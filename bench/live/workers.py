@@ -2,40 +2,85 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 
-from bench.cluster import Client
-from bench.workload import PAUSE_S, Script, Session
+from bench.cluster import CannotError, NoSuchNodeError
+from bench.operations import Operation, Question
+from bench.workload import Script, Talker
+
+Ask = Callable[[int, str, Question], Operation]
 
 
-class Workers:
-    """One thread for each script, from `start` to `stop`."""
+class LiveWorkers:
+    """One thread for each client, a number and its script. `ask` resolves roles, and raises NoSuchNodeError for one
+    that nobody has, and CannotError once the cluster is stopped."""
 
-    def __init__(self, scripts: Sequence[Script], nodes: Sequence[str], new_client: Callable[[str], Client]) -> None:
-        self._nodes = list(nodes)
-        self._new_client = new_client
-        self._sessions = [Session(script, nodes, turn) for turn, script in enumerate(scripts)]
+    def __init__(
+        self,
+        clients: Sequence[tuple[int, Script]],
+        nodes: Sequence[str],
+        ask: Ask,
+        *,
+        pause_s: float,
+        rng: random.Random,
+    ) -> None:
+        self._ask = ask
+        self._pause_s = pause_s
+        self._random = rng.random
+        self._talkers = [(number, Talker(script, nodes, turn)) for turn, (number, script) in enumerate(clients)]
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._work, args=(session,), name=f"worker-{turn}", daemon=True)
-            for turn, session in enumerate(self._sessions)
-        ]
+        self._threads: list[threading.Thread] = []
+        self._failure: BaseException | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Raises what a script has raised."""
+        if self._failure is not None:
+            raise self._failure
+        return not any(thread.is_alive() for thread in self._threads)
 
     def acknowledged(self) -> int:
-        return sum(session.acknowledged for session in self._sessions)
+        return sum(talker.acknowledged for _, talker in self._talkers)
 
-    def start(self) -> None:
-        for thread in self._threads:
+    def start(self, *, at_once: bool = False) -> None:
+        for number, talker in self._talkers:
+            thread = threading.Thread(
+                target=self._run, args=(number, talker, at_once), name=f"client-{number}", daemon=True
+            )
+            self._threads.append(thread)
             thread.start()
 
     def stop(self) -> None:
-        """Ends when each has the answer to what it asked last."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join()
 
-    def _work(self, session: Session) -> None:
-        clients = {node: self._new_client(node) for node in self._nodes}
-        while not self._stopping.wait(PAUSE_S):
-            session.told(clients[session.node].ask(session.invocation))
+    def join(self, timeout_s: float) -> None:
+        """Wait until each has the answer to what it asked last, and no longer than this."""
+        deadline_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+
+    def _run(self, number: int, talker: Talker, at_once: bool) -> None:
+        try:
+            self._work(number, talker, at_once)
+        except CannotError:
+            # Left behind by a scenario, and the cluster is gone.
+            return
+        except BaseException as error:  # noqa: BLE001
+            # Told to whoever waits for these clients, and not on the stderr of a thread that nobody reads.
+            self._failure = error
+
+    def _work(self, number: int, talker: Talker, at_once: bool) -> None:
+        if not at_once:
+            self._rest()
+        while talker.asks is not None and not self._stopping.is_set():
+            try:
+                talker.told(self._ask(number, talker.node, talker.asks))
+            except NoSuchNodeError:
+                talker.move_on()
+            self._rest()
+
+    def _rest(self) -> None:
+        self._stopping.wait(2 * self._pause_s * self._random())

@@ -5,18 +5,17 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 
 from bench.cluster import NodeStatus
 from bench.live.cluster import LiveCluster
-from bench.measure.load import drive, put
+from bench.measure.load import drive
 from bench.measure.outages import first_acknowledged
 from bench.measure.registry import measurement
 from bench.measure.requests import CLIENTS, VALUE, puts
-from bench.measure.result import MeasurementError, Result, Series, Table
-from bench.measure.setting import Setting, address_of
+from bench.measure.result import Measured, MeasurementError, Series, Table
+from bench.measure.setting import Setting
 
 MIB = 1024 * 1024
 KEYS = 100_000
@@ -25,26 +24,26 @@ WRITERS = 16
 
 
 @measurement(count=10)
-def start(setting: Setting) -> Result:
+def start(setting: Setting) -> Measured:
     """From before the first process is started until the first write of a new cluster of three is acknowledged."""
-    return Result([Series("first write", "ms", [_start_ms(setting) for _ in setting.counted(itertools.count())])])
+    return Measured([Series("first write", "ms", [_start_ms(setting) for _ in setting.counted(itertools.count())])])
 
 
 @measurement(count=5)
-def restart(setting: Setting) -> Result:
+def restart(setting: Setting) -> Measured:
     """A follower with 100,000 keys of 100 bytes: from before it is started again until it has applied all it had.
 
     Its resident memory is read at that instant. It was killed with -9 before.
     """
     with setting.cluster() as cluster:
         leader = cluster.wait_for_leader()
-        requests = (put(f"key-{number}", VALUE) for number in range(KEYS))
-        for done, _ in enumerate(drive(address_of(cluster, leader), requests, connections=CLIENTS)):
+        requests = (cluster.system.put_request(f"key-{number}", VALUE) for number in range(KEYS))
+        for done, _ in enumerate(drive(cluster.node_plan(leader).client, requests, connections=CLIENTS)):
             setting.on_progress(done, KEYS)
         cluster.wait_until_agreed(timeout_s=60)
         follower = next(node for node in cluster.nodes if node != leader)
         found = [_restart(cluster, follower) for _ in setting.counted(itertools.count())]
-    return Result(
+    return Measured(
         [
             Series("back to serving", "s", [seconds for seconds, _ in found], "< 3 s"),
             Series("resident memory", "MiB", [mebibytes for _, mebibytes in found], "< 150 MiB"),
@@ -53,7 +52,7 @@ def restart(setting: Setting) -> Result:
 
 
 @measurement(seconds=600)
-def bounded_log(setting: Setting) -> Result:
+def bounded_log(setting: Setting) -> Measured:
     """Writes without end: the sizes of the leader's log file and snapshots and its resident memory, over time."""
     with setting.cluster() as cluster:
         leader = cluster.wait_for_leader()
@@ -61,13 +60,13 @@ def bounded_log(setting: Setting) -> Result:
     headings = ("seconds", "writes", "log MiB", "snapshots MiB", "memory MiB")
     rows = [[f"{value:.1f}" if index > 1 else f"{value:.0f}" for index, value in enumerate(row)] for row in samples]
     series = [Series(headings[column][:-4], "MiB", [row[column] for row in samples]) for column in (2, 3, 4)]
-    return Result(series, Table(headings, rows))
+    return Measured(series, Table(headings, rows))
 
 
 def _start_ms(setting: Setting) -> float:
     began_s = time.monotonic()
     with setting.cluster() as cluster:
-        return (first_acknowledged(cluster.nodes, cluster, put("first", "x")) - began_s) * 1000
+        return (first_acknowledged(cluster.nodes, cluster, cluster.system.put_request("first", "x")) - began_s) * 1000
 
 
 def _restart(cluster: LiveCluster, node: str) -> tuple[float, float]:
@@ -87,26 +86,20 @@ def _restart(cluster: LiveCluster, node: str) -> tuple[float, float]:
 
 def _samples(setting: Setting, cluster: LiveCluster, leader: str) -> Iterator[tuple[float, ...]]:
     """`SAMPLES` times in `setting.seconds`: seconds, writes acknowledged, and three sizes in MiB."""
+    system, node = cluster.system, cluster.node_plan(leader)
     began_s = time.monotonic()
     ends_s = began_s + setting.seconds
-    requests = itertools.takewhile(lambda _: time.monotonic() < ends_s, puts(KEYS))
+    requests = itertools.takewhile(lambda _: time.monotonic() < ends_s, puts(system, KEYS))
     due_s = interval_s = setting.seconds / SAMPLES
-    for done, answer in enumerate(drive(address_of(cluster, leader), requests, connections=WRITERS), 1):
-        if answer.status != 200:
+    for done, answer in enumerate(drive(node.client, requests, connections=WRITERS), 1):
+        if not system.is_acknowledged(answer.status):
             raise MeasurementError(f"a write was answered {answer.status}")
         elapsed_s = answer.answered_s - began_s
         if elapsed_s >= due_s:
             due_s += interval_s
             setting.on_progress(elapsed_s, setting.seconds)
-            data = cluster.node_folder(leader) / "data"
-            yield elapsed_s, done, *_sizes_mib(data), _resident_mib(cluster, leader)
-
-
-def _sizes_mib(data: Path) -> tuple[float, float]:
-    """The log with its journal, and what lies in folders beside it, which are the snapshots."""
-    files = [file for file in data.rglob("*") if file.is_file()]
-    log = sum(file.stat().st_size for file in files if file.parent == data)
-    return log / MIB, sum(file.stat().st_size for file in files if file.parent != data) / MIB
+            sizes = system.disk_bytes(node)
+            yield elapsed_s, done, sizes["log"] / MIB, sizes["snapshots"] / MIB, _resident_mib(cluster, leader)
 
 
 def _resident_mib(cluster: LiveCluster, node: str) -> float:

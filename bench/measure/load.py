@@ -7,7 +7,6 @@ about 20 us a request, where `requests` takes 450 and would measure itself.
 from __future__ import annotations
 
 import itertools
-import json
 import selectors
 import socket
 import time
@@ -20,8 +19,8 @@ ANSWER_TIMEOUT_S = 10.0
 END_OF_HEAD = b"\r\n\r\n"
 
 
-class Answer(NamedTuple):
-    """One request: from when it was written to when the whole answer was read, on the monotonic clock."""
+class Timed(NamedTuple):
+    """One request, from when it was written to when its whole answer was read, on the monotonic clock."""
 
     sent_s: float
     answered_s: float
@@ -32,18 +31,7 @@ class Answer(NamedTuple):
         return (self.answered_s - self.sent_s) * 1000
 
 
-def put(key: str, value: str) -> bytes:
-    """A write, as the bytes of a whole request."""
-    body = json.dumps({"value": value}).encode()
-    return b"PUT /kv/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (key.encode(), len(body), body)
-
-
-def get(path: str) -> bytes:
-    """A read, as the bytes of a whole request."""
-    return b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode()
-
-
-def drive(address: Address, requests: Iterable[bytes], *, connections: int = 1) -> Iterator[Answer]:
+def drive(address: Address, requests: Iterable[bytes], *, connections: int = 1) -> Iterator[Timed]:
     """Send `requests` over so many connections, each with its next one as soon as its answer is in; yields the answers.
 
     Raises OSError where a connection breaks or is not answered in `ANSWER_TIMEOUT_S`.
@@ -62,7 +50,7 @@ def drive(address: Address, requests: Iterable[bytes], *, connections: int = 1) 
                 key.data.socket.close()
 
 
-def _answers(selector: selectors.BaseSelector, waiting: Iterator[bytes]) -> Iterator[Answer]:
+def _answers(selector: selectors.BaseSelector, waiting: Iterator[bytes]) -> Iterator[Timed]:
     """Those that are in; whoever has one sends its next request, or is done when there is none."""
     ready = selector.select(ANSWER_TIMEOUT_S)
     if not ready:
@@ -92,7 +80,7 @@ class _Connection:
         self._sent_s = time.monotonic()
         self.socket.sendall(request)
 
-    def receive(self) -> Answer | None:
+    def receive(self) -> Timed | None:
         """The answer, once it is here whole."""
         data = self.socket.recv(65536)
         if not data:
@@ -102,7 +90,7 @@ class _Connection:
         if not end or len(body) < _content_length(head):
             return None
         self._received = b""
-        return Answer(self._sent_s, time.monotonic(), int(head[9:12]))
+        return Timed(self._sent_s, time.monotonic(), int(head[9:12]))
 
 
 def _content_length(head: bytes) -> int:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from bench.live.cluster import LiveCluster
-from bench.measure.load import drive, put
+from bench.measure.load import drive
 from bench.measure.registry import measurement
-from bench.measure.result import MeasurementError, Result, Series
-from bench.measure.setting import Setting, address_of
+from bench.measure.result import Measured, MeasurementError, Series
+from bench.measure.setting import Setting
 from faults.links import Mode
 
 PAUSE_S = 0.002
@@ -24,16 +24,16 @@ NEAR = 5
 
 
 @measurement(count=20)
-def failover(setting: Setting) -> Result:
+def failover(setting: Setting) -> Measured:
     """From kill -9 of the leader until a client that tries the survivors in turn has a write acknowledged."""
     with setting.cluster() as cluster:
-        return Result(
+        return Measured(
             [Series("outage", "ms", [_failover_ms(cluster, number) for number in setting.counted(itertools.count())])]
         )
 
 
 @measurement(count=20, seconds=2)
-def heal_blackhole(setting: Setting) -> Result:
+def heal_blackhole(setting: Setting) -> Measured:
     """A follower under writes whose links swallowed all for --seconds: from before the healing until it is near.
 
     Near is within 5 entries of the leader.
@@ -42,13 +42,13 @@ def heal_blackhole(setting: Setting) -> Result:
 
 
 @measurement(count=20, seconds=2)
-def heal_refuse(setting: Setting) -> Result:
+def heal_refuse(setting: Setting) -> Measured:
     """As heal_blackhole, of links that refused: from before the healing until it is near."""
     return _heal(setting, Mode.REFUSE)
 
 
 @measurement(count=20, seconds=2)
-def heal_hold(setting: Setting) -> Result:
+def heal_hold(setting: Setting) -> Measured:
     """As heal_blackhole, of links that held all back and now deliver it: from before the healing until it is near."""
     return _heal(setting, Mode.HOLD)
 
@@ -60,7 +60,8 @@ def _failover_ms(cluster: LiveCluster, number: int) -> float:
     assert pid is not None
     killed_s = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    taken_s = first_acknowledged([node for node in cluster.nodes if node != leader], cluster, put(f"f{number}", "x"))
+    survivors = [node for node in cluster.nodes if node != leader]
+    taken_s = first_acknowledged(survivors, cluster, cluster.system.put_request(f"f{number}", "x"))
     cluster.restart(leader)
     return (taken_s - killed_s) * 1000
 
@@ -71,8 +72,8 @@ def first_acknowledged(nodes: Sequence[str], cluster: LiveCluster, request: byte
     for node in itertools.cycle(nodes):
         # Whoever is not there yet, or not any more, breaks the connection: the outage lasts.
         with contextlib.suppress(OSError):
-            for answer in drive(address_of(cluster, node), [request]):
-                if answer.status == 200:
+            for answer in drive(cluster.node_plan(node).client, [request]):
+                if cluster.system.is_acknowledged(answer.status):
                     return answer.answered_s
         if time.monotonic() > deadline_s:
             raise MeasurementError(f"no write was acknowledged within {DEADLINE_S:g} s")
@@ -80,14 +81,14 @@ def first_acknowledged(nodes: Sequence[str], cluster: LiveCluster, request: byte
     raise AssertionError("cycle ends only when there is no node")
 
 
-def _heal(setting: Setting, mode: Mode) -> Result:
+def _heal(setting: Setting, mode: Mode) -> Measured:
     with setting.cluster() as cluster:
         leader = cluster.wait_for_leader()
         follower = next(node for node in cluster.nodes if node != leader)
         with cluster.writing(nodes=[leader]):
             heal_ms = partial(_heal_ms, cluster, follower, mode, setting.seconds)
             found = [heal_ms() for _ in setting.counted(itertools.count())]
-    return Result([Series(f"near again after {setting.seconds:g} s", "ms", found, "p99 < 100 ms")])
+    return Measured([Series(f"near again after {setting.seconds:g} s", "ms", found, "p99 < 100 ms")])
 
 
 def _heal_ms(cluster: LiveCluster, follower: str, mode: Mode, partition_s: float) -> float:

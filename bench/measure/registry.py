@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.measure.result import Result
+from bench.measure.result import Measured
 from bench.measure.setting import Setting
 
 MODULES = ("requests", "outages", "lifetimes")
@@ -19,7 +19,7 @@ class UnknownMeasurementError(LookupError):
 @dataclass(frozen=True)
 class Measurement:
     name: str
-    run: Callable[[Setting], Result]
+    run: Callable[[Setting], Measured]
     count: int
     """How many values it takes when nothing else is said."""
     seconds: float
@@ -33,10 +33,10 @@ class Measurement:
 _FOUND: dict[str, Measurement] = {}
 
 
-def measurement(*, count: int = 1, seconds: float = 10.0) -> Callable[[Callable[[Setting], Result]], Measurement]:
+def measurement(*, count: int = 1, seconds: float = 10.0) -> Callable[[Callable[[Setting], Measured]], Measurement]:
     """Register a function under its own name."""
 
-    def register(function: Callable[[Setting], Result]) -> Measurement:
+    def register(function: Callable[[Setting], Measured]) -> Measurement:
         found = Measurement(function.__name__, function, count, seconds)
         _FOUND[found.name] = found
         return found

@@ -36,7 +36,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Result:
+class Measured:
     series: Sequence[Series]
     table: Table | None = None
 

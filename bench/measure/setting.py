@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bench import store
+from bench.case import plan
 from bench.live.cluster import LiveCluster
-from faults.links import Address
+from bench.manifest import RunKind
+from bench.systems import find_system
 
 T = TypeVar("T")
 
@@ -28,15 +31,19 @@ class Setting:
     seconds: float
     on_progress: Callable[[float, float], None]
     """Told how much of how much is done."""
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @contextlib.contextmanager
     def cluster(self) -> Iterator[LiveCluster]:
         """Three nodes on empty data; a leader is yet to be elected."""
-        with LiveCluster(
-            self.folder / f"cluster-{next(self._numbers)}", nodes=NODES, profile=self.profile, server=self.server
-        ) as cluster:
-            yield cluster
+        planned = plan(NODES, profile=self.profile)
+        begun = store.begin(
+            self.folder, kind=RunKind.MEASURE, name="measured", world="live", plan=planned, profile=self.profile
+        )
+        system = find_system(planned.system)
+        with begun as recording:
+            with LiveCluster(planned, recording, system=system, server=self.server) as cluster:
+                yield cluster
+            recording.finish(store.Findings())
 
     def counted(self, items: Iterable[T]) -> Iterator[T]:
         """The first `count` of them, telling of the progress."""
@@ -44,9 +51,3 @@ class Setting:
         for done, item in enumerate(itertools.islice(items, self.count), 1):
             yield item
             self.on_progress(done, self.count)
-
-
-def address_of(cluster: LiveCluster, node: str) -> Address:
-    """Where a client reaches the node: its client link."""
-    host, _, port = cluster.http_url(node).removeprefix("http://").rpartition(":")
-    return Address(host, int(port))

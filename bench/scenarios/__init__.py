@@ -1,38 +1,140 @@
 """The scenarios: what Raft promises, each told as a story that must come out right.
 
-A scenario is a plain function of a `Cluster` with the promise as its docstring, registered by `@scenario` with the
-number of nodes it needs and the checks its evidence goes through. An assertion in it that fails, a wait that runs out
-and a check that contradicts it all make the run INVALID. The same functions are run by ``python -m bench run``, by
-``pytest tests/integration`` and, because they name no process and no clock, by any other world that has a `Cluster`.
+A scenario is a function of a `Cluster` with the promise as its docstring, marked by `@scenario` with the number of
+nodes it takes and the checks that its evidence goes through. Its run is INVALID when an assertion fails, when a wait
+runs out, and when a check finds the promise broken; whatever else goes wrong in the function leaves it UNKNOWN. It
+names no process and no clock, so ``python -m bench run`` plays it on real processes and in virtual time, and so do the
+tests.
 
-What a story needs beyond so many members is in its `Setup`: nodes in reserve that may join, snapshots more often. What
-one world alone can do (clocks that drift, links that lose messages; files that are damaged) is in `VirtualCluster` and
-`FiledCluster`, and the story says of the other why it is `impossible` there: it is then skipped with that reason.
+A story may have nodes in reserve that can join (`spare`), and `settings` of its own. What not every world or system can
+do (clocks that drift, links that lose messages, files that are damaged) it `needs`, by the names of
+`bench.cluster.NEEDS`. Where a cluster cannot do that, the scenario is SKIPPED with the cluster's reason.
 
 * `elections`, `partitions`, `crashes`, `clocks`: what fails, alone and together.
 * `membership`: who belongs, and who leads by request.
 * `snapshots`: what stands for the log.
 * `consistency`, `batches`: what clients may see.
 
-A family (`split_brain`) is one function with every combination of its parameters; a member is named
-``split_brain[leader_alone-both_ways-hold]``, and the family's own name means all of them.
+A family (`split_brain`) is one function with every combination of its parameters. A member is named
+``split_brain[leader_alone-both_ways-hold]``; the family's own name means all its members.
+
+Users write theirs in files of their own (`files`), and import from here all that a story is told with.
 """
 
+from bench.case import Settings
+from bench.checkers import (
+    SAFETY,
+    acknowledged_writes_survive,
+    leadership_is_handed_over,
+    logs_agree,
+    nobody_disturbs_a_leader,
+    one_leader_at_a_time,
+    one_leader_per_term,
+)
+from bench.cluster import Client, Cluster, NodeStatus, Workers
+from bench.evidence import Evidence
+from bench.operations import (
+    Cas,
+    Delete,
+    DeleteAll,
+    Freshness,
+    Get,
+    GetAll,
+    Item,
+    Join,
+    Leave,
+    Operation,
+    Outcome,
+    Put,
+    SetAll,
+    TakeSnapshot,
+    Transfer,
+)
 from bench.scenarios import batches, clocks, consistency, crashes, elections, membership, partitions, snapshots
-from bench.scenarios.registry import SCENARIOS, Scenario, UnknownScenarioError, find, scenario
+from bench.scenarios.registry import Scenario, ScenarioError, UnknownScenarioError, by_name, find, gather, scenario
+from bench.scenarios.steps import (
+    bring_in,
+    carry_on_without,
+    come_back,
+    decide,
+    followers,
+    hand_over,
+    let_go,
+    members,
+    put,
+    read_back,
+    read_newest,
+    undisturbed,
+    write,
+    write_more,
+)
+from bench.verdict import Finding, Verdict
+from bench.workload import Script, distinct_writes, retrying
+from faults.links import CLIENT, Link, Mode, peer_links
+
+SCENARIOS = by_name(
+    member
+    for module in (elections, partitions, crashes, clocks, membership, snapshots, consistency, batches)
+    for member in gather(module).values()
+)
+"""The bench's own."""
 
 __all__ = [
+    "CLIENT",
+    "SAFETY",
     "SCENARIOS",
+    "Cas",
+    "Client",
+    "Cluster",
+    "Delete",
+    "DeleteAll",
+    "Evidence",
+    "Finding",
+    "Freshness",
+    "Get",
+    "GetAll",
+    "Item",
+    "Join",
+    "Leave",
+    "Link",
+    "Mode",
+    "NodeStatus",
+    "Operation",
+    "Outcome",
+    "Put",
     "Scenario",
+    "ScenarioError",
+    "Script",
+    "SetAll",
+    "Settings",
+    "TakeSnapshot",
+    "Transfer",
     "UnknownScenarioError",
-    "batches",
-    "clocks",
-    "consistency",
-    "crashes",
-    "elections",
+    "Verdict",
+    "Workers",
+    "acknowledged_writes_survive",
+    "bring_in",
+    "carry_on_without",
+    "come_back",
+    "decide",
+    "distinct_writes",
     "find",
-    "membership",
-    "partitions",
+    "followers",
+    "hand_over",
+    "leadership_is_handed_over",
+    "let_go",
+    "logs_agree",
+    "members",
+    "nobody_disturbs_a_leader",
+    "one_leader_at_a_time",
+    "one_leader_per_term",
+    "peer_links",
+    "put",
+    "read_back",
+    "read_newest",
+    "retrying",
     "scenario",
-    "snapshots",
+    "undisturbed",
+    "write",
+    "write_more",
 ]

@@ -6,13 +6,12 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.checkers import acknowledged_writes_survive
+from bench.checkers import SAFETY, acknowledged_writes_survive
 from bench.cluster import Client, Cluster
-from bench.history import Operation, Outcome
-from bench.scenarios.elections import SAFETY
+from bench.operations import Item, Operation, Outcome, SetAll
 from bench.scenarios.registry import scenario
 from bench.scenarios.steps import read_back, undisturbed, write_more
-from bench.workload import Item, Script, batch, found_in
+from bench.workload import Script
 
 LOOKS = 100
 WIDTH = 5
@@ -21,7 +20,7 @@ TOGETHER = 100 * WIDTH
 """How many keys are read in one request: whole batches."""
 
 
-@scenario(nodes=3, checks=SAFETY)
+@scenario(nodes=3, checks=SAFETY, needs=["batches"])
 def batches(cluster: Cluster) -> None:
     """A batch is set, replaced and deleted as a whole, and not at all when one of its keys is not as expected."""
 
@@ -40,12 +39,12 @@ def batches(cluster: Cluster) -> None:
     made, refused, kept, replaced, late, changed, deleted, gone = undisturbed(cluster, story)
     assert {tried.outcome for tried in (made, replaced, deleted)} == {Outcome.OK}
     assert {tried.reason for tried in (refused, late)} == {"cas mismatch"}
-    assert list(found_in(kept).values()) == ["a"] * WIDTH
-    assert list(found_in(changed).values()) == ["c"] * WIDTH
-    assert not found_in(gone)
+    assert list(kept.values.values()) == ["a"] * WIDTH
+    assert list(changed.values.values()) == ["c"] * WIDTH
+    assert not gone.values
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["batches"])
 def batches_across_leaders(cluster: Cluster) -> None:
     """Of every batch that was asked for while leaders were killed, every node has all keys or none."""
     with cluster.working([_always_new(client) for client in range(3)]) as load:
@@ -57,36 +56,41 @@ def batches_across_leaders(cluster: Cluster) -> None:
             cluster.restart(old)
     cluster.wait_until_agreed()
     read_back(cluster)
-    asked = [put.key for put in cluster.history if put.kind == "put"]
+    made = [operation.asked for operation in cluster.history if isinstance(operation.asked, SetAll)]
+    asked = [item.key for batch in made for item in batch.items]
     for node in cluster.nodes:
         client = cluster.client(node)
         for start in range(0, len(asked), TOGETHER):
-            found = found_in(client.get_all(asked[start : start + TOGETHER]))
+            found = client.get_all(asked[start : start + TOGETHER]).values
             parts = Counter(key.rpartition("-")[0] for key in found)
             assert set(parts.values()) <= {WIDTH}, f"{node} has parts of batches: {parts}"
 
 
 def _always_new(client: int) -> Script:
     for count in itertools.count():
-        yield batch("batch_set", [Item(key, str(count)) for key in _keys(f"{client}-{count}")])
+        yield _batch(f"{client}-{count}", str(count))
 
 
-@scenario(nodes=3, checks=SAFETY)
+@scenario(nodes=3, checks=SAFETY, needs=["batches"])
 def batches_are_read_whole(cluster: Cluster) -> None:
-    """While the same keys are set again and again, whoever reads them together reads what one batch has set."""
+    """While the same keys are set again and again, whoever reads them together reads the values of one batch."""
     clients = {node: cluster.client(node) for node in cluster.nodes}
     with cluster.working([_over_and_over()]) as load:
         write_more(cluster, load, 1)
         for _ in range(LOOKS):
             for node, client in clients.items():
-                values = found_in(client.get_all(_keys("x"))).values()
+                values = client.get_all(_keys("x")).values.values()
                 assert len(set(values)) <= 1, f"{node} read {sorted(values)} together"
     cluster.wait_until_agreed()
 
 
 def _over_and_over() -> Script:
     for count in itertools.count():
-        yield batch("batch_set", [Item(key, str(count)) for key in _keys("x")])
+        yield _batch("x", str(count))
+
+
+def _batch(name: str, value: str) -> SetAll:
+    return SetAll(tuple(Item(key, value) for key in _keys(name)))
 
 
 def _keys(name: str) -> list[str]:

@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Sequence
 from functools import partial
 
-from bench.cluster import Client, Cluster, Load
-from bench.history import Operation, Outcome
-from bench.scenarios.elections import SAFETY
+from bench.checkers import SAFETY
+from bench.cluster import Client, Cluster, Workers
+from bench.operations import Cas, Operation, Outcome, Put
 from bench.scenarios.registry import scenario
 from bench.scenarios.snapshots import OFTEN, snapshot_index
 from bench.scenarios.steps import come_back, decide, followers, hand_over, put, read_newest, undisturbed, write_more
-from bench.workload import Invocation, Script, retrying
+from bench.workload import Script, retrying
 from faults.links import CLIENT, Link, Mode
 
 LOOKS = 10
@@ -20,37 +20,37 @@ LOOKS = 10
 
 @scenario(nodes=3, checks=SAFETY)
 def stale_and_linearizable_reads(cluster: Cluster) -> None:
-    """A leader that was cut off reads what is old when asked for any value, and nothing when asked for the newest."""
+    """A leader that was cut off answers a plain read with an old value, and a linearizable read not at all."""
     old = put(cluster, "x", "old")
     others = followers(cluster, old)
     with cluster.network.partitioned([old], others):
         put(cluster, "x", "new", among=others)
-        assert cluster.client(old).get("x").result == "old", "it cannot know better"
+        assert cluster.client(old).get("x").value == "old", "it cannot know better"
         assert cluster.client(old).get("x", consistent=True).outcome is not Outcome.OK, "it answered a stale read"
         assert read_newest(cluster, "x", among=others) == "new"
     cluster.wait_until_agreed()
-    assert {cluster.client(node).get("x").result for node in cluster.nodes} == {"new"}
+    assert {cluster.client(node).get("x").value for node in cluster.nodes} == {"new"}
 
 
 @scenario(nodes=3, checks=SAFETY)
 def reads_of_a_leader_that_wakes(cluster: Cluster) -> None:
-    """A leader that was stopped while another took over reads nothing old as if it were the newest (thesis 6.4)."""
+    """A leader that was stopped while another took over answers no linearizable read with an old value (thesis 6.4)."""
     old = put(cluster, "x", "old")
     others = followers(cluster, old)
     cluster.pause(old)
     put(cluster, "x", "new", among=others)
     cluster.resume(old)
     read = cluster.client(old).get("x", consistent=True)
-    assert read.outcome is not Outcome.OK or read.result == "new", "it answered a stale read"
+    assert read.outcome is not Outcome.OK or read.value == "new", "it answered a stale read"
     cluster.wait_until_agreed()
     assert read_newest(cluster, "x") == "new"
 
 
 @scenario(nodes=3, checks=SAFETY)
 def reads_never_go_back(cluster: Cluster) -> None:
-    """While a number grows, no node reads a smaller one than it did before, and the leader none but the newest.
+    """While a number grows, no node ever reads a smaller one than before, and a linearizable read finds the newest.
 
-    So every node applies the writes in the order of the log, whoever led and whoever was cut off meanwhile.
+    So every node applies the writes in the order of the log, whoever leads and whoever is cut off meanwhile.
     """
     cluster.wait_until_agreed()
     seen = dict.fromkeys(cluster.nodes, 0)
@@ -72,17 +72,17 @@ def reads_never_go_back(cluster: Cluster) -> None:
 
 def _growing(key: str) -> Script:
     for count in itertools.count(1):
-        yield Invocation("put", key, str(count))
+        yield Put(key, str(count))
 
 
-def _look(cluster: Cluster, load: Load, seen: dict[str, int]) -> None:
+def _look(cluster: Cluster, load: Workers, seen: dict[str, int]) -> None:
     """Read a number that grows; `seen` is what each node read last."""
     clients = {node: cluster.client(node) for node in cluster.nodes}
     for _ in range(LOOKS):
         for node, client in clients.items():
             read = client.get("x")
-            assert int(read.result or 0) >= seen[node], f"{node} read {read.result} after {seen[node]}"
-            seen[node] = int(read.result or 0)
+            assert int(read.value or 0) >= seen[node], f"{node} read {read.value} after {seen[node]}"
+            seen[node] = int(read.value or 0)
         # The number is at least how many of its writes were acknowledged.
         acknowledged = load.acknowledged()
         newest = int(read_newest(cluster, "x") or 0)
@@ -91,7 +91,7 @@ def _look(cluster: Cluster, load: Load, seen: dict[str, int]) -> None:
 
 @scenario(nodes=3, checks=SAFETY)
 def compare_and_set(cluster: Cluster) -> None:
-    """A write that says what it replaces is made if that stands there, and changes nothing if not."""
+    """A write that names the version it replaces takes effect if that version is there, and changes nothing if not."""
 
     def story(client: Client, key: str) -> Sequence[Operation]:
         made = client.cas(key, "a", 0)
@@ -104,12 +104,12 @@ def compare_and_set(cluster: Cluster) -> None:
     made, again, replaced, late, read, deleted, anew = undisturbed(cluster, story)
     assert {tried.outcome for tried in (made, replaced, deleted, anew)} == {Outcome.OK}
     assert {tried.reason for tried in (again, late)} == {"cas mismatch"}
-    assert read.result == "c"
+    assert read.value == "c"
 
 
 @scenario(nodes=3, checks=SAFETY)
 def cas_race(cluster: Cluster) -> None:
-    """Of several who replace the same value one succeeds, also while one leader follows another."""
+    """Of several clients that replace the same value one succeeds, also while one leader follows another."""
     with cluster.working([_chain("x") for _ in range(3)]) as load:
         write_more(cluster, load)
         old = cluster.kill(cluster.wait_for_leader())
@@ -117,29 +117,29 @@ def cas_race(cluster: Cluster) -> None:
         write_more(cluster, load)
         cluster.restart(old)
     cluster.wait_until_agreed()
-    tried = [operation for operation in cluster.history if operation.kind == "cas"]
-    assert any(operation.reason == "cas mismatch" for operation in tried), "nobody raced"
-    won = sorted((one.modify_index or 0, int(one.value or 0)) for one in tried if one.outcome is Outcome.OK)
+    tried = [(one, int(one.asked.value)) for one in cluster.history if isinstance(one.asked, Cas)]
+    assert any(one.reason == "cas mismatch" for one, _ in tried), "nobody raced"
+    won = sorted((one.modify_index or 0, replaced) for one, replaced in tried if one.outcome is Outcome.OK)
     for (former, _), (later, replaced) in itertools.pairwise(won):
         assert replaced >= former, f"the write at {later} replaced that at {replaced}, after the one at {former}"
 
 
 def _chain(key: str) -> Script:
-    """Each write replaces the one seen last, and has its index for value."""
+    """Each write replaces the write that was seen last, and has the index of that one for its value."""
     seen = 0
     while True:
-        tried = yield Invocation("cas", key, str(seen), modify_index=seen)
+        tried = yield Cas(key, str(seen), seen)
         if tried.modify_index is not None:
             seen = tried.modify_index
 
 
-@scenario(nodes=3, checks=SAFETY, each={"mode": list(Mode)}, setup=OFTEN)
+@scenario(nodes=3, checks=SAFETY, each={"mode": list(Mode)}, needs=["identity", "transfer"], settings=OFTEN)
 def retries_take_effect_once(cluster: Cluster, mode: Mode) -> None:
-    """A write that is asked for again, since its answer was lost, takes effect once and says so, whoever answers.
+    """A write that is asked for again, because its answer was lost, takes effect once, whoever answers (thesis 6.3).
 
-    Also of a leader that has started again from a snapshot, or that has the write itself from one (thesis 6.3).
+    A leader that has started again from a snapshot knows the write too, and so does one that was given a snapshot.
     """
-    early = Invocation("put", "x", "early", client_id="early", sequence=1)
+    early = Put("x", "early", client_id="early", sequence=1)
     made = decide(cluster, early)
     put(cluster, "x", "newer")
     keys = [f"own-{number}" for number in range(3)]
@@ -166,13 +166,13 @@ def _replacing(key: str) -> Script:
     """Nobody else writes this key, so each write finds what the one before it left."""
     left = 0
     for count in itertools.count(1):
-        left = (yield Invocation("cas", key, str(count), modify_index=left)).modify_index or 0
+        left = (yield Cas(key, str(count), left)).modify_index or 0
 
 
 def _assert_once(cluster: Cluster, key: str) -> None:
-    writes = [operation for operation in cluster.history if operation.key == key and operation.kind == "cas"]
-    refused = [one.value for one in writes if one.reason == "cas mismatch"]
+    writes = [(one, one.asked) for one in cluster.history if isinstance(one.asked, Cas) and one.asked.key == key]
+    refused = [asked.value for one, asked in writes if one.reason == "cas mismatch"]
     assert not refused, f"{key} = {refused[0]} took effect, and was told that another did"
-    acknowledged = sum(one.outcome is Outcome.OK for one in writes)
+    acknowledged = sum(one.outcome is Outcome.OK for one, _ in writes)
     held = int(read_newest(cluster, key) or 0)
     assert held - acknowledged in (0, 1), f"{key} = {held} after {acknowledged} writes, and one at most unknown"

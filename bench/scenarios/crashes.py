@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import resource
 from collections.abc import Callable
 from functools import partial
 
-from bench.checkers import acknowledged_writes_survive
-from bench.cluster import Cluster, FiledCluster, VirtualCluster
-from bench.history import Outcome
-from bench.scenarios.elections import SAFETY
+from bench.checkers import SAFETY, acknowledged_writes_survive
+from bench.cluster import Cluster
+from bench.operations import Outcome, Put
 from bench.scenarios.registry import scenario
 from bench.scenarios.steps import carry_on_without, come_back, followers, read_back, write, write_more
-from bench.workload import Invocation, Script
+from bench.workload import Script
 from faults.links import peer_links
 
 LARGE = "x" * 10_000
-WITHOUT_LIMITS = {} if hasattr(resource, "prlimit") else {"live": "this system cannot limit what another process has"}
-ON_REAL_DISKS = {"live": "no way is known to slow down the real disk of one process alone"}
 
 
 @scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
@@ -130,7 +126,7 @@ def follower_of(cluster: Cluster) -> str:
     nodes=3,
     checks=[*SAFETY, acknowledged_writes_survive],
     each={"victim_of": [leader_of, follower_of]},
-    impossible=WITHOUT_LIMITS,
+    needs=["full_disk"],
 )
 def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
     """A node whose disk is full stops instead of acknowledging what it cannot keep; the others go on without it."""
@@ -146,9 +142,9 @@ def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
     nodes=3,
     checks=[*SAFETY, acknowledged_writes_survive],
     each={"victim_of": [leader_of, follower_of]},
-    impossible={**WITHOUT_LIMITS, "simulated": "simulated nodes share the memory of one process"},
+    needs=["memory_limit"],
 )
-def memory_pressure(cluster: FiledCluster, victim_of: Callable[[Cluster], str]) -> None:
+def memory_pressure(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
     """A node that gets no more memory stops and acknowledges nothing that is lost; the others go on without it."""
     with cluster.writing() as load, cluster.working([large_values(client) for client in range(2)]):
         write_more(cluster, load)
@@ -161,16 +157,16 @@ def memory_pressure(cluster: FiledCluster, victim_of: Callable[[Cluster], str]) 
 def large_values(client: int) -> Script:
     """What fills a memory within seconds, and is not too much to be read back."""
     for count in itertools.count():
-        yield Invocation("put", f"large-{client}-{count}", LARGE)
+        yield Put(f"large-{client}-{count}", LARGE)
 
 
 @scenario(
     nodes=3,
     checks=[*SAFETY, acknowledged_writes_survive],
     each={"victim_of": [leader_of, follower_of]},
-    impossible=ON_REAL_DISKS,
+    needs=["slow_disk"],
 )
-def slow_disk(cluster: VirtualCluster, victim_of: Callable[[Cluster], str]) -> None:
+def slow_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
     """A disk that takes long to save delays what is acknowledged, and loses none of it."""
     with cluster.writing() as load:
         write_more(cluster, load)
@@ -190,13 +186,8 @@ def is_killed(cluster: Cluster, node: str) -> None:
     cluster.kill(node)
 
 
-@scenario(
-    nodes=3,
-    checks=SAFETY,
-    each={"then": [hangs_on, is_killed]},
-    impossible=ON_REAL_DISKS,
-)
-def hung_disk(cluster: VirtualCluster, then: Callable[[Cluster, str], None]) -> None:
+@scenario(nodes=3, checks=SAFETY, each={"then": [hangs_on, is_killed]}, needs=["slow_disk"])
+def hung_disk(cluster: Cluster, then: Callable[[Cluster, str], None]) -> None:
     """A leader whose disk hangs says no more that it leads once its lease is over, and others lead and write on."""
     old = write(cluster, "before")
     others = followers(cluster, old)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bench.checkers import acknowledged_writes_survive, leadership_is_handed_over, nobody_disturbs_a_leader
-from bench.cluster import Cluster, Setup
-from bench.history import Outcome
-from bench.scenarios.elections import SAFETY
+from bench.checkers import SAFETY, acknowledged_writes_survive, leadership_is_handed_over, nobody_disturbs_a_leader
+from bench.cluster import Cluster
+from bench.operations import Join, Leave, Outcome
 from bench.scenarios.registry import scenario
 from bench.scenarios.steps import (
     bring_in,
@@ -18,12 +17,12 @@ from bench.scenarios.steps import (
     write,
     write_more,
 )
-from bench.workload import Invocation, Script
+from bench.workload import Script
 
 CHANGES = 100
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], setup=Setup(spare=1))
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], spare=1, needs=["join", "leave"])
 def join_and_leave(cluster: Cluster) -> None:
     """A node joins through the leader and through nobody else, is given everything, and leaves again, under writes."""
     leader = write(cluster, "before")
@@ -47,9 +46,9 @@ def join_and_leave(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=4, checks=[*SAFETY, acknowledged_writes_survive, nobody_disturbs_a_leader])
+@scenario(nodes=4, checks=[*SAFETY, acknowledged_writes_survive, nobody_disturbs_a_leader], needs=["leave"])
 def removed_node(cluster: Cluster) -> None:
-    """A node that was let go while it was cut off, and so does not know it, disturbs nobody (thesis 4.2.3)."""
+    """A node that was let go while it was cut off, and does not know that, disturbs nobody (thesis 4.2.3)."""
     leader = write(cluster, "before")
     cluster.wait_until_agreed()
     removed, *stayed = followers(cluster, leader)
@@ -65,9 +64,9 @@ def removed_node(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["join", "leave"])
 def leader_leaves(cluster: Cluster) -> None:
-    """A leader that is let go leads until that is committed, another follows, and it may come back (thesis 4.2.2)."""
+    """A leader that is let go leads until that is committed; then another does, and it may come back (thesis 4.2.2)."""
     with cluster.writing() as load:
         write_more(cluster, load)
         old = cluster.wait_for_leader()
@@ -84,11 +83,11 @@ def leader_leaves(cluster: Cluster) -> None:
 
 def comes_and_goes(node: str) -> Script:
     while True:
-        yield Invocation("join", node)
-        yield Invocation("leave", node)
+        yield Join(node)
+        yield Leave(node)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], setup=Setup(spare=2))
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], spare=2, needs=["join", "leave"])
 def many_changes(cluster: Cluster) -> None:
     """A hundred joins and leaves, two of them at any time, under writes: one configuration is left, and all is kept."""
     cluster.wait_for_leader()
@@ -105,9 +104,9 @@ def many_changes(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive, leadership_is_handed_over])
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive, leadership_is_handed_over], needs=["transfer"])
 def leadership_transfer(cluster: Cluster) -> None:
-    """Leadership goes to each node that it is asked for, under writes, and nobody has to time out (thesis 3.10)."""
+    """Leadership goes to each node that an operator names, under writes, and nobody has to time out (thesis 3.10)."""
     with cluster.writing() as load:
         for node in (*cluster.nodes, *cluster.nodes):
             hand_over(cluster, node)
@@ -116,7 +115,7 @@ def leadership_transfer(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive, leadership_is_handed_over])
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive, leadership_is_handed_over], needs=["transfer"])
 def rolling_restart_in_order(cluster: Cluster) -> None:
     """Every node told to stop and started again: a leader hands over first, so nobody waits for a time-out."""
     with cluster.writing() as load:

@@ -1,4 +1,4 @@
-"""Snapshots: taken while writes go on, restarted from, given to who is too far behind, damaged."""
+"""Snapshots: taken while writes go on, started from, given to nodes that are too far behind, damaged."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
-from bench.checkers import acknowledged_writes_survive
-from bench.cluster import Cluster, FiledCluster, Setup
-from bench.scenarios.elections import SAFETY
+from bench.case import Settings
+from bench.checkers import SAFETY, acknowledged_writes_survive
+from bench.cluster import Cluster
+from bench.operations import Item, SetAll
 from bench.scenarios.registry import scenario
 from bench.scenarios.steps import bring_in, come_back, followers, members, read_back, write, write_more
-from bench.workload import Item, Script, batch
+from bench.workload import Script
 
-OFTEN = Setup(snapshot_threshold=60, trailing_logs=10)
-BY_HAND = Setup(trailing_logs=1)
+OFTEN = Settings(snapshot_threshold=60, trailing_logs=10)
+BY_HAND = Settings(trailing_logs=1)
 BATCH = 100
 RETAINED = 2
-"""Snapshots that a node keeps; the log reaches back to the older one."""
+"""How many snapshots a node keeps; its log reaches back to the older one."""
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], setup=OFTEN)
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], settings=OFTEN)
 def snapshots_under_writes(cluster: Cluster) -> None:
-    """Snapshots are taken by themselves while writes go on, and every node starts again from one and what followed."""
+    """Nodes take snapshots by themselves while writes go on, and each starts again from one and what followed."""
     with cluster.writing() as load:
         for node in cluster.nodes:
             cluster.wait_until(partial(snapshot_index, cluster, node), f"{node} takes a snapshot")
@@ -33,7 +34,7 @@ def snapshots_under_writes(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["snapshot"])
 def snapshot_by_hand(cluster: Cluster) -> None:
     """A node asked for a snapshot takes one, under writes; when all are killed at once, nothing is lost."""
     with cluster.writing() as load:
@@ -53,7 +54,7 @@ def snapshot_by_hand(cluster: Cluster) -> None:
 
 @contextmanager
 def joined(cluster: Cluster) -> Iterator[str]:
-    """Was never there before."""
+    """A node that was never there before."""
     newcomer = next(node for node in cluster.nodes if node not in members(cluster))
     yield newcomer
     bring_in(cluster, newcomer)
@@ -61,7 +62,7 @@ def joined(cluster: Cluster) -> Iterator[str]:
 
 @contextmanager
 def wiped(cluster: Cluster) -> Iterator[str]:
-    """Has lost all it had."""
+    """A node that has lost all it had."""
     victim = followers(cluster, cluster.wait_for_leader())[0]
     yield victim
     cluster.restart(victim, wipe=True)
@@ -69,7 +70,7 @@ def wiped(cluster: Cluster) -> Iterator[str]:
 
 @contextmanager
 def away(cluster: Cluster) -> Iterator[str]:
-    """Was cut off all the time."""
+    """A node that was cut off all the time."""
     victim = followers(cluster, cluster.wait_for_leader())[0]
     with cluster.network.isolated(victim):
         yield victim
@@ -79,10 +80,12 @@ def away(cluster: Cluster) -> Iterator[str]:
     nodes=3,
     checks=[*SAFETY, acknowledged_writes_survive],
     each={"behind": [joined, wiped, away]},
-    setup=Setup(spare=1, trailing_logs=1),
+    spare=1,
+    needs=["join", "snapshot", "batches"],
+    settings=BY_HAND,
 )
 def snapshot_is_installed(cluster: Cluster, behind: Callable[[Cluster], AbstractContextManager[str]]) -> None:
-    """Who lacks what nobody's log has any more is given a snapshot, and then what followed (Raft §7)."""
+    """A node that lacks entries which no log has any more is given a snapshot, and then what followed (Raft §7)."""
     write(cluster, "before")
     cluster.wait_until_agreed()
     with behind(cluster) as node:
@@ -103,10 +106,10 @@ def snapshot_is_installed(cluster: Cluster, behind: Callable[[Cluster], Abstract
 @scenario(
     nodes=3,
     checks=[*SAFETY, acknowledged_writes_survive],
-    setup=BY_HAND,
-    impossible={"simulated": "a simulated disk keeps one snapshot, and damages none"},
+    needs=["snapshot", "snapshot_files"],
+    settings=BY_HAND,
 )
-def damaged_snapshot(cluster: FiledCluster) -> None:
+def damaged_snapshot(cluster: Cluster) -> None:
     """Two snapshots are kept; with a bit of the newest turned over, a node starts from the one before and the log."""
     victim = followers(cluster, cluster.wait_for_leader())[0]
     for _ in range(2 * RETAINED):
@@ -122,7 +125,7 @@ def damaged_snapshot(cluster: FiledCluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], setup=OFTEN)
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["batches"], settings=OFTEN)
 def ten_thousand_keys(cluster: Cluster) -> None:
     """Ten thousand keys, written while snapshots are taken, all come back after every node was killed at once."""
     with cluster.working([batches(0, client) for client in range(4)]) as load:
@@ -140,7 +143,7 @@ def ten_thousand_keys(cluster: Cluster) -> None:
 def batches(series: int, client: int) -> Script:
     """Keys that are never written twice, a hundred at a time."""
     for count in itertools.count():
-        yield batch("batch_set", [Item(f"b{series}-{client}-{count}-{number}", "kept") for number in range(BATCH)])
+        yield SetAll(tuple(Item(f"b{series}-{client}-{count}-{number}", "kept") for number in range(BATCH)))
 
 
 def snapshot_index(cluster: Cluster, node: str) -> int:
@@ -149,7 +152,7 @@ def snapshot_index(cluster: Cluster, node: str) -> int:
 
 
 def take_snapshot(cluster: Cluster, node: str) -> None:
-    """Have it taken, of more than the one before."""
+    """Have the node take a snapshot of more than its last one."""
     before = snapshot_index(cluster, node)
 
     def taken() -> bool:

@@ -6,9 +6,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bench.cluster import Client, Cluster, Load
-from bench.history import Operation, Outcome
-from bench.workload import Invocation
+from bench.cluster import Client, Cluster, Workers
+from bench.operations import Operation, Outcome, Put, Writing, key_by_key
 
 WRITES = 30
 """Enough to have several under way whenever something happens."""
@@ -41,7 +40,7 @@ def put(cluster: Cluster, key: str, value: str, among: Sequence[str] | None = No
     return cluster.wait_until(acknowledged, f"a leader acknowledges {key} = {value}") or ""
 
 
-def decide(cluster: Cluster, write: Invocation) -> Operation:
+def decide(cluster: Cluster, write: Writing) -> Operation:
     """What became of a write that names its client: it may be asked for until somebody knows."""
 
     def decided() -> Operation | None:
@@ -60,12 +59,14 @@ def read_newest(cluster: Cluster, key: str, among: Sequence[str] | None = None) 
         return reads[-1].outcome is Outcome.OK
 
     cluster.wait_until(answered, f"a leader reads {key}")
-    return reads[-1].result
+    return reads[-1].value
 
 
 def read_back(cluster: Cluster) -> None:
     """Read every acknowledged key from every member; to be called when all agree. The checker judges what came back."""
-    keys = [put.key for put in cluster.history if put.kind == "put" and put.outcome is Outcome.OK]
+    acknowledged = (operation for operation in cluster.history if operation.outcome is Outcome.OK)
+    parts = (part.asked for operation in acknowledged for part in key_by_key(operation))
+    keys = [asked.key for asked in parts if isinstance(asked, Put)]
     for node in members(cluster):
         client = cluster.client(node)
         for start in range(0, len(keys), AT_ONCE):
@@ -73,7 +74,7 @@ def read_back(cluster: Cluster) -> None:
             assert read.outcome is Outcome.OK, f"{node} did not answer a read: {read.reason}"
 
 
-def write_more(cluster: Cluster, load: Load, count: int = WRITES) -> None:
+def write_more(cluster: Cluster, load: Workers, count: int = WRITES) -> None:
     goal = load.acknowledged() + count
     cluster.wait_until(lambda: load.acknowledged() >= goal, f"{count} more writes")
 
@@ -84,7 +85,7 @@ def come_back(cluster: Cluster, node: str) -> None:
     cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
 
 
-def carry_on_without(cluster: Cluster, load: Load, gone: str) -> None:
+def carry_on_without(cluster: Cluster, load: Workers, gone: str) -> None:
     """The others write on without a node that has gone down, and then it comes back."""
     cluster.wait_for_leader(other_than=gone)
     write_more(cluster, load)

@@ -32,7 +32,6 @@ The way through
 ---------------
 `engine` and `clock` -> `network` and `disk` -> `process` (which gets these as arguments, and knows no world) -> `stage`
 (what all nodes share) -> `node` -> `world` -> `cluster` (a `bench.cluster.Cluster`) and `clients`. `observer` is told
-of every step: `chronicle` remembers it, `words` tells it, and `invariants` says which promise was broken. `node_faults`
-has what lasts on nodes, as `network` has what lasts on links. `player` throws a schedule of faults at a world, and
-`explore` walks seeds, a world and a schedule each.
+of every step: `chronicle` remembers it, `words` tells it, and `invariants` says which promise was broken. `rest` judges
+what can be judged once nothing is owed any more.
 """

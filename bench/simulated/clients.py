@@ -1,74 +1,69 @@
-"""Clients in virtual time: one that a scenario calls, and those that work by themselves."""
+"""Clients at work in virtual time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.cluster import Client
-from bench.history import Operation
-from bench.simulated.world import World
-from bench.workload import PAUSE_S, Invocation, Script, Session
+from bench.cluster import NoSuchNodeError
+from bench.operations import Operation
+from bench.simulated.world import VirtualWorld
+from bench.workload import Script, Talker
 
 
-class SimulatedClient(Client):
-    """A client of one node; `perform` lets time pass until there is an answer."""
-
-    def __init__(self, number: int, node: str, perform: Callable[[int, str, Invocation], Operation]) -> None:
-        self._number = number
-        self._node = node
-        self._perform = perform
-
-    def ask(self, invocation: Invocation) -> Operation:
-        return self._perform(self._number, self._node, invocation)
-
-
-class Workers:
-    """One client for each script, from `start` to `stop`, each resting `pause_s` on average between two questions."""
+class SimulatedWorkers:
+    """One client for each script, from `start` to `stop`, each resting `pause_s` on average between two questions.
+    `resolve` says which node a name or role means."""
 
     def __init__(
         self,
-        world: World,
+        world: VirtualWorld,
         scripts: Sequence[tuple[int, Script]],
         nodes: Sequence[str],
         *,
-        pause_s: float = PAUSE_S,
+        pause_s: float,
+        resolve: Callable[[str], str],
     ) -> None:
         self._world = world
         self._random = world.engine.random(f"workers/{scripts[0][0] if scripts else ''}").random
-        self._sessions = [(number, Session(script, nodes, turn)) for turn, (number, script) in enumerate(scripts)]
+        self._clients = [(number, Talker(script, nodes, turn)) for turn, (number, script) in enumerate(scripts)]
         self._pause_s = pause_s
+        self._resolve = resolve
         self._working = False
         self._under_way = 0
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being asked any more."""
         return not self._under_way
 
     def acknowledged(self) -> int:
-        return sum(session.acknowledged for _, session in self._sessions)
+        return sum(talker.acknowledged for _, talker in self._clients)
 
-    def start(self) -> None:
+    def start(self, *, at_once: bool = False) -> None:
         self._working = True
-        for work in self._sessions:
-            self._rest(work)
+        for client in self._clients:
+            (self._ask if at_once else self._rest)(client)
 
     def stop(self) -> None:
-        """Ask nothing more; what is under way still gets its answer."""
         self._working = False
 
-    def _rest(self, work: tuple[int, Session]) -> None:
-        self._world.engine.after(2 * self._pause_s * self._random(), self._ask, work)
+    def _rest(self, client: tuple[int, Talker]) -> None:
+        self._world.engine.after(2 * self._pause_s * self._random(), self._ask, client)
 
-    def _ask(self, work: tuple[int, Session]) -> None:
-        if not self._working:
+    def _ask(self, client: tuple[int, Talker]) -> None:
+        number, talker = client
+        if not self._working or talker.asks is None:
             return
-        number, session = work
+        try:
+            node = self._resolve(talker.node)
+        except NoSuchNodeError:
+            talker.move_on()
+            self._rest(client)
+            return
 
         def told(operation: Operation) -> None:
             self._under_way -= 1
-            session.told(operation)
-            self._rest(work)
+            talker.told(operation)
+            self._rest(client)
 
         self._under_way += 1
-        self._world.ask(number, session.node, session.invocation, told)
+        self._world.ask(number, node, talker.asks, told)

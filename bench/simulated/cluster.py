@@ -1,195 +1,128 @@
-"""`SimulatedCluster`: a `Cluster` in virtual time. What a scenario waits for makes time pass; nothing else does."""
+"""`SimulatedCluster`: a `Cluster` in virtual time. What is waited for makes time pass; nothing else does."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self, TypeVar
 
-import durationpy
-
-from bench.cluster import NodeStatus, NoSuchNodeError, Setup, VirtualCluster, WaitTimeoutError
-from bench.evidence import Evidence, Record
-from bench.history import Operation
-from bench.simulated.clients import SimulatedClient, Workers
+from bench.case import Plan
+from bench.cluster import Cluster, NodeStatus, PromiseBrokenError, Recorder, WaitTimeoutError
+from bench.evidence import Evidence
+from bench.operations import Operation, Question
+from bench.schedule import AnyFault
+from bench.simulated import rest
+from bench.simulated.clients import SimulatedWorkers
 from bench.simulated.network import SimulatedNetwork
 from bench.simulated.node import SimulatedNode, recorded
-from bench.simulated.node_faults import NodeFaults, NodeKind, NodeState
 from bench.simulated.observer import Observer
-from bench.simulated.settings import Settings
-from bench.simulated.world import World
-from bench.systems.konsul import PROFILES
-from bench.workload import Invocation, Script
-from node.raft import Raft, Timing
-from node.server import SnapshotPolicy
+from bench.simulated.settings import core_of, world_settings
+from bench.simulated.words import Over
+from bench.simulated.world import VirtualWorld
+from bench.words import question
+from bench.workload import PAUSE_S, Script
+from faults.nodes import NodeKind, NodeState
+from node.raft import Raft
 
 T = TypeVar("T")
 
-BOOT_S = 0.3
-"""From a start to the first step, at least; at most twice as long."""
-UP_DEADLINE_S = 15.0
 LOOK_AGAIN_S = 0.02
 """A condition is looked at when anything happened, and at least so often."""
+NODE = Path(inspect.getfile(Raft)).parents[1]
 
-OVER_BY_RESTART = (NodeKind.DOWN, NodeKind.PAUSE, NodeKind.FULL_DISK)
-"""What ends with the process that it was done to, as on real ones."""
-
-
-def timing_of(profile: str) -> Timing:
-    """The timeouts of one of the systems' profiles."""
-    heartbeat_s, election_s, lease_s = (durationpy.from_str(text).total_seconds() for text in PROFILES[profile])
-    return Timing(heartbeat_s, election_s, lease_s)
+CANNOT = {
+    "memory_limit": "simulated nodes share the memory of one process",
+    "snapshot_files": "a simulated disk keeps one snapshot, and damages none",
+}
+"""Why not, of what cannot be done in virtual time."""
 
 
-class SimulatedCluster(VirtualCluster):
-    """A `Cluster` of `nodes` in a world of its own; entering it starts them all, as with real ones."""
+class SimulatedCluster(Cluster):
+    """A `Cluster` in a world of its own."""
+
+    network: SimulatedNetwork
 
     def __init__(
         self,
+        plan: Plan,
+        recorder: Recorder | None = None,
         *,
-        nodes: int,
-        seed: int,
-        profile: str = "default",
-        setup: Setup | None = None,
         observer: Observer | None = None,
-        core: type[Raft] = Raft,
+        core: type[Raft] | None = None,
     ) -> None:
-        super().__init__()
-        setup = setup or Setup()
-        names = tuple(f"n{number}" for number in range(1, nodes + setup.spare + 1))
-        self._founders = names[:nodes]
-        self._timeline: list[Record] = []
-        settings = Settings(
-            timing=timing_of(profile),
-            core=core,
-            snapshots=SnapshotPolicy(threshold=setup.snapshot_threshold, trailing_logs=setup.trailing_logs),
+        """`core` takes the place of the one that the plan's flaw asks for. Raises LookupError for an unknown flaw."""
+        super().__init__(plan, recorder)
+        self.world = VirtualWorld(
+            plan.seed,
+            plan.nodes,
+            settings=world_settings(plan.settings, core or core_of(plan.flaw)),
+            history=self.history,
+            observer=observer,
+            on_event=lambda event, fields: self.note(event, **fields),
         )
-        self.world = World(seed, names, settings=settings, observer=observer, on_event=self._note)
-        self.network: SimulatedNetwork = self.world.network
-        self.history = self.world.history
-        self._faults = NodeFaults(self.world, lambda node: self._boot(node.name))
+        self.network = self.world.network
+        self._own_rates = {name: node.clock.rate for name, node in self.world.nodes.items()}
         self._boot_random = self.world.engine.random("boots")
         self._booting: dict[str, int] = {}
         """Nodes on their way up, and the number of the start that counts."""
         self._boots = itertools.count()
-        self._client_numbers = itertools.count()
+        self._addresses_given = itertools.count(1)
 
-    def __enter__(self) -> SimulatedCluster:
-        for name in self.nodes:
-            self._boot(name)
-        self.wait_until(
-            lambda: all(map(self._is_up, self.nodes)), "every node has been told of the others", UP_DEADLINE_S
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """There is nothing to stop."""
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Self]:
+        """There is nothing to open or to stop."""
+        yield self
 
     # What can be seen
 
     @property
-    def nodes(self) -> tuple[str, ...]:
-        return tuple(self.world.nodes)
+    def now_s(self) -> float:
+        return self.world.engine.now
+
+    def can(self, need: str) -> str | None:
+        return CANNOT.get(need)
 
     def is_running(self, node: str) -> bool:
-        found = self._node(node)
-        return node in self._booting or found.running
+        return node in self._booting or self._node(node).running
 
     def status(self, node: str) -> NodeStatus | None:
         found = self._node(node)
         return _status_of(found, self.world.engine.now) if found.running else None
 
-    # What can be done
+    def address(self, node: str) -> str:
+        return self._node(node).address
 
-    def kill(self, node: str) -> str:
-        node = self.resolve(node)
-        was_up = self._booting.pop(node, None) is not None or self._node(node).process is not None
-        self._faults.command(node, NodeKind.DOWN, NodeState(down=True))
-        if was_up:
-            self._note("kill", {"node": node})
-        return node
+    def evidence(self) -> Evidence:
+        """What a run of it leaves behind."""
+        traces = {name: tuple(map(recorded, node.records)) for name, node in self.world.nodes.items()}
+        return Evidence(tuple(self.history), traces, tuple(self.timeline))
 
-    def restart(self, node: str, *, wipe: bool = False) -> str:
-        node = self.kill(node)
-        if wipe:
-            self._node(node).wipe()
-        self._faults.heal(node, OVER_BY_RESTART)
-        self._note("restart", {"node": node, "wipe": wipe})
-        return node
+    def at_rest(self) -> None:
+        super().at_rest()
+        with self._telling():
+            rest.judge(self.world)
 
-    def shut_down(self, node: str) -> str:
-        node = self.resolve(node)
-        self._must_run(node)
-        found = self._node(node)
-        found.stop()
-        self.wait_until(lambda: found.process is None, f"{node} has handed over and stopped")
-        self._faults.command(node, NodeKind.DOWN, NodeState(down=True))
-        self._note("kill", {"node": node})
-        return node
+    # Clients
 
-    def fill_disk(self, node: str) -> str:
-        node = self.resolve(node)
-        found = self._node(node)
-        self._faults.command(node, NodeKind.FULL_DISK, NodeState(disk_full=True))
-        self._note("fill_disk", {"node": node})
-        self.wait_until(lambda: found.process is None, f"{node} stops because its disk is full")
-        self._note("kill", {"node": node})
-        return node
-
-    def set_clock_rate(self, node: str, rate: float) -> str:
-        node = self.resolve(node)
-        self._faults.command(node, NodeKind.CLOCK, NodeState(clock_rate=rate))
-        self._note("set_clock_rate", {"node": node, "rate": rate})
-        return node
-
-    def slow_disk(self, node: str, latency_ms: float) -> str:
-        node = self.resolve(node)
-        self._faults.command(node, NodeKind.SLOW_DISK, NodeState(disk_latency_ms=latency_ms))
-        self._note("slow_disk", {"node": node, "latency_ms": latency_ms})
-        return node
-
-    def noise(
-        self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
-    ) -> AbstractContextManager[None]:
-        return self.network.noisy(loss=loss, duplication=duplication, reordering=reordering)
-
-    def pause(self, node: str) -> str:
-        node = self.resolve(node)
-        self._must_run(node)
-        self._faults.command(node, NodeKind.PAUSE, NodeState(paused=True))
-        self._note("pause", {"node": node})
-        return node
-
-    def resume(self, node: str) -> str:
-        node = self.resolve(node)
-        self._must_run(node)
-        self._note("resume", {"node": node})
-        self._faults.heal(node, [NodeKind.PAUSE])
-        return node
-
-    def client(self, node: str) -> SimulatedClient:
-        return SimulatedClient(next(self._client_numbers), self.resolve(node), self.perform)
-
-    @contextlib.contextmanager
-    def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> Iterator[Workers]:
-        numbered = [(next(self._client_numbers), script) for script in scripts]
-        workers = Workers(self.world, numbered, list(nodes or self.nodes))
-        workers.start()
-        try:
-            yield workers
-        finally:
-            workers.stop()
-            self.wait_until(lambda: workers.idle, "the workers' last answers")
-
-    def perform(self, client: int, node: str, invocation: Invocation) -> Operation:
-        """Let a client ask this, and time pass until it has an answer or gives up."""
+    def ask(self, client: int, node: str, asked: Question) -> Operation:
         came: list[Operation] = []
-        self.world.ask(client, node, invocation, came.append)
-        return self.wait_until(lambda: came[0] if came else None, f"an answer to {invocation}")
+        self.world.ask(client, node, asked, came.append)
+        return self.wait_until(lambda: came[0] if came else None, f"an answer to: {question(asked)}")
 
-    # Waiting
+    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float = PAUSE_S) -> SimulatedWorkers:
+        numbered = [(self.new_client(), script) for script in scripts]
+        return SimulatedWorkers(self.world, numbered, nodes, pause_s=pause_s, resolve=self.resolve)
+
+    # Time
+
+    def pass_time(self, until_s: float) -> None:
+        with self._telling():
+            self.world.engine.run(until_s)
 
     def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = 20.0) -> T:
         world, engine = self.world, self.world.engine
@@ -200,53 +133,166 @@ class SimulatedCluster(VirtualCluster):
             if found:
                 return found
             if engine.now >= deadline_s:
-                seen = "; ".join(f"{node}: {status}" for node, status in self.statuses().items())
-                raise WaitTimeoutError(f"not within {timeout_s:g} s: {what}. Seen last: {seen}")
+                seen = "".join(f"\n  {node}: {status or 'silent'}" for node, status in self.statuses().items())
+                raise WaitTimeoutError(f"not within {timeout_s:g} s: {what}. Seen last:{seen}")
             look_again_s = min(deadline_s, engine.now + LOOK_AGAIN_S)
-            while not world.changed and engine.step(look_again_s):
-                pass
+            with self._telling():
+                while not world.changed and engine.step(look_again_s):
+                    pass
 
-    # What is left behind
+    # Faults
 
-    def evidence(self) -> Evidence:
-        traces = {name: tuple(map(recorded, node.records)) for name, node in self.world.nodes.items()}
-        return Evidence(tuple(self.history), traces, tuple(self._timeline))
+    def torn(self, node: str) -> contextlib.AbstractContextManager[None]:
+        return self._torn(node)
 
-    def _note(self, event: str, fields: Mapping[str, Any]) -> None:
-        if event in ("kill", "restart", "pause", "resume"):
-            self.world.say("bench", f"{event} {fields['node']}")
-        self._timeline.append({"at_s": self.world.engine.now, "event": event, **fields})
+    @contextlib.contextmanager
+    def _torn(self, name: str) -> Iterator[None]:
+        node = self._node(name)
+        pending, struck = ExitStack(), ExitStack()
+
+        def strike() -> None:
+            pending.close()
+            node.crash(torn=True)
+            self.note("kill", node=name, torn=True)
+            struck.enter_context(self.node_faults.lasting(name, NodeKind.DOWN, NodeState(down=True)))
+
+        node.disk.transactional = False
+        with struck, pending:
+            pending.enter_context(self.node_faults.lasting(name, NodeKind.STRIKE, NodeState(strikes=(strike,))))
+            yield
+
+    @contextlib.contextmanager
+    def moved(self, node: str) -> Iterator[None]:
+        found = self._node(node)
+        former = found.addresses
+        self._crash(node)
+        found.move(self._another_address(node))
+        self.note("move", node=node, address=found.address)
+        self.start(node)
+        with self._unreached(node, former):
+            yield
+
+    @contextlib.contextmanager
+    def astray(self, node: str) -> Iterator[str]:
+        address = self._another_address(node)
+        with self._unreached(node, frozenset((address,))):
+            yield address
+
+    @contextlib.contextmanager
+    def _unreached(self, node: str, addresses: frozenset[str]) -> Iterator[None]:
+        """By whoever takes these for its addresses; in the end they lead to it."""
+        with self.node_faults.lasting(node, NodeKind.UNREACHED, NodeState(unreached=True)):
+            try:
+                yield
+            finally:
+                self._node(node).lead_here(addresses)
+
+    def _another_address(self, node: str) -> str:
+        return f"{node}:{7000 + next(self._addresses_given)}"
+
+    def _enforce(self, node: str, former: NodeState, state: NodeState) -> None:
+        found = self._node(node)
+        found.disk.full, found.disk.extra_s = state.disk_full, state.disk_latency_ms / 1000
+        if state.strikes != former.strikes:
+            found.in_next_save = _all_of(state.strikes)
+        if state.clock_rate != former.clock_rate:
+            found.set_clock_rate(self._own_rates[node] if state.clock_rate is None else state.clock_rate)
+        if state.excused != former.excused:
+            self.world.observer.excuse(node, state.excused)
+            self.world.topology_changed()
+        if state.down:
+            self._crash(node)
+        if state.paused != former.paused:
+            self.note("pause" if state.paused else "resume", node=node)
+            (found.pause if state.paused else found.resume)()
+        if state.may_start and not former.may_start:
+            self.start(node)
+
+    def _crash(self, node: str) -> None:
+        if self._has_process(node):
+            self._booting.pop(node, None)
+            self._node(node).crash()
+            self.note("kill", node=node)
+
+    def _ask_to_stop(self, node: str) -> None:
+        found = self._node(node)
+        found.stop()
+        self.wait_until(lambda: found.process is None, f"{node} has handed over and stopped")
+
+    def _wipe(self, node: str) -> None:
+        self._node(node).wipe()
 
     # Starting
 
-    def _boot(self, name: str) -> None:
-        """Have it start in a moment; on the very first start the first node founds the cluster."""
-        self._booting[name] = boot = next(self._boots)
-        self.world.engine.after(BOOT_S * (1 + self._boot_random.random()), self._start, (name, boot))
+    def _has_process(self, node: str) -> bool:
+        return node in self._booting or self._node(node).process is not None
 
-    def _start(self, started: tuple[str, int]) -> None:
-        name, boot = started
-        if self._booting.get(name) != boot:
+    def _start(self, node: str, *, founds: bool) -> None:
+        start_s = self.plan.settings.start_s
+        if not start_s:
+            self._run(node, founds)
             return
-        del self._booting[name]
-        node = self._node(name)
-        founds = name == self.nodes[0] and not node.started
-        node.start(self.world.found(self._founders) if founds else None)
+        self._booting[node] = boot = next(self._boots)
+        self.world.engine.after(start_s * (1 + self._boot_random.random()), self._on_booted, (node, boot, founds))
 
-    def _is_up(self, name: str) -> bool:
-        status = self.status(name)
-        return status is not None and (bool(status.members) or name not in self._founders)
+    def _on_booted(self, booted: tuple[str, int, bool]) -> None:
+        node, boot, founds = booted
+        if self._booting.get(node) == boot:
+            del self._booting[node]
+            if self.node_faults.state(node).may_start:
+                self._run(node, founds)
+
+    def _run(self, node: str, founds: bool) -> None:
+        with self._telling():
+            self._node(node).start(self.world.found(self.plan.members) if founds else None)
 
     def _node(self, name: str) -> SimulatedNode:
         return self.world.nodes[name]
 
-    def _must_run(self, node: str) -> None:
-        if self._node(node).process is None:
-            raise NoSuchNodeError(f"{node} is down; start it with: restart {node}")
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Around whatever lets nodes do something. What a node would have died of is a promise broken: the core asserts
+        its own mistakes, and must survive everybody else's. What the bench or a scenario gets wrong stays what it is.
+        """
+        try:
+            yield
+        except PromiseBrokenError as error:
+            self.broken = self.broken or error
+            raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            if NODE not in Path(where.filename).parents:
+                raise
+            died = f"{type(error).__name__} in {where.name}, line {where.lineno}"
+            self.broken = PromiseBrokenError("nothing_fails", f"{died}: {error}" if str(error) else died)
+            raise self.broken from error
+
+    # What was done
+
+    def note(self, event: str, **fields: object) -> None:
+        super().note(event, **fields)
+        if event in ("kill", "restart", "pause", "resume"):
+            self.world.say("bench", f"{event} {fields['node']}")
+
+    def tell(self, fault: AnyFault, *, over: bool = False) -> None:
+        super().tell(fault, over=over)
+        self.world.chronicle.note((self.now_s, "fault", Over(fault) if over else fault))
+
+    def remark(self, words: str) -> None:
+        super().remark(words)
+        self.world.chronicle.remark(self.now_s, "fault", words)
+
+
+def _all_of(strikes: tuple[Callable[[], None], ...]) -> Callable[[], None] | None:
+    def strike() -> None:
+        for each in strikes:
+            each()
+
+    return strike if strikes else None
 
 
 def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
-    """What the node would answer to GET /cluster/status."""
+    """What the node would say of itself over HTTP."""
     assert node.process is not None
     status, now = node.process.status, node.clock.at(now_s)
     return NodeStatus(
@@ -258,6 +304,6 @@ def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
         commit_index=status.commit_index,
         applied_index=status.applied_index,
         log_digest=status.digest.hex(),
-        members=status.configuration.names,
+        addresses={server.id: server.address for server in status.configuration.servers},
         snapshot_index=status.snapshot_index,
     )

@@ -24,7 +24,7 @@ class DiskFullError(Exception):
     """Nothing of this save or snapshot is on the disk; the node must stop."""
 
 
-class Write(NamedTuple):
+class Save(NamedTuple):
     hard_state: HardState | None
     entries: tuple[Entry, ...]
     snapshot: Snapshot | None = None
@@ -40,7 +40,7 @@ class Content:
     base_index: int = 0
     base_term: int = 0
 
-    def take(self, write: Write) -> None:
+    def take(self, write: Save) -> None:
         if write.hard_state is not None:
             self.hard_state = write.hard_state
         if write.snapshot is not None:
@@ -69,8 +69,8 @@ class SimulatedDisk:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._synced = Content()
-        self._unsynced: list[Write] = []
-        self._under_way: Write | None = None
+        self._unsynced: list[Save] = []
+        self._under_way: Save | None = None
         self.extra_s = 0.0
         """Every save takes this much longer."""
         self.full = False
@@ -80,7 +80,7 @@ class SimulatedDisk:
         """Whether a save that a crash cuts short is there whole or not at all, as `node.disk` sees to. If not, some
         of its entries are left, and not its hard state; a snapshot is there whole or not at all on any disk."""
 
-    def begin(self, write: Write) -> float:
+    def begin(self, write: Save) -> float:
         """Start a save; returns how long it takes, in seconds. Raises DiskFullError."""
         if self.full:
             raise DiskFullError(NO_SPACE)
@@ -90,7 +90,7 @@ class SimulatedDisk:
         usual_s = FASTEST_S + USUAL_SPREAD_S * chance * chance
         return self.extra_s + (usual_s if chance < 0.98 else usual_s + RARE_S * self._rng.random())
 
-    def sync(self) -> list[Write]:
+    def sync(self) -> list[Save]:
         """The save under way returns. What has become durable by it: itself, unless the disk lies."""
         assert self._under_way is not None
         self._unsynced.append(self._under_way)
@@ -116,7 +116,7 @@ class SimulatedDisk:
         if not self._unsynced:
             self._synced.forget(first_kept)
 
-    def crash(self, *, torn: bool = False) -> Write | None:
+    def crash(self, *, torn: bool = False) -> Save | None:
         """The machine dies. Returns what became durable although nobody was told: the save under way, in half the
         cases, unless the crash has `torn` it.
         """
@@ -127,7 +127,7 @@ class SimulatedDisk:
         if torn:
             if self.transactional or write.snapshot is not None:
                 return None
-            write = Write(None, write.entries[: self._rng.randint(0, len(write.entries))])
+            write = Save(None, write.entries[: self._rng.randint(0, len(write.entries))])
         self._synced.take(write)
         return write
 

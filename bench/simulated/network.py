@@ -14,14 +14,13 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
 
 from bench.simulated.engine import Engine
-from faults.links import CLIENT, UP, Kind, Link, LinkState, Mode, client_links, peer_links
+from faults.links import CLIENT, UP, Link, LinkState, Mode, client_links, peer_links
 from faults.network import LinkFaults
 from node.raft.messages import AnyMessage
 from node.server import Hint, Origin
@@ -44,8 +43,8 @@ OnChange = Callable[[str, tuple[Link, ...], str, int | None, Collection[str]], N
 """What was done, to which links, in words, `FaultEvent.attempted`, and whose clients' connections it broke."""
 
 
-class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What travels between nodes: a `node.server.Envelope` of one message."""
+class Parcel(msgspec.Struct, frozen=True, gc=False):
+    """What travels between nodes: a `node.server.Delivery` of one message."""
 
     origin: Origin
     messages: tuple[AnyMessage]
@@ -293,17 +292,6 @@ class SimulatedNetwork(LinkFaults):
     def state(self) -> Mapping[Link, LinkState]:
         return {link: found.state for link, found in self.links.items()}
 
-    def noise(self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0) -> None:
-        """Each message between nodes is lost, doubled, or overtaken, with these probabilities; 0 is over. What clients
-        ask is doubled too, as by a proxy or a library that asks again by itself."""
-        self._command(Kind.NOISE, self.links, LinkState(loss=loss, duplication=duplication, reordering=reordering))
-
-    def noisy(
-        self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
-    ) -> AbstractContextManager[None]:
-        """The same until the block ends."""
-        return self._while(Kind.NOISE, self.links, LinkState(loss=loss, duplication=duplication, reordering=reordering))
-
     def disconnect(self, node: str) -> None:
         """Break every connection to `node`; what is under way on it is lost."""
         for link, found in self.links.items():
@@ -355,7 +343,7 @@ def _nowhere(item: Any) -> None:
 
 def _weight(item: Any) -> int:
     """Bytes on the wire, about."""
-    message = item.messages[0] if type(item) is Envelope else item
+    message = item.messages[0] if type(item) is Parcel else item
     entries = getattr(message, "entries", ())
     return MESSAGE_BYTES + sum(len(entry.data) for entry in entries) + len(getattr(message, "data", b""))
 

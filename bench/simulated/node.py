@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from bench import evidence
+from bench.operations import Told
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
-from bench.simulated.disk import SimulatedDisk, Write
-from bench.simulated.network import Envelope, first_address
+from bench.simulated.disk import Save, SimulatedDisk
+from bench.simulated.network import Parcel, first_address
 from bench.simulated.observer import Observer
 from bench.simulated.process import Process
 from bench.simulated.requests import Request
@@ -224,7 +225,7 @@ class SimulatedNode:
     def receive(self, item: Any) -> None:
         """Something arrived, from a peer or from a client."""
         process, stage = self.process, self._stage
-        if type(item) is Envelope:
+        if type(item) is Parcel:
             if process is not None:
                 stage.chronicle.note((stage.engine.now, self.name, item.messages[0]))
                 process.deliver(item)
@@ -236,8 +237,8 @@ class SimulatedNode:
 
     def _receive_request(self, request: Request) -> None:
         """Also one whose client has given up: it waited in a socket, and nobody knows here. It may take effect yet."""
-        stage, asked = self._stage, request.invocation
-        stage.chronicle.note((stage.engine.now, self.name, ("asked", asked.kind, asked.key)), request)
+        stage = self._stage
+        stage.chronicle.note((stage.engine.now, self.name, request.asked), request)
         if self.process is None:
             self._answers.send((request, requests.CONNECTION_LOST))
             return
@@ -265,7 +266,7 @@ class SimulatedNode:
         if self.in_next_save is action and process is self.process:
             action()
 
-    def durable(self, write: Write) -> None:
+    def durable(self, write: Save) -> None:
         stage = self._stage
         stage.observer.saved(self.name, write.hard_state, write.entries, write.snapshot, stage.engine.now)
 
@@ -294,7 +295,7 @@ class SimulatedNode:
             to = message.recipient
             link = links.get(to)
             if link is not None and addresses.get(to) in inhabitants[to].addresses:
-                link.send(Envelope(origin, (message,)))
+                link.send(Parcel(origin, (message,)))
 
     def answer(self, answer: Answer) -> None:
         request: Request = answer.to
@@ -307,7 +308,7 @@ class SimulatedNode:
             stage.observer.answered(self.name, request, answer, stage.engine.now)
         if answer.position is not None:
             self._note_position(request, answer.position)
-        self._tell(request, requests.told_of(request.invocation, answer, self.process.status, now))
+        self._tell(request, requests.told_of(request.asked, answer, self.process.status, now))
 
     def _note_position(self, request: Request, position: LogPosition) -> None:
         """Remember how new what a client is told of is, unless it asked for what may be old."""
@@ -315,7 +316,7 @@ class SimulatedNode:
         if not isinstance(question, Read) or question.consistency is not Consistency.DEFAULT:
             stage.told_index = max(stage.told_index, position.index)
 
-    def _tell(self, request: Request, told: requests.Told) -> None:
+    def _tell(self, request: Request, told: Told) -> None:
         if not request.answered:
             request.answered = True
             self._waiting.pop(id(request), None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from bench.simulated.requests import Request, Told
+from bench.operations import Told
+from bench.simulated.requests import Request
 from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import Effects, Entry, HardState, Message, Raft, Snapshot

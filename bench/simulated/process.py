@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bench.simulated.clock import DriftingClock
-from bench.simulated.disk import DiskFullError, SimulatedDisk, Write
+from bench.simulated.disk import DiskFullError, Save, SimulatedDisk
 from bench.simulated.engine import Engine
-from bench.simulated.network import Envelope
+from bench.simulated.network import Parcel
 from node.machine.state_machine import StateMachine
 from node.raft import Effects, Message, Raft, Snapshot, Transition
 from node.raft.messages import AnyMessage
@@ -39,7 +39,7 @@ class Surroundings(Protocol):
     def saving(self, took_s: float) -> None:
         """A save has begun that takes so long."""
 
-    def durable(self, write: Write) -> None: ...
+    def durable(self, write: Save) -> None: ...
 
     def trace(self, records: Sequence[Transition]) -> None: ...
 
@@ -169,7 +169,7 @@ class Process:
     def deliver(self, item: Any) -> None:
         """One of `node.server.Item`."""
         if self._busy or self.paused:
-            if len(self._inbox) < INBOX or type(item) is not Envelope:
+            if len(self._inbox) < INBOX or type(item) is not Parcel:
                 self._inbox.append(item)
         else:
             self._round((item,))
@@ -185,11 +185,11 @@ class Process:
         server = self.server
         effects = server.step(items, now)
         heard: Sequence[Message]
-        if len(items) == 1 and type(items[0]) is Envelope:
+        if len(items) == 1 and type(items[0]) is Parcel:
             # Most rounds are so.
             heard = items[0].messages
         else:
-            heard = [item.messages[0] for item in items if type(item) is Envelope]
+            heard = [item.messages[0] for item in items if type(item) is Parcel]
         self._watch(server.raft, effects, self._engine.now, heard)
         if effects.news and effects.must_save:
             self._save(effects)
@@ -199,7 +199,7 @@ class Process:
     def _save(self, effects: Effects) -> None:
         self._busy = True
         try:
-            took_s = self._disk.begin(Write(effects.hard_state, effects.entries, effects.snapshot))
+            took_s = self._disk.begin(Save(effects.hard_state, effects.entries, effects.snapshot))
         except DiskFullError as error:
             self._end(str(error))
             return

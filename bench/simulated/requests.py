@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from bench.history import Outcome
-from bench.workload import Invocation
-from node.machine.kv import Batch, Command, Delete, Put, Result, Status
-from node.server import (
-    REFUSALS,
-    Answer,
-    Consistency,
+from bench.operations import (
+    Cas,
+    Delete,
+    DeleteAll,
+    Freshness,
+    Get,
+    GetAll,
     Join,
     Leave,
-    Meaning,
+    Outcome,
+    Put,
     Question,
-    Read,
+    SetAll,
     TakeSnapshot,
+    Told,
     Transfer,
+    Writing,
+)
+from node.machine.kv import Batch, Command, Decision, DeleteKey, Result, SetKey
+from node.server import (
+    REFUSALS,
+    AddServer,
+    Answer,
+    Consistency,
+    MakeSnapshot,
+    Meaning,
+    Read,
+    RemoveServer,
+    Status,
+    TransferLeadership,
     Write,
     meaning_of,
 )
-from node.server import Status as NodeStatus
-
-
-class Told(NamedTuple):
-    """What a client hears of its question."""
-
-    outcome: Outcome
-    reason: str = ""
-    """The `error` of the node's body, or the client's own."""
-    result: str | None = None
-    modify_index: int | None = None
-
+from node.server import Question as ServerQuestion
 
 CONNECTION_LOST = Told(Outcome.UNKNOWN, "ConnectionError")
 NO_ANSWER = Told(Outcome.UNKNOWN, "ReadTimeout")
@@ -47,10 +51,9 @@ class Request:
     __slots__ = (
         "answered",
         "applied_index",
+        "asked",
         "client",
         "done",
-        "invocation",
-        "invoked_s",
         "node",
         "question",
         "required_index",
@@ -58,19 +61,13 @@ class Request:
     )
 
     def __init__(
-        self,
-        client: int,
-        node: str,
-        invocation: Invocation,
-        invoked_s: float,
-        required_index: int,
-        done: Callable[[Request, Told], None],
+        self, client: int, node: str, asked: Question, required_index: int, done: Callable[[Request, Told], None]
     ) -> None:
         self.client = client
         self.node = node
-        self.invocation = invocation
-        self.question = question_of(invocation)
-        self.invoked_s = invoked_s
+        self.asked = asked
+        self.question = question_of(asked)
+        """The same, as a server is asked it."""
         self.required_index = required_index
         """The highest index that anybody had been told of when this was asked."""
         self.applied_index = sys.maxsize
@@ -83,37 +80,53 @@ class Request:
 
 # What is asked
 
-COMMANDS: dict[str, Callable[[Invocation], Put | Delete | Batch]] = {
-    "put": lambda asked: Put(asked.key, asked.value or ""),
-    "cas": lambda asked: Put(asked.key, asked.value or "", cas=asked.modify_index),
-    "delete": lambda asked: Delete(asked.key, asked.modify_index),
-    "batch_set": lambda asked: Batch(tuple(Put(key, value or "", cas=cas) for key, value, cas in asked.items)),
-    "batch_delete": lambda asked: Batch(tuple(Delete(key, cas) for key, _, cas in asked.items)),
-}
-QUESTIONS: dict[str, Callable[[Invocation], Question]] = {
-    **dict.fromkeys(COMMANDS, lambda asked: Write(_command(asked).encode())),
-    "get": lambda asked: Read((asked.key,), Consistency.CONSISTENT if asked.consistent else Consistency.DEFAULT),
-    "lease_get": lambda asked: Read((asked.key,), Consistency.LEADER),
-    "batch_get": lambda asked: Read(tuple(item.key for item in asked.items)),
-    "join": lambda asked: Join(asked.key, asked.value or ""),
-    "leave": lambda asked: Leave(asked.key),
-    "transfer": lambda asked: Transfer(asked.key or None),
-    "snapshot": lambda asked: TakeSnapshot(),
+CONSISTENCY = {
+    Freshness.STALE: Consistency.DEFAULT,
+    Freshness.LEASE: Consistency.LEADER,
+    Freshness.LINEARIZABLE: Consistency.CONSISTENT,
 }
 
 
-def question_of(invocation: Invocation) -> Question:
-    return QUESTIONS[invocation.kind](invocation)
+def question_of(asked: Question) -> ServerQuestion:
+    match asked:
+        case Get(key=key, freshness=freshness):
+            return Read((key,), CONSISTENCY[freshness])
+        case GetAll(keys=keys):
+            return Read(keys)
+        case Join(node=node, address=address):
+            return AddServer(node, address)
+        case Leave(node=node):
+            return RemoveServer(node)
+        case Transfer(to=to):
+            return TransferLeadership(to or None)
+        case TakeSnapshot():
+            return MakeSnapshot()
+        case _:
+            return Write(_command(asked).encode())
 
 
-def _command(asked: Invocation) -> Command:
-    return Command(COMMANDS[asked.kind](asked), asked.client_id, asked.sequence)
+def _command(asked: Writing) -> Command:
+    return Command(_operation(asked), asked.client_id, asked.sequence)
+
+
+def _operation(asked: Writing) -> SetKey | DeleteKey | Batch:
+    match asked:
+        case Put(key=key, value=value):
+            return SetKey(key, value)
+        case Cas(key=key, value=value, expected_index=expected):
+            return SetKey(key, value, cas=expected)
+        case Delete(key=key, expected_index=expected):
+            return DeleteKey(key, expected)
+        case SetAll(items=items):
+            return Batch(tuple(SetKey(item.key, item.value or "", cas=item.expected_index) for item in items))
+        case DeleteAll(items=items):
+            return Batch(tuple(DeleteKey(item.key, item.expected_index) for item in items))
 
 
 # What is told
 
 
-def told_of(invocation: Invocation, answer: Answer, status: NodeStatus, now: float) -> Told:
+def told_of(asked: Question, answer: Answer, status: Status, now: float) -> Told:
     """What the HTTP surface of a node with this status makes of an answer at `now`, by its clock."""
     answer = answer.at(now)
     if answer.error is not None:
@@ -121,10 +134,23 @@ def told_of(invocation: Invocation, answer: Answer, status: NodeStatus, now: flo
     value = answer.value
     if isinstance(value, Result):
         return decided(value)
-    return Told(Outcome.OK, result=RESULTS.get(invocation.kind, _nothing)(value))
+    return Told(Outcome.OK, result=_result(asked, value))
 
 
-def refusal_of(error: Exception, status: NodeStatus, now: float) -> Told:
+def _result(asked: Question, value: Any) -> str | Mapping[str, str] | None:
+    match asked:
+        case Get(key=key):
+            found = value[key]
+            return found.value if found else None
+        case GetAll():
+            return {key: found.value for key, found in value.items() if found}
+        case Transfer():
+            return str(value)
+        case _:
+            return None
+
+
+def refusal_of(error: Exception, status: Status, now: float) -> Told:
     return _refused(meaning_of(error, leader_known=status.elsewhere_at(now) is not None))
 
 
@@ -133,30 +159,9 @@ def decided(result: Result) -> Told:
     refusal = REFUSALS.get(result.status)
     if refusal is None:
         return Told(Outcome.OK, modify_index=result.modify_index)
-    found = result.modify_index if result.status is Status.CONFLICT else None
+    found = result.modify_index if result.status is Decision.CONFLICT else None
     return _refused(refusal)._replace(modify_index=found)
 
 
 def _refused(meaning: Meaning) -> Told:
     return Told(Outcome.FAILED if meaning.certain else Outcome.UNKNOWN, meaning.name)
-
-
-def _one(found: Mapping[str, Any]) -> str | None:
-    (value,) = found.values()
-    return value.value if value else None
-
-
-def _all(found: Mapping[str, Any]) -> str:
-    return json.dumps({key: value.value for key, value in found.items() if value})
-
-
-def _nothing(_: object) -> None:
-    return None
-
-
-RESULTS: dict[str, Callable[[Any], str | None]] = {
-    "get": _one,
-    "lease_get": _one,
-    "batch_get": _all,
-    "transfer": str,
-}

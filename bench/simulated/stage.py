@@ -9,7 +9,7 @@ from bench.simulated.chronicle import Chronicle
 from bench.simulated.engine import Engine
 from bench.simulated.network import SimulatedNetwork, named
 from bench.simulated.observer import Observer
-from bench.simulated.settings import Settings
+from bench.simulated.settings import WorldSettings
 from faults.links import Link
 
 OnEvent = Callable[[str, dict[str, Any]], None]
@@ -35,12 +35,12 @@ class Stage:
         seed: int,
         names: Iterable[str],
         *,
-        settings: Settings | None = None,
+        settings: WorldSettings | None = None,
         observer: Observer | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         self.engine = Engine(seed)
-        self.settings = settings or Settings()
+        self.settings = settings or WorldSettings()
         self.observer = observer or Observer()
         self.chronicle = Chronicle()
         self.changed = False

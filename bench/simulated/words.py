@@ -6,32 +6,15 @@ An entry is written index/term. Nothing here is asked for while nothing is viola
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from bench.history import Outcome
+from bench.operations import Outcome, Told
+from bench.schedule import AnyFault, Fault
 from bench.simulated import requests
-from bench.simulated.requests import Request, Told
-from faults.schedule import (
-    ROLES,
-    Crash,
-    Cut,
-    Delay,
-    Drift,
-    Fault,
-    FullDisk,
-    Join,
-    Leave,
-    Limit,
-    Load,
-    Noise,
-    Pause,
-    Readdress,
-    SlowDisk,
-    Snapshot,
-    Transfer,
-)
+from bench.simulated.requests import Request
+from bench.words import fault, question, short
 from node.raft import AppendEntries, AppendEntriesResponse, Entry, InstallSnapshot, InstallSnapshotResponse
 from node.raft.messages import AnyMessage, Message
 from node.raft.transitions import (
@@ -47,14 +30,11 @@ from node.raft.transitions import (
 )
 from node.server import Started, Stopped
 
-LONG = 20
-"""What is longer is told by its beginning and its length."""
-
 
 class Over(NamedTuple):
     """A fault has ended."""
 
-    fault: Fault
+    fault: AnyFault
 
 
 class Answered(NamedTuple):
@@ -72,11 +52,11 @@ def happening(who: str, what: object) -> str:
         case Transition():
             return f"{who}: {change(what)}"
         case Request():
-            return f"client {what.client} asks {who}: {question(what)}"
+            return f"client {what.client} asks {who}: {question(what.asked)}"
         case Answered(request, told):
             return answered(request, told)
         case Fault():
-            return f"{who}: {fault(what)}"
+            return f"{who}: {fault(what)}"  # type: ignore[arg-type]
         case Over(ended):
             return f"{who} over: {fault(ended)}"
     return f"{who}: {what}"
@@ -143,58 +123,8 @@ def change(transition: Transition) -> str:
 # What clients and operators do
 
 
-def question(request: Request) -> str:
-    asked = request.invocation
-    value = f" = {_short(asked.value)}" if asked.value is not None else ""
-    number = f" (write {asked.sequence})" if asked.sequence else ""
-    return f"{'consistent ' if asked.consistent else ''}{asked.kind} {asked.key}{value}{number}".rstrip()
-
-
-def _short(value: str) -> str:
-    return value if len(value) <= LONG else f"{value[:LONG]}... ({len(value)} characters)"
-
-
 def answered(request: Request, told: Told) -> str:
     silent = told in (requests.NO_ANSWER, requests.CONNECTION_LOST)
     whose = f"client {request.client} hears nothing from" if silent else f"client {request.client} is told by"
-    found = _short(told.result or "") if told.outcome is Outcome.OK else told.reason
-    return f"{whose} {request.node}: {question(request)}: {told.outcome.value}{f', {found}' if found else ''}"
-
-
-# What is done to them
-
-
-def fault(done: Fault) -> str:
-    lasts = f" for {done.for_s:g} s" if done.for_s else ""
-    return f"{FAULTS[type(done)](done)}{lasts}"
-
-
-def whom(name: str) -> str:
-    """A node, or who has the role."""
-    return {"leader": "the leader", "follower": "a follower"}[name] if name in ROLES else name
-
-
-def _links(on: Cut | Delay | Limit) -> str:
-    sources, targets = (", ".join(map(whom, names)) or "everybody else" for names in (on.sources, on.targets))
-    return f"between {sources} and {targets}" if on.both_ways else f"from {sources} to {targets}"
-
-
-FAULTS: dict[type[Fault], Callable[[Any], str]] = {
-    Crash: lambda done: f"{whom(done.node)} is killed{' in its next save, which is torn,' if done.torn else ''}",
-    Pause: lambda done: f"{whom(done.node)} is stopped",
-    SlowDisk: lambda done: f"each save of {whom(done.node)} takes {done.latency_ms} ms longer",
-    FullDisk: lambda done: f"the disk of {whom(done.node)} is full",
-    Drift: lambda done: f"the clock of {whom(done.node)} runs at {done.rate:g} of its rate",
-    Cut: lambda done: f"links {_links(done)} are cut ({done.mode.value})",
-    Delay: lambda done: f"links {_links(done)} are {done.latency_ms} ms late, up to {done.jitter_ms} ms more or less",
-    Limit: lambda done: f"links {_links(done)} carry {done.rate_kib_s} KiB a second",
-    Noise: lambda done: (
-        f"messages are lost ({done.loss:g}), doubled ({done.duplication:g}), overtaken ({done.reordering:g})"
-    ),
-    Load: lambda done: f"{done.clients} client{'s write and read' if done.clients > 1 else ' writes and reads'}",
-    Join: lambda done: f"{whom(done.node)} is to join{' under a wrong address' if done.wrong_address else ''}",
-    Readdress: lambda done: f"{whom(done.node)} moves to another address, under which it is to join,",
-    Leave: lambda done: f"{whom(done.node)} is to leave",
-    Transfer: lambda done: f"{whom(done.node)} is to be handed the leadership",
-    Snapshot: lambda done: f"{whom(done.node)} is to take a snapshot",
-}
+    found = short(str(told.result or "")) if told.outcome is Outcome.OK else told.reason
+    return f"{whose} {request.node}: {question(request.asked)}: {told.outcome.value}{f', {found}' if found else ''}"

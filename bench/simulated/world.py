@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from bench.history import History, Operation
+from bench.history import History
+from bench.operations import Join, Operation, Question, Told, Writing, with_changes
 from bench.simulated import requests
 from bench.simulated.network import first_address
 from bench.simulated.node import SimulatedNode
 from bench.simulated.observer import Observer
-from bench.simulated.requests import Request, Told
-from bench.simulated.settings import Settings
+from bench.simulated.requests import Request
+from bench.simulated.settings import WorldSettings
 from bench.simulated.stage import OnEvent, Stage
 from bench.simulated.words import Answered
-from bench.workload import Invocation, recorded
 from faults.links import CLIENT
 from node.raft import Configuration
 
 
-class World(Stage):
+class VirtualWorld(Stage):
     """`names` are all nodes there will ever be; none runs before `SimulatedNode.start`."""
 
     def __init__(
@@ -26,13 +26,14 @@ class World(Stage):
         seed: int,
         names: Iterable[str],
         *,
-        settings: Settings | None = None,
+        settings: WorldSettings | None = None,
         observer: Observer | None = None,
         on_event: OnEvent | None = None,
+        history: History | None = None,
     ) -> None:
         names = tuple(names)
         super().__init__(seed, names, settings=settings, observer=observer, on_event=on_event)
-        self.history = History()
+        self.history = history or History()
         self._outstanding: dict[int, Request] = {}
         self.nodes = {name: SimulatedNode(name, self) for name in names}
         self.inhabitants |= self.nodes
@@ -46,22 +47,16 @@ class World(Stage):
 
     # Clients
 
-    def ask(
-        self,
-        client: int,
-        node: str,
-        invocation: Invocation,
-        done: Callable[[Operation], None],
-    ) -> None:
+    def ask(self, client: int, node: str, asked: Question, done: Callable[[Operation], None]) -> None:
         """Let a client ask this of a node; `done` is called with what came of it, in time or not."""
-
-        if invocation.kind == "join" and invocation.value is None:
-            invocation = invocation._replace(value=first_address(invocation.key))
+        number = self.history.invoked(client, node, asked, self.engine.now)
 
         def settled(request: Request, told: Told) -> None:
-            done(self._record(request, told))
+            done(self._record(number, request, told))
 
-        request = Request(client, node, invocation, self.engine.now, self.told_index, settled)
+        if isinstance(asked, Join) and not asked.address:
+            asked = with_changes(asked, address=self.nodes[asked.node].address)
+        request = Request(client, node, asked, self.told_index, settled)
         self._outstanding[id(request)] = request
         self.network.from_node[CLIENT][node].send(request)
         self.engine.after(self.settings.client_timeout_s, self._give_up, request)
@@ -84,25 +79,9 @@ class World(Stage):
             self.changed = True
             request.done(request, told)
 
-    def _record(self, request: Request, told: Told) -> Operation:
-        invocation = request.invocation
-        if invocation.sequence:
-            self.observer.told(invocation.client_id, invocation.sequence, told, self.engine.now)
-        noted = (request.client, invocation.kind, invocation.key, told)
-        self.chronicle.note((self.engine.now, "client", noted), Answered(request, told))
-        operation = Operation(
-            client=request.client,
-            node=request.node,
-            kind=invocation.kind,
-            key=invocation.key,
-            value=invocation.value,
-            outcome=told.outcome,
-            invoked_s=request.invoked_s,
-            completed_s=self.engine.now,
-            result=told.result,
-            modify_index=told.modify_index,
-            reason=told.reason,
-            client_id=invocation.client_id,
-            sequence=invocation.sequence,
-        )
-        return recorded(self.history, invocation, operation)
+    def _record(self, number: int, request: Request, told: Told) -> Operation:
+        asked, now_s = request.asked, self.engine.now
+        if isinstance(asked, Writing) and asked.sequence:
+            self.observer.told(asked.client_id, asked.sequence, told, now_s)
+        self.chronicle.note((now_s, "client", (request.client, told)), Answered(request, told))
+        return self.history.completed(number, told, now_s)

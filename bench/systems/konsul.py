@@ -1,106 +1,36 @@
-"""Our node on the bench: its environment, its status, and what its answers mean to a client."""
+"""Our node on the bench: how it is started, what it says of itself, and a client's way to it."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import contextlib
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import requests
 
-from bench.cluster import Client, NodeStatus, Setup
-from bench.history import History, Operation, Outcome
-from bench.workload import Invocation, recorded
+from bench.case import Plan, Settings
+from bench.cluster import NodeStatus
+from bench.operations import Freshness, Get, Outcome, Put, Question, Told
+from bench.systems import early
+from bench.systems.konsul_http import STATUS, UNREADABLE, HttpRequest, StatusBody, as_bytes, request_of, told
+from bench.systems.module import NodeProcess
+from bench.systems.protocol import NodePlan
 from faults.links import Address
 
 MODULE = "node"
 """Run as ``python -m node``."""
 
-PROFILES: dict[str, tuple[str, str, str]] = {
-    "default": ("1s", "1s", "500ms"),
-    "low-latency": ("500ms", "1s", "250ms"),
-    "high-latency": ("2s", "2s", "1s"),
-    "tight": ("100ms", "100ms", "50ms"),
-}
-"""Heartbeat, election and leader lease timeouts: SEED.md's tuning guidelines, and the shortest that a quiet machine
-keeps a leader with."""
-
-DEFINITELY_NOT = {
-    "not leader",
-    "no leader",
-    "clustering not enabled",
-    "overwritten",
-    "stopping",
-    "cas mismatch",
-    "transferring",
-}
-"""`error`s that say the write never happened."""
 STATUS_TIMEOUT_S = 1.0
-CLIENT_TIMEOUT_S = 8.0
 
 
-@dataclass(frozen=True)
-class NodePlan:
-    """Where a node lives."""
+class _OwnSession(threading.local):
+    """Each thread's own: `requests` promises nothing about one that is shared."""
 
-    name: str
-    http: Address
-    """The node's own HTTP port; only the bench asks there, behind the faults' back."""
-    client: Address
-    """Its client link, which is what people and clients are shown."""
-    raft: Address
-    folder: Path
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    @property
-    def trace(self) -> Path:
-        return self.folder / "trace.jsonl"
-
-
-def environment(
-    plan: NodePlan,
-    *,
-    profile: str,
-    setup: Setup,
-    dial: Mapping[Address, Address],
-    first_members: tuple[NodePlan, ...],
-) -> dict[str, str]:
-    """What `python -m node` is told; `first_members` is the first configuration, for the node that founds it."""
-    heartbeat, election, lease = PROFILES[profile]
-    variables = {
-        "KONSUL_HOST": plan.http.host,
-        "KONSUL_PORT": str(plan.http.port),
-        "KONSUL_METRICS_PORT": "off",
-        "KONSUL_HTTP_ADVERTISE_ADDR": str(plan.client),
-        "KONSUL_RAFT_ENABLED": "true",
-        "KONSUL_RAFT_NODE_ID": plan.name,
-        "KONSUL_RAFT_BIND_ADDR": str(plan.raft),
-        "KONSUL_RAFT_ADVERTISE_ADDR": str(plan.raft),
-        "KONSUL_RAFT_DATA_DIR": str(plan.data),
-        "KONSUL_RAFT_TRACE_FILE": str(plan.trace),
-        "KONSUL_RAFT_HEARTBEAT_TIMEOUT": heartbeat,
-        "KONSUL_RAFT_ELECTION_TIMEOUT": election,
-        "KONSUL_RAFT_LEADER_LEASE_TIMEOUT": lease,
-        "KONSUL_RAFT_SNAPSHOT_THRESHOLD": str(setup.snapshot_threshold),
-        "KONSUL_RAFT_TRAILING_LOGS": str(setup.trailing_logs),
-        "KONSUL_RAFT_DIAL": ",".join(f"{meant}={dialled}" for meant, dialled in dial.items()),
-    }
-    if first_members:
-        peers = ",".join(f"{member.name}@{member.raft}" for member in first_members)
-        variables |= {"KONSUL_RAFT_BOOTSTRAP": "true", "KONSUL_RAFT_PEERS": peers}
-    return variables
-
-
-def snapshot_files(plan: NodePlan) -> list[Path]:
-    """Oldest first; what the node has set aside as damaged is not among them."""
-    return sorted((plan.data / "snapshots").glob("*.snap"), key=lambda path: int(path.stem.partition("-")[2]))
+    def __init__(self) -> None:
+        self.requests = new_session()
 
 
 def new_session() -> requests.Session:
@@ -110,154 +40,191 @@ def new_session() -> requests.Session:
     return session
 
 
-def read_status(session: requests.Session, plan: NodePlan) -> NodeStatus | None:
-    """What the node says of itself, None when it says nothing in time."""
-    body = _read(session, plan)
-    if body is None:
-        return None
-    stats = body["stats"]
-    return NodeStatus(
-        name=plan.name,
-        role=body["state"],
-        term=stats["term"],
-        leader=body["leader_id"],
-        last_index=body["last_index"],
-        commit_index=body["commit_index"],
-        applied_index=body["applied_index"],
-        log_digest=stats["log_digest"],
-        members=tuple(peer["id"] for peer in body["peers"]),
-        snapshot_index=stats["last_snapshot_index"],
-    )
+class KonsulSystem:
+    """A `bench.systems.protocol.System`."""
 
+    name = "konsul"
 
-def read_messages_sent(session: requests.Session, plan: NodePlan) -> Mapping[str, int] | None:
-    """How many messages this incarnation tried to send to each peer, None when it does not say so in time."""
-    body = _read(session, plan)
-    return None if body is None else dict(body["stats"]["messages_sent"])
+    def __init__(self) -> None:
+        self._session = _OwnSession()
 
-
-def _read(session: requests.Session, plan: NodePlan) -> Any:
-    try:
-        return session.get(f"http://{plan.http}/cluster/status", timeout=STATUS_TIMEOUT_S).json()
-    except requests.RequestException:
+    def can(self, need: str) -> str | None:
+        """All that can be done to a process and its links, and all that can be asked."""
         return None
 
+    # Processes
 
-class Request(NamedTuple):
-    method: str
-    path: str
-    body: Mapping[str, Any] | None = None
+    def prepare(self) -> None:
+        early.preload()
+
+    def start(
+        self, node: NodePlan, cluster: Plan, *, founders: Sequence[NodePlan], stream: logging.Handler
+    ) -> NodeProcess:
+        env = environment(node, cluster, founders)
+        return NodeProcess(MODULE, node.name, env=env, folder=node.folder, stream=stream)
+
+    # What clients ask
+
+    def connect(self, node: NodePlan, peers: Mapping[str, NodePlan], timeout_s: float) -> KonsulConnection:
+        return KonsulConnection(node.client, {name: peer.raft for name, peer in peers.items()}, timeout_s)
+
+    def examples(self, node: NodePlan) -> Sequence[str]:
+        url = f"http://{node.client}"
+        return (
+            f'curl -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'',
+            f"curl {url}/kv/greeting",
+            f"curl {url}/cluster/leader",
+        )
+
+    def put_request(self, key: str, value: str) -> bytes:
+        return as_bytes(request_of(Put(key, value), {}))
+
+    def read_request(self, key: str) -> bytes:
+        return as_bytes(request_of(Get(key, Freshness.LINEARIZABLE), {}))
+
+    def is_acknowledged(self, status: int) -> bool:
+        return status == HTTPStatus.OK
+
+    # What a node says of itself
+
+    def status(self, node: NodePlan) -> NodeStatus | None:
+        body = self._read(node)
+        if body is None:
+            return None
+        stats = body.stats
+        return NodeStatus(
+            name=node.name,
+            role=body.state,
+            term=stats.term,
+            leader=body.leader_id,
+            last_index=body.last_index,
+            commit_index=body.commit_index,
+            applied_index=body.applied_index,
+            log_digest=stats.log_digest,
+            addresses={peer.id: peer.address for peer in body.peers},
+            snapshot_index=stats.last_snapshot_index,
+        )
+
+    def messages_sent(self, node: NodePlan) -> Mapping[str, int] | None:
+        body = self._read(node)
+        return None if body is None else body.stats.messages_sent
+
+    def _read(self, node: NodePlan) -> StatusBody | None:
+        try:
+            answer = self._session.requests.get(f"http://{node.http}/cluster/status", timeout=STATUS_TIMEOUT_S)
+            return STATUS.decode(answer.content)
+        except (requests.RequestException, *UNREADABLE):
+            return None
+
+    # What a node has on its disk
+
+    def snapshot_files(self, node: NodePlan) -> list[Path]:
+        return sorted((node.data / "snapshots").glob("*.snap"), key=lambda path: int(path.stem.partition("-")[2]))
+
+    def disk_bytes(self, node: NodePlan) -> Mapping[str, int]:
+        """The log is the database with its journal; snapshots lie in a folder of theirs."""
+        return {
+            "log": _bytes_of(node.data.glob("*")),
+            "snapshots": _bytes_of((node.data / "snapshots").rglob("*")),
+        }
 
 
-def _put(asked: Invocation) -> Request:
-    cas = {} if asked.modify_index is None else {"cas": asked.modify_index}
-    return Request("PUT", f"/kv/{asked.key}", {"value": asked.value, **cas, **_identity(asked)})
+def _bytes_of(paths: Iterable[Path]) -> int:
+    """Of those that are files, and still there."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
-def _delete(asked: Invocation) -> Request:
-    cas = {} if asked.modify_index is None else {"cas": asked.modify_index}
-    query = urlencode({**cas, **_identity(asked)})
-    return Request("DELETE", f"/kv/{asked.key}{'?' if query else ''}{query}")
+# A client
 
 
-def _batch_set(asked: Invocation) -> Request:
-    return _batch("set", asked, {"items": {item.key: item.value for item in asked.items}})
+class KonsulConnection:
+    """A `bench.systems.protocol.Connection`. It follows no redirect."""
 
-
-def _batch_delete(asked: Invocation) -> Request:
-    return _batch("delete", asked, {"keys": [item.key for item in asked.items]})
-
-
-def _batch(path: str, asked: Invocation, body: dict[str, Any]) -> Request:
-    body |= _identity(asked)
-    expected = {item.key: item.modify_index for item in asked.items if item.modify_index is not None}
-    if not expected:
-        return Request("POST", f"/batch/kv/{path}", body)
-    return Request("POST", f"/batch/kv/{path}-cas", {**body, "expected_indices": expected})
-
-
-def _identity(asked: Invocation) -> dict[str, Any]:
-    """What makes the node take all tries of a write for one."""
-    return {"client_id": asked.client_id, "sequence": asked.sequence} if asked.sequence else {}
-
-
-REQUESTS: dict[str, Callable[[Invocation], Request]] = {
-    "put": _put,
-    "cas": _put,
-    "get": lambda asked: Request("GET", f"/kv/{asked.key}{'?consistent=true' if asked.consistent else ''}"),
-    "delete": _delete,
-    "batch_set": _batch_set,
-    "batch_delete": _batch_delete,
-    "batch_get": lambda asked: Request("POST", "/batch/kv/get", {"keys": [item.key for item in asked.items]}),
-    "join": lambda asked: Request("POST", "/cluster/join", {"node_id": asked.key, "address": asked.value}),
-    "leave": lambda asked: Request("DELETE", f"/cluster/leave/{asked.key}"),
-    "transfer": lambda asked: Request("POST", "/cluster/transfer-leadership", {"to": asked.key} if asked.key else None),
-    "snapshot": lambda asked: Request("POST", "/cluster/snapshot"),
-}
-RESULTS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
-    "get": lambda body: body.get("value"),
-    "batch_get": lambda body: json.dumps(body["found"]),
-    "transfer": lambda body: body["leader_id"],
-}
-"""What a successful answer tells besides that it was one."""
-
-
-class KonsulClient(Client):
-    """A client of one node, through its client link; each call is recorded, and no redirect is followed.
-
-    `addresses` has every node's Raft address, for who is to be joined.
-    """
-
-    def __init__(self, number: int, plan: NodePlan, history: History, addresses: Mapping[str, Address]) -> None:
-        self._number = number
-        self._plan = plan
-        self._history = history
+    def __init__(self, client: Address, addresses: Mapping[str, Address], timeout_s: float) -> None:
+        self._url = f"http://{client}"
         self._addresses = addresses
+        self._timeout_s = timeout_s
         self._session = new_session()
 
-    def ask(self, invocation: Invocation) -> Operation:
-        if invocation.kind == "join" and invocation.value is None:
-            invocation = invocation._replace(value=str(self._addresses[invocation.key]))
-        invoked_s = time.monotonic()
+    def ask(self, asked: Question) -> Told:
         try:
-            response = self._send(REQUESTS[invocation.kind](invocation))
-            outcome, body = judge(invocation.kind, response.status_code, response.json())
-            reason = str(body.get("error", ""))
+            answer = self._send(request_of(asked, self._addresses))
         except requests.RequestException as error:
             # Behind a proxy a dead node looks like one that took the request and fell silent: nothing is certain.
-            outcome, body, reason = Outcome.UNKNOWN, {}, type(error).__name__
-        result = RESULTS.get(invocation.kind)
-        operation = Operation(
-            client=self._number,
-            node=self._plan.name,
-            kind=invocation.kind,
-            key=invocation.key,
-            value=invocation.value,
-            outcome=outcome,
-            invoked_s=invoked_s,
-            completed_s=time.monotonic(),
-            result=result(body) if result is not None and outcome is Outcome.OK else None,
-            modify_index=body.get("modify_index"),
-            reason=reason,
-            client_id=invocation.client_id,
-            sequence=invocation.sequence,
-        )
-        return recorded(self._history, invocation, operation)
+            return Told(Outcome.UNKNOWN, type(error).__name__)
+        return told(asked, answer.status_code, answer.content)
 
-    def _send(self, request: Request) -> requests.Response:
+    def close(self) -> None:
+        self._session.close()
+
+    def _send(self, request: HttpRequest) -> requests.Response:
         return self._session.request(
             request.method,
-            f"http://{self._plan.client}{request.path}",
+            f"{self._url}{request.path}",
             json=request.body,
-            timeout=CLIENT_TIMEOUT_S,
+            timeout=self._timeout_s,
             allow_redirects=False,
         )
 
 
-def judge(kind: str, status: int, body: Mapping[str, Any]) -> tuple[Outcome, Mapping[str, Any]]:
-    """What an answer tells its client about the operation."""
-    if status < 300 or (status == 404 and kind == "get"):
-        return Outcome.OK, body
-    if (status < 500 and body.get("error") != "superseded") or body.get("error") in DEFINITELY_NOT:
-        return Outcome.FAILED, body
-    return Outcome.UNKNOWN, body
+# Its environment
+
+
+def environment(node: NodePlan, cluster: Plan, founders: Sequence[NodePlan]) -> dict[str, str]:
+    """What ``python -m node`` is told; `founders` are the first configuration, for the node that founds it."""
+    variables = {
+        "KONSUL_HOST": node.http.host,
+        "KONSUL_PORT": str(node.http.port),
+        "KONSUL_METRICS_PORT": "off",
+        "KONSUL_HTTP_ADVERTISE_ADDR": str(node.client),
+        "KONSUL_RAFT_ENABLED": "true",
+        "KONSUL_RAFT_NODE_ID": node.name,
+        "KONSUL_RAFT_BIND_ADDR": str(node.raft),
+        "KONSUL_RAFT_ADVERTISE_ADDR": str(node.raft),
+        "KONSUL_RAFT_DATA_DIR": str(node.data),
+        "KONSUL_RAFT_TRACE_FILE": str(node.trace),
+        "KONSUL_RAFT_DIAL": ",".join(f"{meant}={dialled}" for meant, dialled in node.dial.items()),
+        **_settings(cluster.settings),
+    }
+    if cluster.flaw is not None:
+        variables["KONSUL_RAFT_FLAW"] = cluster.flaw
+    if founders:
+        peers = ",".join(f"{founder.name}@{founder.raft}" for founder in founders)
+        variables |= {"KONSUL_RAFT_BOOTSTRAP": "true", "KONSUL_RAFT_PEERS": peers}
+    return variables
+
+
+LIMITS = (
+    "bytes_per_message",
+    "entries_in_flight",
+    "bytes_in_flight",
+    "entries_applied_at_once",
+    "snapshot_chunk_bytes",
+    "snapshot_bytes_in_flight",
+    "unanswered_bytes",
+    "waiting_messages",
+)
+"""Which settings a node knows by the same names."""
+
+
+def _settings(settings: Settings) -> dict[str, str]:
+    return {
+        "KONSUL_RAFT_HEARTBEAT_TIMEOUT": _duration(settings.heartbeat_timeout_s),
+        "KONSUL_RAFT_ELECTION_TIMEOUT": _duration(settings.election_timeout_s),
+        "KONSUL_RAFT_LEADER_LEASE_TIMEOUT": _duration(settings.leader_lease_timeout_s),
+        "KONSUL_RAFT_COMMIT_TIMEOUT": _duration(settings.commit_timeout_s),
+        "KONSUL_RAFT_MAX_APPEND_ENTRIES": str(settings.entries_per_message),
+        "KONSUL_RAFT_LIMITS": ",".join(f"{name}={getattr(settings, name)}" for name in LIMITS),
+        "KONSUL_RAFT_SNAPSHOT_INTERVAL": _duration(settings.snapshot_interval_s),
+        "KONSUL_RAFT_SNAPSHOT_THRESHOLD": str(settings.snapshot_threshold),
+        "KONSUL_RAFT_TRAILING_LOGS": str(settings.trailing_logs),
+    }
+
+
+def _duration(seconds: float) -> str:
+    """As Go writes it, to the microsecond."""
+    return f"{seconds:.6f}s"

@@ -32,7 +32,7 @@ NAME = re.compile(r"[0-9]+-([0-9]+)\.snap")
 log = logging.getLogger(__name__)
 
 
-class Head(msgspec.Struct, forbid_unknown_fields=True):
+class FileHead(msgspec.Struct, forbid_unknown_fields=True):
     """The first line of a file."""
 
     format: int
@@ -41,7 +41,7 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
     checksum: str
 
 
-_DECODER = msgspec.json.Decoder(Head)
+_DECODER = msgspec.json.Decoder(FileHead)
 
 
 class SnapshotFiles:
@@ -115,8 +115,8 @@ class SnapshotFiles:
 
 def _head_line(meta: SnapshotMeta, size: int, checksum: str) -> bytes:
     """Padded, so that it can be written over when size and checksum are known."""
-    widest = Head(FORMAT, meta, LARGEST, "0" * 2 * CHECKSUM_BYTES)
-    return msgspec.json.encode(Head(FORMAT, meta, size, checksum)).ljust(len(msgspec.json.encode(widest))) + b"\n"
+    widest = FileHead(FORMAT, meta, LARGEST, "0" * 2 * CHECKSUM_BYTES)
+    return msgspec.json.encode(FileHead(FORMAT, meta, size, checksum)).ljust(len(msgspec.json.encode(widest))) + b"\n"
 
 
 def _index_of(path: Path) -> int:

@@ -25,7 +25,7 @@ SESSIONS = 10_000
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
-class Put(msgspec.Struct, frozen=True, tag="set"):
+class SetKey(msgspec.Struct, frozen=True, tag="set"):
     key: str
     value: str
     flags: Index = 0
@@ -33,7 +33,7 @@ class Put(msgspec.Struct, frozen=True, tag="set"):
     """Only if the key's modify_index is this; 0 is only if there is no such key."""
 
 
-class Delete(msgspec.Struct, frozen=True, tag="delete"):
+class DeleteKey(msgspec.Struct, frozen=True, tag="delete"):
     key: str
     cas: Index | None = None
 
@@ -45,11 +45,11 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
     failure here: the batch asks for the key to be gone.
     """
 
-    operations: tuple[Put | Delete, ...]
+    operations: tuple[SetKey | DeleteKey, ...]
 
 
 class Command(msgspec.Struct, frozen=True):
-    operation: Put | Delete | Batch
+    operation: SetKey | DeleteKey | Batch
     client_id: str = ""
     sequence: Index = 0
     """Counts the client's writes from 1; 0 is a write that is never retried."""
@@ -72,12 +72,12 @@ class Command(msgspec.Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(Command)
 
 
-def _kind(operation: Put | Delete) -> str:
-    name = "set" if isinstance(operation, Put) else "delete"
+def _kind(operation: SetKey | DeleteKey) -> str:
+    name = "set" if isinstance(operation, SetKey) else "delete"
     return name if operation.cas is None else f"{name}_cas"
 
 
-class Status(StrEnum):
+class Decision(StrEnum):
     DONE = "done"
     MISSING = "missing"
     CONFLICT = "conflict"
@@ -95,7 +95,7 @@ class Value(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Result(msgspec.Struct, frozen=True):
     """What came of a command; `modify_index` is the log index it took effect at, or what a CAS found instead."""
 
-    status: Status
+    status: Decision
     modify_index: int
     conflicts: dict[str, int] = {}
     """Of a batch that was refused: each key whose CAS did not hold, with the modify_index found."""
@@ -158,47 +158,47 @@ class KeyValueStore:
         if session is None or command.sequence > session.sequence:
             session = Session(command.sequence, self._perform(index, command.operation))
         elif command.sequence < session.sequence:
-            return Result(Status.SUPERSEDED, 0)
+            return Result(Decision.SUPERSEDED, 0)
         self._sessions[command.client_id] = session
         self._sessions.move_to_end(command.client_id)
         if len(self._sessions) > SESSIONS:
             self._sessions.popitem(last=False)
         return session.answer
 
-    def _perform(self, index: int, operation: Put | Delete | Batch) -> Result:
+    def _perform(self, index: int, operation: SetKey | DeleteKey | Batch) -> Result:
         if isinstance(operation, Batch):
             return self._perform_all(index, operation.operations)
         found = self._modify_index(operation.key)
         if not self._cas_holds(operation):
-            return Result(Status.CONFLICT, found)
-        if isinstance(operation, Delete) and not found:
-            return Result(Status.MISSING, 0)
+            return Result(Decision.CONFLICT, found)
+        if isinstance(operation, DeleteKey) and not found:
+            return Result(Decision.MISSING, 0)
         self._change(index, (operation,))
-        return Result(Status.DONE, index)
+        return Result(Decision.DONE, index)
 
-    def _perform_all(self, index: int, operations: tuple[Put | Delete, ...]) -> Result:
+    def _perform_all(self, index: int, operations: tuple[SetKey | DeleteKey, ...]) -> Result:
         conflicts = {each.key: self._modify_index(each.key) for each in operations if not self._cas_holds(each)}
         if conflicts:
-            return Result(Status.CONFLICT, 0, conflicts)
+            return Result(Decision.CONFLICT, 0, conflicts)
         self._change(index, operations)
-        return Result(Status.DONE, index)
+        return Result(Decision.DONE, index)
 
     def _modify_index(self, key: str) -> int:
         """0 is a key that is not there."""
         value = self._values.get(key)
         return value.modify_index if value else 0
 
-    def _cas_holds(self, operation: Put | Delete) -> bool:
+    def _cas_holds(self, operation: SetKey | DeleteKey) -> bool:
         return operation.cas is None or operation.cas == self._modify_index(operation.key)
 
-    def _change(self, index: int, operations: tuple[Put | Delete, ...]) -> None:
+    def _change(self, index: int, operations: tuple[SetKey | DeleteKey, ...]) -> None:
         self._changes += 1
         for operation in operations:
             self._change_one(index, operation)
         self._changes += 1
 
-    def _change_one(self, index: int, operation: Put | Delete) -> None:
-        if isinstance(operation, Delete):
+    def _change_one(self, index: int, operation: SetKey | DeleteKey) -> None:
+        if isinstance(operation, DeleteKey):
             self._values.pop(operation.key, None)
             return
         old = self._values.get(operation.key)

@@ -27,7 +27,7 @@ ROWS_PER_LINE = 500
 """A line is encoded in one call, in which no other thread of the process runs: half a millisecond or so."""
 
 
-class Head(msgspec.Struct, forbid_unknown_fields=True):
+class ContentHead(msgspec.Struct, forbid_unknown_fields=True):
     """The first line of a snapshot; lines of values and then lines of sessions follow."""
 
     format: int
@@ -36,7 +36,7 @@ class Head(msgspec.Struct, forbid_unknown_fields=True):
     sessions: int
 
 
-_HEAD = msgspec.json.Decoder(Head)
+_HEAD = msgspec.json.Decoder(ContentHead)
 _VALUES = msgspec.json.Decoder(list[tuple[str, Value]])
 _SESSIONS = msgspec.json.Decoder(list[tuple[str, Session]])
 
@@ -51,7 +51,7 @@ class Frozen:
     def lines(self) -> Iterator[bytes]:
         """The same bytes on every server that has applied the same entries. May run beside the state machine."""
         values, sessions = self.store.values(), self.store.sessions()
-        yield msgspec.json.encode(Head(FORMAT, self.digest.hex(), len(values), len(sessions))) + b"\n"
+        yield msgspec.json.encode(ContentHead(FORMAT, self.digest.hex(), len(values), len(sessions))) + b"\n"
         yield from _lines(values)
         yield from _lines(sessions)
 

@@ -52,7 +52,7 @@ from node.raft.errors import (
     TransferInProgressError,
 )
 from node.raft.log import Log
-from node.raft.membership import Configuration, Server, Suffrage
+from node.raft.membership import Configuration, Member, Suffrage
 from node.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -85,6 +85,7 @@ __all__ = [
     "InstallSnapshotResponse",
     "Log",
     "LogPosition",
+    "Member",
     "MembershipChangeError",
     "Message",
     "NotLeaderError",
@@ -96,7 +97,6 @@ __all__ = [
     "RequestVote",
     "RequestVoteResponse",
     "Role",
-    "Server",
     "Snapshot",
     "SnapshotMeta",
     "Suffrage",

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from node.raft.effects import NOTHING, Effects, LogPosition, Pending
+from node.raft.effects import NOTHING, Due, Effects, LogPosition
 from node.raft.errors import (
     MembershipChangeError,
     NotLeaderError,
@@ -17,7 +17,7 @@ from node.raft.errors import (
 )
 from node.raft.following import Following
 from node.raft.leading import Leading
-from node.raft.membership import Configuration, Server, Suffrage
+from node.raft.membership import Configuration, Member, Suffrage
 from node.raft.messages import (
     AnyMessage,
     AppendEntries,
@@ -32,7 +32,7 @@ from node.raft.messages import (
     TimeoutNow,
 )
 from node.raft.snapshot import Snapshot, SnapshotMeta
-from node.raft.state import NEVER, PendingRead, Transfer
+from node.raft.state import NEVER, Handover, PendingRead
 from node.raft.transitions import (
     Role,
     SnapshotTaken,
@@ -131,7 +131,7 @@ class Raft(Following, Leading):
             raise MembershipChangeError(f"the address {address} belongs to {owner.id}; give {server_id} its own")
         if self._may_change_membership():
             suffrage = known.suffrage if known else Suffrage.STAGING
-            self._change_membership(self.configuration.with_server(Server(server_id, address, suffrage)))
+            self._change_membership(self.configuration.with_server(Member(server_id, address, suffrage)))
         return False
 
     def leave(self, server_id: str, now: float) -> LogPosition | None:
@@ -165,7 +165,7 @@ class Raft(Following, Leading):
             raise TransferError(f"{self.id} leads already" if to else "there is no other voter to hand leadership to")
         if target not in self._memberships.voters:
             raise TransferError(f"{target} is no voter; there are {', '.join(self._memberships.voters)}")
-        self._transfer = Transfer(target, self._now, self._now + self.timing.election_timeout_s)
+        self._transfer = Handover(target, self._now, self._now + self.timing.election_timeout_s)
         self._request_heartbeats()
         return target
 
@@ -250,9 +250,9 @@ class Raft(Following, Leading):
         if pending.quiet and self.last_applied == self.commit_index:
             if not pending.messages:
                 return NOTHING
-            self._pending = Pending()
+            self._pending = Due()
             return Effects(messages=tuple(pending.messages))
-        self._pending = Pending()
+        self._pending = Due()
         first = pending.first_unsaved
         last = self.commit_index
         if leads or not led:

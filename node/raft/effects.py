@@ -48,7 +48,7 @@ class Effects(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING = Effects()
 
 
-class Pending(msgspec.Struct):
+class Due(msgspec.Struct):
     """Effects in the making."""
 
     hard_state: bool = False

@@ -18,7 +18,7 @@ from node.raft.messages import (
     TimeoutNow,
 )
 from node.raft.progress import Progress, Sending
-from node.raft.state import NEVER, Transfer
+from node.raft.state import NEVER, Handover
 from node.raft.transitions import (
     LeadershipTransferred,
     Role,
@@ -228,7 +228,7 @@ class Leading(Elections):
         elif self._transfer is not None and self._may_abdicate(self._transfer):
             self._abdicate(self._transfer.target)
 
-    def _may_abdicate(self, transfer: Transfer) -> bool:
+    def _may_abdicate(self, transfer: Handover) -> bool:
         """Once the target is known to live and has everything, it wins; once all is committed, nobody waits for an
         answer that we could not give any more."""
         progress = self._progress.get(transfer.target)

@@ -28,7 +28,7 @@ class Suffrage(StrEnum):
     """Receives the log and does not vote; becomes a voter as soon as it has caught up."""
 
 
-class Server(msgspec.Struct, frozen=True):
+class Member(msgspec.Struct, frozen=True):
     id: Name
     address: Name
     """host:port of its Raft port, as it is told to the others."""
@@ -39,7 +39,7 @@ class Configuration(msgspec.Struct, frozen=True, dict=True):
     """Every server of a cluster. No two share an id or an address; the empty one knows no cluster yet."""
 
     cluster_id: str = ""
-    servers: tuple[Server, ...] = ()
+    servers: tuple[Member, ...] = ()
 
     @classmethod
     def first(cls, members: Iterable[tuple[str, str]]) -> Configuration:
@@ -48,7 +48,7 @@ class Configuration(msgspec.Struct, frozen=True, dict=True):
         The same pairs give the same bytes: nodes that were all told to bootstrap with one list write one entry, so
         that the log cannot differ at index 1.
         """
-        servers = tuple(Server(id, address) for id, address in sorted(members))
+        servers = tuple(Member(id, address) for id, address in sorted(members))
         digest = hashlib.blake2b(msgspec.json.encode(servers), digest_size=8)
         return cls(digest.hexdigest(), servers)
 
@@ -78,13 +78,13 @@ class Configuration(msgspec.Struct, frozen=True, dict=True):
     def names(self) -> tuple[str, ...]:
         return tuple(server.id for server in self.servers)
 
-    def get(self, id: str) -> Server | None:
+    def get(self, id: str) -> Member | None:
         return next((server for server in self.servers if server.id == id), None)
 
-    def owner_of(self, address: str) -> Server | None:
+    def owner_of(self, address: str) -> Member | None:
         return next((server for server in self.servers if server.address == address), None)
 
-    def with_server(self, server: Server) -> Configuration:
+    def with_server(self, server: Member) -> Configuration:
         """This configuration with `server` in the place of its id, or at the end."""
         if self.get(server.id) is None:
             return msgspec.structs.replace(self, servers=(*self.servers, server))

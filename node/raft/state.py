@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node.raft import quorum
-from node.raft.effects import LogPosition, Pending
+from node.raft.effects import Due, LogPosition
 from node.raft.log import Log
 from node.raft.membership import Configuration, Memberships
 from node.raft.messages import (
@@ -38,7 +38,7 @@ class PendingRead:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Handover:
     target: str
     asked_at_s: float
     deadline_s: float
@@ -54,6 +54,7 @@ class State:
     __slots__ = (
         "_commit_unheard_since_s",
         "_confirmed_cache",
+        "_counted_since_s",
         "_elected_by_transfer",
         "_election_due_s",
         "_first_index_of_reign",
@@ -121,12 +122,14 @@ class State:
         self._commit_unheard_since_s = NEVER
         self._first_index_of_reign = 0
         self._confirmed_cache: float | None = None
+        self._counted_since_s = now
+        """As leader, since when those count who count now."""
         self._matches_cache: Mapping[str, int] | None = None
-        self._transfer: Transfer | None = None
+        self._transfer: Handover | None = None
         self._elected_by_transfer = False
         self._incoming: Incoming | None = None
         self._last_answer: AppendEntriesResponse | None = None
-        self._pending = Pending()
+        self._pending = Due()
         self._election_due_s = self._draw(timing.heartbeat_timeout_s)
 
     # What can be seen from outside
@@ -153,13 +156,15 @@ class State:
 
     @property
     def lease_until_s(self) -> float:
-        """Up to when this node is leader; an answer given later must not claim it. -inf when it does not lead."""
+        """Up to when this node is leader; an answer given later must not claim it. -inf when it does not lead.
+
+        It is not over before those count who count now, of whom it may never have heard: until then it held."""
         if self.role is not Role.LEADER:
             return LONG_AGO
         confirmed_s = self._confirmed_cache
         if confirmed_s is None:
             confirmed_s = self._confirmed_s()
-        return confirmed_s + self.timing.leader_lease_timeout_s
+        return max(confirmed_s + self.timing.leader_lease_timeout_s, self._counted_since_s)
 
     def _confirmed_s(self) -> float:
         """Up to when a majority is known to have taken us for the leader: when what it answered was sent."""
@@ -219,6 +224,7 @@ class State:
         others = [name for name in members if name != self.id]
         self._progress = {name: self._progress.get(name) or Progress(next_index) for name in others}
         self._confirmed_cache = self._matches_cache = None
+        self._counted_since_s = self._now
 
     # Small things
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from node.machine.kv import Batch, Delete, Index, Put
+from node.machine.kv import Batch, DeleteKey, Index, SetKey
 from node.raft.messages import Name
 from node.wire import HostPort, check_address
 
@@ -70,7 +70,7 @@ class BatchSetBody(BatchBody, kw_only=True):
         _check_covered("flags", self.flags, self.items)
 
     def batch(self) -> Batch:
-        return Batch(tuple(Put(key, value, self.flags.get(key, 0)) for key, value in self.items.items()))
+        return Batch(tuple(SetKey(key, value, self.flags.get(key, 0)) for key, value in self.items.items()))
 
 
 class BatchSetCasBody(BatchSetBody, kw_only=True):
@@ -84,7 +84,9 @@ class BatchSetCasBody(BatchSetBody, kw_only=True):
 
     def batch(self) -> Batch:
         expected = self.expected_indices
-        return Batch(tuple(Put(key, value, self.flags.get(key, 0), expected[key]) for key, value in self.items.items()))
+        return Batch(
+            tuple(SetKey(key, value, self.flags.get(key, 0), expected[key]) for key, value in self.items.items())
+        )
 
 
 class BatchDeleteBody(BatchBody, kw_only=True):
@@ -99,7 +101,7 @@ class BatchDeleteBody(BatchBody, kw_only=True):
             raise ValueError("a key stands in the batch twice")
 
     def batch(self) -> Batch:
-        return Batch(tuple(Delete(key) for key in self.keys))
+        return Batch(tuple(DeleteKey(key) for key in self.keys))
 
 
 class BatchDeleteCasBody(BatchDeleteBody, kw_only=True):
@@ -112,7 +114,7 @@ class BatchDeleteCasBody(BatchDeleteBody, kw_only=True):
         _check_alike(self.expected_indices, self.keys)
 
     def batch(self) -> Batch:
-        return Batch(tuple(Delete(key, self.expected_indices[key]) for key in self.keys))
+        return Batch(tuple(DeleteKey(key, self.expected_indices[key]) for key in self.keys))
 
 
 class JoinBody(msgspec.Struct):

@@ -24,26 +24,26 @@ from flask import Blueprint, Flask, Response, request
 
 from node.driver import Driver
 from node.identity import Identity, UnidentifiedError
-from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
+from node.machine.kv import Command, Decision, DeleteKey, KeyValueStore, Result, SetKey, Value
 from node.metrics import Metrics
 from node.questions import (
     MEANINGS,
     PATIENCE_S,
     REFUSALS,
+    AddServer,
     Answer,
     Consistency,
-    Join,
-    Leave,
+    MakeSnapshot,
     Question,
     Read,
-    TakeSnapshot,
-    Transfer,
+    RemoveServer,
+    TransferLeadership,
     Write,
     meaning_of,
 )
 from node.raft import NotLeaderError, Suffrage
 from node.standalone import Standalone
-from node.status import Status as NodeStatus
+from node.status import Status
 from node.web import bodies
 from node.web.bodies import BatchBody, JoinBody
 from node.web.http import ApiError, body_by, json_response, new_app
@@ -95,7 +95,7 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
     @kv.put("/<path:key>")
     def put(key: str) -> Response:
         body = body_by(bodies.PUT)
-        command = Command(Put(key, body.value, body.flags, body.cas), body.client_id, body.sequence)
+        command = Command(SetKey(key, body.value, body.flags, body.cas), body.client_id, body.sequence)
         result = _write(backend, command, key)
         return json_response({"message": "key set", "key": key, "modify_index": result.modify_index})
 
@@ -106,7 +106,7 @@ def _kv(backend: Driver | Standalone, store: KeyValueStore) -> Blueprint:
             bodies.check_session(client_id, sequence)
         except ValueError as error:
             raise ApiError(400, "bad request", str(error)) from error
-        command = Command(Delete(key, _number("cas")), client_id, sequence)
+        command = Command(DeleteKey(key, _number("cas")), client_id, sequence)
         result = _write(backend, command, key)
         return json_response({"message": "key deleted", "key": key, "modify_index": result.modify_index})
 
@@ -174,7 +174,7 @@ def _cluster(driver: Driver | None) -> Blueprint:
 
     @cluster.post("/snapshot")
     def snapshot() -> Response:
-        return json_response({"status": "ok", "index": _ask(enabled(), TakeSnapshot()).value})
+        return json_response({"status": "ok", "index": _ask(enabled(), MakeSnapshot()).value})
 
     return cluster
 
@@ -195,18 +195,18 @@ def _membership(driver: Driver | None, identify: Identify | None) -> Blueprint:
         driver = leader()
         if identify is not None:
             _check_identity(driver.status, body, identify)
-        _ask(driver, Join(body.node_id, body.address))
+        _ask(driver, AddServer(body.node_id, body.address))
         return json_response({"status": "ok"})
 
     @membership.delete("/leave/<id>")
     def leave(id: str) -> Response:
-        _ask(leader(), Leave(id))
+        _ask(leader(), RemoveServer(id))
         return json_response({"status": "ok"})
 
     @membership.post("/transfer-leadership")
     def transfer() -> Response:
         to = body_by(bodies.TRANSFER).to if request.get_data() else None
-        return json_response({"status": "ok", "leader_id": _ask(leader(), Transfer(to)).value})
+        return json_response({"status": "ok", "leader_id": _ask(leader(), TransferLeadership(to)).value})
 
     return membership
 
@@ -217,7 +217,7 @@ def _enabled(driver: Driver | None) -> Driver:
     return driver
 
 
-def _check_identity(status: NodeStatus, body: JoinBody, identify: Identify) -> None:
+def _check_identity(status: Status, body: JoinBody, identify: Identify) -> None:
     """Let nobody in who is not there, or is somebody else. A voter that asks again, say after a restart, is known."""
     known = status.configuration.get(body.node_id)
     if known is not None and known.address == body.address and known.suffrage is Suffrage.VOTER:
@@ -265,7 +265,7 @@ def _health(driver: Driver | None) -> Blueprint:
     return health
 
 
-def describe(status: NodeStatus, messages_sent: Mapping[str, int], now: float) -> dict[str, object]:
+def describe(status: Status, messages_sent: Mapping[str, int], now: float) -> dict[str, object]:
     """GET /cluster/status."""
     leader = status.leader_at(now)
     return {
@@ -293,14 +293,14 @@ def describe(status: NodeStatus, messages_sent: Mapping[str, int], now: float) -
     }
 
 
-def _peers(status: NodeStatus) -> list[dict[str, str]]:
+def _peers(status: Status) -> list[dict[str, str]]:
     return [
         {"id": server.id, "address": server.address, "state": server.suffrage.value}
         for server in status.configuration.servers
     ]
 
 
-def _raft_address(status: NodeStatus, node: str) -> str:
+def _raft_address(status: Status, node: str) -> str:
     server = status.configuration.get(node)
     return server.address if server else ""
 
@@ -352,16 +352,16 @@ def _write(backend: Driver | Standalone, command: Command, what: str) -> Result:
     if refusal is None:
         return result
     fields: dict[str, Any] = {}
-    if result.status is Status.CONFLICT:
+    if result.status is Decision.CONFLICT:
         fields = {"conflicts": result.conflicts} if result.conflicts else {"modify_index": result.modify_index}
     raise ApiError(refusal.status, refusal.name, _refused(result, what), **fields)
 
 
 def _refused(result: Result, what: str) -> str:
     match result.status:
-        case Status.MISSING:
+        case Decision.MISSING:
             return f"there is no key {what}"
-        case Status.SUPERSEDED:
+        case Decision.SUPERSEDED:
             return "a later write of this client was applied; this one may have been before it"
     found = ", ".join(f"{key} is at {index}" for key, index in result.conflicts.items())
     return f"nothing was changed: {found}" if found else f"{what} is at modify_index {result.modify_index}"
@@ -382,7 +382,7 @@ def _ask(backend: Driver | Standalone, question: Question) -> Answer:
     return answer
 
 
-def _redirect(status: NodeStatus) -> ApiError:
+def _redirect(status: Status) -> ApiError:
     """307 to where the leader serves clients, if that is known."""
     elsewhere = status.elsewhere_at(time.monotonic())
     meaning = meaning_of(NotLeaderError(None), leader_known=elsewhere is not None)

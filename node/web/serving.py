@@ -6,8 +6,8 @@ as that is under way. With 64 clients most of the interpreter's time went there.
 answers it, in one write, so that the only hand-over left is the one to the driver and back. A connection that falls
 silent in the middle of a request, or does not read its answer, holds its own thread and nobody else's.
 
-What is used of waitress is its inside (`check_waitress`). What its tasks use of ours is in `Server` and `_Connection`
-under the names that they ask for.
+What is used of waitress is its inside (`check_waitress`). What its tasks use of ours is in `HttpServer` and
+`_Connection` under the names that they ask for.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def check_waitress() -> None:
                 )
 
 
-class Server:
+class HttpServer:
     """A WSGI `application` on `listener` from `start` to `stop`, for at most `connections` at a time.
 
     A further one waits in the listener's backlog until another is closed.
@@ -126,7 +126,7 @@ class Server:
 class _Connection:
     """One connection; to waitress's tasks, the channel that they write to."""
 
-    def __init__(self, server: Server, accepted: socket.socket, peer: tuple[str, int]) -> None:
+    def __init__(self, server: HttpServer, accepted: socket.socket, peer: tuple[str, int]) -> None:
         self.server = server
         self.adj = server.adj
         self.addr = peer

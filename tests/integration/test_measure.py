@@ -13,10 +13,13 @@ from click.testing import CliRunner
 from flask import Flask, Response
 
 from bench.cli import cli
-from bench.measure.load import drive, get, put
+from bench.measure.load import drive
+from bench.systems import find_system
 from faults.links import Address
 from node.web.http import json_response
-from node.web.serving import Server
+from node.web.serving import HttpServer
+
+SYSTEM = find_system("konsul")
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def store() -> Iterator[tuple[Address, list[str]]]:
         written.append(key)
         return json_response({}, 409 if key == "refused" else 200)
 
-    server = Server(app, socket.create_server(("127.0.0.1", 0)), connections=8)
+    server = HttpServer(app, socket.create_server(("127.0.0.1", 0)), connections=8)
     server.start()
     yield Address(*server.address), written
     server.stop()
@@ -38,7 +41,9 @@ def store() -> Iterator[tuple[Address, list[str]]]:
 
 def test_each_request_is_sent_once_and_answered_once(store: tuple[Address, list[str]]) -> None:
     address, written = store
-    answers = list(drive(address, (put(f"k{number}", "v" * number) for number in range(200)), connections=8))
+    answers = list(
+        drive(address, (SYSTEM.put_request(f"k{number}", "v" * number) for number in range(200)), connections=8)
+    )
     assert sorted(written) == sorted(f"k{number}" for number in range(200))
     assert [answer.status for answer in answers] == [200] * 200
     assert all(answer.sent_s <= answer.answered_s for answer in answers)
@@ -46,7 +51,8 @@ def test_each_request_is_sent_once_and_answered_once(store: tuple[Address, list[
 
 def test_no_more_is_sent_than_is_asked_for(store: tuple[Address, list[str]]) -> None:
     address, written = store
-    first = next(iter(drive(address, map(put, map(str, itertools.count()), itertools.repeat("v")))))
+    requests = (SYSTEM.put_request(str(number), "v") for number in itertools.count())
+    first = next(iter(drive(address, requests)))
     assert first.status == 200
     assert written[0] == "0"
     assert len(written) <= 2
@@ -54,12 +60,13 @@ def test_no_more_is_sent_than_is_asked_for(store: tuple[Address, list[str]]) -> 
 
 def test_a_refusal_is_an_answer(store: tuple[Address, list[str]]) -> None:
     address, _ = store
-    assert [answer.status for answer in drive(address, [put("refused", "v"), get("/none")])] == [409, 404]
+    requests = [SYSTEM.put_request("refused", "v"), SYSTEM.read_request("k")]
+    assert [answer.status for answer in drive(address, requests)] == [409, 405]
 
 
 def test_a_node_that_goes_away_is_an_error() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
-    requests = drive(Address(*listener.getsockname()[:2]), [get("/")])
+    requests = drive(Address(*listener.getsockname()[:2]), [SYSTEM.read_request("k")])
     listener.close()
     with pytest.raises(ConnectionRefusedError):
         next(requests)

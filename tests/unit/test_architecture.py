@@ -37,13 +37,18 @@ FORBIDDEN = {
     "faults/cuts.py": IO,
     "faults/lasting.py": IO,
     "faults/links.py": IO,
-    "faults/schedule.py": IO,
+    "bench/case.py": IO,
     "bench/checkers": IO,
     "bench/evidence.py": IO,
     "bench/history.py": IO,
     "bench/measure/result.py": IO,
     "bench/measure/statistics.py": IO,
+    "bench/operations.py": IO,
+    "bench/schedule.py": IO,
+    "bench/search/stories.py": IO,
+    "bench/seal.py": IO,
     "bench/verdict.py": IO,
+    "bench/words.py": IO,
     "bench/workload.py": IO,
 }
 """What a room may not import. What is not ours it may not reach either, through whatever it imports of ours."""
@@ -126,6 +131,20 @@ def test_the_simulated_world_knows_of_the_node_what_is_pure() -> None:
         assert {module for module in modules if not _lies_in(module, MAY_BE_SIMULATED)} == set(), file
 
 
+OF_OUR_OWN = ("konsul", "/kv", "/cluster")
+"""By what a file shows that it knows our own system."""
+OF_ANY_SYSTEM = ("bench.systems.protocol", "bench.systems.find_system")
+
+
+@pytest.mark.parametrize("room", ["bench/live", "bench/measure"])
+def test_what_drives_a_cluster_knows_of_a_system_what_any_is(room: str) -> None:
+    for file in (ROOT / room).rglob("*.py"):
+        source = file.read_text()
+        assert [word for word in OF_OUR_OWN if word in source.lower()] == [], file
+        modules = {module for module in imported(source) if module.startswith("bench.systems.")}
+        assert [module for module in modules if not _lies_in(module, OF_ANY_SYSTEM)] == [], file
+
+
 def _lies_in(module: str, rooms: Collection[str]) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
@@ -162,8 +181,8 @@ def test_of_our_own_rooms_only_the_next_step_counts() -> None:
 
 HELPERS = {
     "faults/lifeline.py: let_forkserver_end": {"_forkserver", "_forkserver_alive_fd"},
-    "bench/live/launch.py: close_write_end": {"_writer"},
-    "bench/live/launch.py: await_the_last": {"_receive_thread"},
+    "bench/systems/module.py: close_write_end": {"_writer"},
+    "bench/systems/module.py: await_the_last": {"_receive_thread"},
 }
 """Where something private of other people's code is touched, and nowhere else."""
 REPLACING = {"faults/foreign.py"}
@@ -293,7 +312,15 @@ def test_an_attribute_set_on_what_was_imported_is_seen(source: str, seen: set[st
 
 
 @pytest.mark.parametrize(
-    "file", ["node/wire.py", "node/web/http.py", "node/web/bodies.py", "node/identity.py", "bench/live/control.py"]
+    "file",
+    [
+        "node/wire.py",
+        "node/web/http.py",
+        "node/web/bodies.py",
+        "node/identity.py",
+        "bench/live/control.py",
+        "bench/systems/konsul_http.py",
+    ],
 )
 def test_where_many_threads_decode_the_decoder_is_made_beforehand(file: str) -> None:
     """`msgspec.json.decode(..., type=T)` prepares T on first use, and two threads that both do crash the process."""

@@ -28,26 +28,13 @@ Who has the one done and then the other: `watch`.
 """
 
 from bench.simulated.invariants.ledger import Ledger
-from bench.simulated.invariants.liveness import (
-    PATIENCE,
-    all_agree_in_the_end,
-    clients_are_served_in_the_end,
-    questions_are_answered_in_the_end,
-)
-from bench.simulated.invariants.status import (
-    status_is_true_in_the_end,
-    traces_tell_of_one_leader,
-)
-from bench.simulated.invariants.violation import InvariantViolationError
+from bench.simulated.invariants.liveness import questions_are_answered_in_the_end
+from bench.simulated.invariants.status import status_is_true_in_the_end, traces_tell_of_one_leader
 from bench.simulated.invariants.watch import Invariants
 
 __all__ = [
-    "PATIENCE",
-    "InvariantViolationError",
     "Invariants",
     "Ledger",
-    "all_agree_in_the_end",
-    "clients_are_served_in_the_end",
     "questions_are_answered_in_the_end",
     "status_is_true_in_the_end",
     "traces_tell_of_one_leader",

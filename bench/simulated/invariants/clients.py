@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.history import DECISIONS, Outcome
+from bench.operations import DECISIONS, Outcome, Told
 from bench.simulated import requests
 from bench.simulated.invariants.ledger import Ledger, Performed, parts, refuses
 from bench.simulated.invariants.violation import violated
-from bench.simulated.requests import Request, Told
-from node.machine.kv import Batch, Delete, KeyValueStore, Put, Result, Status, Value
+from bench.simulated.requests import Request
+from node.machine.kv import Batch, Decision, DeleteKey, KeyValueStore, Result, SetKey, Value
 from node.server import Answer, Read, Write
 
 # State machines
@@ -47,22 +47,22 @@ def commands_do_what_they_say(ledger: Ledger, name: str, done: Performed) -> Non
     index, operations = done.log_index, parts(done.operation)
     former = tuple([ledger.value_at(key, index) for key in done.keys])
     status, expected = _status_of(done.operation, former), former
-    if status is Status.DONE:
+    if status is Decision.DONE:
         expected = tuple([_written(*one, index) for one in zip(operations, former, strict=True)])
     if (done.result.status, done.values) != (status, expected):
         violated(commands_do_what_they_say, f"{name} made of entry {done.log_index}: {_outcome(done.result)}")
 
 
-def _status_of(operation: Put | Delete | Batch, former: Sequence[Value | None]) -> Status:
+def _status_of(operation: SetKey | DeleteKey | Batch, former: Sequence[Value | None]) -> Decision:
     """What must come of it, by what stood at its keys."""
     for part, value in zip(parts(operation), former, strict=True):
         if part.cas is not None and part.cas != (value.modify_index if value else 0):
-            return Status.CONFLICT
-    return Status.MISSING if isinstance(operation, Delete) and former[0] is None else Status.DONE
+            return Decision.CONFLICT
+    return Decision.MISSING if isinstance(operation, DeleteKey) and former[0] is None else Decision.DONE
 
 
-def _written(operation: Put | Delete, former: Value | None, index: int) -> Value | None:
-    if isinstance(operation, Delete):
+def _written(operation: SetKey | DeleteKey, former: Value | None, index: int) -> Value | None:
+    if isinstance(operation, DeleteKey):
         return None
     return Value(operation.value, operation.flags, former.create_index if former else index, index)
 
@@ -77,7 +77,7 @@ def writes_take_effect_once(ledger: Ledger, name: str, done: Performed) -> None:
     Asked once for each index, in their order: of whoever performs it first."""
     if ledger.repeats(done):
         _must_change_nothing(ledger, name, done)
-    elif done.result.status is Status.SUPERSEDED:
+    elif done.result.status is Decision.SUPERSEDED:
         latest = ledger.sequences.get(done.client_id, 0)
         words = f"{name} took write {done.sequence} of {done.client_id} for one from before its write {latest}"
         violated(writes_take_effect_once, words)
@@ -87,7 +87,7 @@ def _must_change_nothing(ledger: Ledger, name: str, again: Performed) -> None:
     write = f"write {again.sequence} of {again.client_id}"
     first = ledger.writes.get((again.client_id, again.sequence), again)
     superseded = again.sequence < ledger.sequences[again.client_id]
-    if again.result != (Result(Status.SUPERSEDED, 0) if superseded else first.result):
+    if again.result != (Result(Decision.SUPERSEDED, 0) if superseded else first.result):
         words = f"{name} made of {write} at {first.log_index}: {_outcome(first.result)}; again at {again.log_index}"
         violated(writes_take_effect_once, f"{words}: {_outcome(again.result)}")
     if again.values != tuple(ledger.value_at(key, again.log_index) for key in again.keys):

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.history import DECISIONS, Outcome
+from bench.operations import DECISIONS, Outcome, Told, Writing
 from bench.simulated import observer
 from bench.simulated.invariants.touch import Touch
-from bench.simulated.requests import Request, Told
-from node.machine.kv import Batch, Command, Delete, KeyValueStore, Put, Result, Value
+from bench.simulated.requests import Request
+from node.machine.kv import Batch, Command, DeleteKey, KeyValueStore, Result, SetKey, Value
 from node.machine.state_machine import StateMachine
 from node.raft import (
     AppendEntries,
@@ -82,7 +82,7 @@ class Disk:
 
 
 @dataclass(slots=True)
-class Server:
+class Watched:
     """What was last seen of a running server."""
 
     name: str
@@ -105,7 +105,7 @@ class Server:
 class Step(msgspec.Struct, gc=False):
     """A round of a server, as values; what it was before stands in `before`, until the round is noted."""
 
-    before: Server
+    before: Watched
     name: str
     at_s: float
     now_s: float
@@ -140,7 +140,7 @@ class Performed(NamedTuple):
     log_index: int
     client_id: str
     sequence: int
-    operation: Put | Delete | Batch
+    operation: SetKey | DeleteKey | Batch
     keys: tuple[str, ...]
     result: Result
     values: tuple[Value | None, ...]
@@ -159,7 +159,7 @@ class Performed(NamedTuple):
 class Ledger:
     """What the whole history has shown, crashes and all."""
 
-    servers: dict[str, Server] = field(default_factory=dict)
+    servers: dict[str, Watched] = field(default_factory=dict)
     """Those that run."""
     leaders: dict[int, str] = field(default_factory=dict)
     """Who was elected in a term."""
@@ -325,7 +325,7 @@ def note_role(ledger: Ledger, step: Step) -> None:
 
 def note_start(ledger: Ledger, name: str, raft: Raft, clock: observer.LocalClock, at_s: float) -> None:
     ledger.disks.setdefault(name, Disk())
-    ledger.servers[name] = Server(
+    ledger.servers[name] = Watched(
         name,
         raft,
         clock,
@@ -404,8 +404,9 @@ def note_performed(ledger: Ledger, done: Performed) -> None:
 
 
 def note_asked(ledger: Ledger, request: Request) -> None:
-    write = request.invocation.client_id, request.invocation.sequence
-    if request.invocation.sequence:
+    asked = request.asked
+    if isinstance(asked, Writing) and asked.sequence:
+        write = asked.client_id, asked.sequence
         ledger.open_tries[write] = ledger.open_tries.get(write, 0) + 1
 
 
@@ -440,7 +441,7 @@ def checksum(content: Data) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def parts(operation: Put | Delete | Batch) -> tuple[Put | Delete, ...]:
+def parts(operation: SetKey | DeleteKey | Batch) -> tuple[SetKey | DeleteKey, ...]:
     return operation.operations if isinstance(operation, Batch) else (operation,)
 
 

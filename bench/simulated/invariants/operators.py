@@ -9,13 +9,13 @@ from bench.simulated.invariants.ledger import Ledger
 from bench.simulated.invariants.violation import violated
 from bench.simulated.requests import Request
 from node.raft import Suffrage
-from node.server import Join, Leave, TakeSnapshot, Transfer
+from node.server import AddServer, MakeSnapshot, RemoveServer, TransferLeadership
 
 
 def joined_is_a_voter(ledger: Ledger, name: str, request: Request, value: Any) -> None:
     """Whoever was brought in votes, under the address that was asked for, and that is committed."""
     join = request.question
-    assert isinstance(join, Join)
+    assert isinstance(join, AddServer)
     for configuration in ledger.configurations_since(request.required_index):
         server = configuration.get(join.server_id)
         if server is not None and server.address == join.address and server.suffrage is Suffrage.VOTER:
@@ -26,7 +26,7 @@ def joined_is_a_voter(ledger: Ledger, name: str, request: Request, value: Any) -
 def who_left_is_gone(ledger: Ledger, name: str, request: Request, value: Any) -> None:
     """Whoever was let go is no member of a committed configuration."""
     leave = request.question
-    assert isinstance(leave, Leave)
+    assert isinstance(leave, RemoveServer)
     since = ledger.configurations_since(request.required_index)
     if all(configuration.get(leave.server_id) is not None for configuration in since):
         violated(who_left_is_gone, f"{name} says that {leave.server_id} is gone; that was never committed")
@@ -48,8 +48,8 @@ def snapshot_is_there(ledger: Ledger, name: str, request: Request, value: Any) -
 
 
 ON_DONE: Mapping[type, Callable[[Ledger, str, Request, Any], None]] = {
-    Join: joined_is_a_voter,
-    Leave: who_left_is_gone,
-    Transfer: successor_was_elected,
-    TakeSnapshot: snapshot_is_there,
+    AddServer: joined_is_a_voter,
+    RemoveServer: who_left_is_gone,
+    TransferLeadership: successor_was_elected,
+    MakeSnapshot: snapshot_is_there,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 
+from bench.operations import Told
 from bench.simulated import observer
 from bench.simulated.invariants.clients import (
     acknowledged_is_committed,
@@ -43,8 +44,8 @@ from bench.simulated.invariants.elections import (
 from bench.simulated.invariants.ledger import (
     Ledger,
     Performed,
-    Server,
     Step,
+    Watched,
     checksum,
     note_asked,
     note_commits,
@@ -91,7 +92,7 @@ from bench.simulated.invariants.status import (
     traced_lease_is_no_longer_than_the_lease,
 )
 from bench.simulated.invariants.violation import violated
-from bench.simulated.requests import Request, Told
+from bench.simulated.requests import Request
 from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import (
@@ -167,7 +168,7 @@ ASKED = [tuple(asked for asked, needs in ON_STEP if needs & had == needs) for ha
 
 
 class Invariants(observer.Observer):
-    """Raises InvariantViolationError from within the event that breaks a promise."""
+    """Raises PromiseBrokenError from within the event that breaks a promise."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()
@@ -354,6 +355,6 @@ def _what_it_had(step: Step) -> int:
     return had
 
 
-def _is_still(server: Server, raft: Raft) -> bool:
+def _is_still(server: Watched, raft: Raft) -> bool:
     """Whether a round from which nothing followed has left everything as it was."""
     return (raft.role, raft.current_term, raft.commit_index) == (server.role, server.term, server.commit_index)

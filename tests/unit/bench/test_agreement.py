@@ -15,8 +15,7 @@ FOLLOWER = NodeStatus(
     commit_index=9,
     applied_index=9,
     log_digest="ab",
-    members=("n1", "n2"),
-    snapshot_index=0,
+    addresses={"n1": "127.0.0.1:7001", "n2": "127.0.0.1:7002"},
 )
 LEADER = replace(FOLLOWER, name="n1", role="Leader")
 
@@ -26,7 +25,7 @@ def test_members_that_follow_one_leader_and_have_applied_its_log_are_of_one_mind
 
 
 def test_who_is_no_member_need_not_agree() -> None:
-    stranger = replace(FOLLOWER, name="n3", leader=None, applied_index=0, members=())
+    stranger = replace(FOLLOWER, name="n3", leader=None, applied_index=0, addresses={})
     assert of_one_mind({"n1": LEADER, "n2": FOLLOWER, "n3": stranger, "n4": None})
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from bench.checkers import (
     one_leader_per_term,
 )
 from bench.evidence import Evidence, Record
-from bench.history import Operation, Outcome, Try
-from bench.verdict import Finding, Verdict, combined
+from bench.operations import NO_ANSWER, Get, GetAll, Item, Operation, Outcome, Put, Question, SetAll, Told, Try
+from bench.verdict import Finding, Verdict, combined, worst
 
 
 def role(at_s: float, name: str, term: int) -> Record:
@@ -47,9 +48,19 @@ def evidence(*timeline: Record, history: tuple[Operation, ...] = (), **traces: l
     return Evidence(history, {node: tuple(trace) for node, trace in traces.items()}, timeline)
 
 
-def operation(kind: str, key: str, value: str | None, at_s: float, **changes: Any) -> Operation:
-    fields = {"client": 0, "node": "n1", "outcome": Outcome.OK, "invoked_s": at_s, "completed_s": at_s + 0.1}
-    return Operation(kind=kind, key=key, value=value, **{**fields, **changes})
+DONE = Told(Outcome.OK)
+NOT_KNOWN = Told(Outcome.UNKNOWN, "ReadTimeout")
+ALL = {"a": "1", "b": "2"}
+ALL_BUT_ONE = {"a": "1"}
+
+
+def operation(at_s: float, asked: Question, told: Told = DONE, **changes: Any) -> Operation:
+    fields = {"client": 0, "node": "n1", "invoked_s": at_s, "completed_s": at_s + 0.1}
+    return Operation(asked=asked, told=told, **{**fields, **changes})
+
+
+def read(at_s: float, key: str, found: str | None, **changes: Any) -> Operation:
+    return operation(at_s, Get(key), Told(Outcome.OK, result=found), **changes)
 
 
 def test_two_leaders_of_one_term_are_found() -> None:
@@ -197,22 +208,40 @@ def test_a_node_that_applies_another_log_after_a_restart_is_found() -> None:
 
 
 def test_an_acknowledged_write_that_is_gone_is_found() -> None:
-    put = operation("put", "k", "1", 1)
-    there = operation("get", "k", None, 2, result="1")
-    gone = operation("get", "k", None, 3, result=None, node="n2")
+    put, there, gone = operation(1, Put("k", "1")), read(2, "k", "1"), read(3, "k", None, node="n2")
     assert acknowledged_writes_survive(evidence(history=(put, there))).verdict is Verdict.VALID
     assert acknowledged_writes_survive(evidence(history=(put, there, gone))).verdict is Verdict.INVALID
 
 
 def test_a_write_that_nobody_read_back_is_not_known_to_be_there() -> None:
-    assert acknowledged_writes_survive(evidence(history=(operation("put", "k", "1", 1),))).verdict is Verdict.UNKNOWN
+    assert acknowledged_writes_survive(evidence(history=(operation(1, Put("k", "1")),))).verdict is Verdict.UNKNOWN
+
+
+def test_a_read_that_was_asked_for_before_a_write_was_acknowledged_need_not_have_it() -> None:
+    put, early = operation(1, Put("k", "1")), read(1.05, "k", None)
+    assert acknowledged_writes_survive(evidence(history=(put, early))).verdict is Verdict.UNKNOWN
+    assert acknowledged_writes_survive(evidence(history=(put, early, read(2, "k", "1")))).verdict is Verdict.VALID
+
+
+def test_a_batch_is_written_and_read_back_key_by_key() -> None:
+    batch = operation(1, SetAll((Item("a", "1"), Item("b", "2"))))
+    whole, part = (operation(2, GetAll(("a", "b")), Told(Outcome.OK, result=found)) for found in (ALL, ALL_BUT_ONE))
+    assert acknowledged_writes_survive(evidence(history=(batch, whole))).verdict is Verdict.VALID
+    found = acknowledged_writes_survive(evidence(history=(batch, part)))
+    assert (found.verdict, "b = '2' was acknowledged by n1" in found.reason) == (Verdict.INVALID, True)
+
+
+def test_a_key_that_was_put_twice_is_not_judged() -> None:
+    twice = (operation(1, Put("k", "1")), operation(2, Put("k", "2")), read(3, "k", "1"))
+    assert acknowledged_writes_survive(evidence(history=twice)).verdict is Verdict.UNKNOWN
 
 
 def test_a_write_that_was_not_acknowledged_owes_nothing() -> None:
-    kept, read = operation("put", "k", "1", 1), operation("get", "k", None, 2, result="1")
-    maybe = operation("put", "m", "1", 1, outcome=Outcome.UNKNOWN)
-    missing = operation("get", "m", None, 2, result=None)
-    assert acknowledged_writes_survive(evidence(history=(kept, read, maybe, missing))).verdict is Verdict.VALID
+    kept, found = operation(1, Put("k", "1")), read(2, "k", "1")
+    lost = operation(1, Put("m", "1"), NOT_KNOWN)
+    under_way = operation(1, Put("n", "1"), NO_ANSWER, completed_s=math.inf)
+    history = (kept, found, lost, under_way, read(2, "m", None), read(2, "n", None))
+    assert acknowledged_writes_survive(evidence(history=history)).verdict is Verdict.VALID
 
 
 def test_a_cut_that_swallowed_messages_was_felt() -> None:
@@ -241,7 +270,7 @@ def test_a_fault_on_links_that_nobody_used_leaves_the_run_unknown(event: str) ->
 )
 def test_a_cut_client_link_meets_what_is_asked_over_it_in_its_time(node: str, at_s: float, verdict: Verdict) -> None:
     cut, heal = fault(1, "cut", "client->n1"), fault(3, "heal", "client->n1", attempted=0)
-    asked = operation("put", "k", "1", at_s, node=node, outcome=Outcome.UNKNOWN)
+    asked = operation(at_s, Put("k", "1"), NOT_KNOWN, node=node)
     assert faults_touched_traffic(evidence(cut, heal, history=(asked,))).verdict is verdict
 
 
@@ -256,7 +285,7 @@ def test_a_fault_that_ends_while_another_lasts_on_its_links_is_looked_at_when_th
 
 def test_a_cut_client_link_meets_every_try_of_a_write() -> None:
     cut, heal = fault(1, "cut", "client->n1"), fault(3, "heal", "client->n1", attempted=0)
-    write = operation("put", "k", "1", 0.5, node="n2", tries=(Try("n2", 0.5), Try("n1", 2.0), Try("n2", 4.0)))
+    write = operation(0.5, Put("k", "1"), node="n2", tries=(Try("n2", 0.5), Try("n1", 2.0), Try("n2", 4.0)))
     assert faults_touched_traffic(evidence(cut, heal, history=(write,))).verdict is Verdict.VALID
 
 
@@ -271,10 +300,19 @@ def test_a_run_without_faults_on_links_owes_no_traffic() -> None:
 
 
 def test_the_worst_finding_decides() -> None:
-    def verdict(*verdicts: Verdict) -> Verdict:
-        return combined(Finding("c", v, "") for v in verdicts)
+    found = [Finding("c", verdict, "") for verdict in (Verdict.VALID, Verdict.UNKNOWN, Verdict.INVALID)]
+    assert [combined(found[:count]) for count in (1, 2, 3)] == [finding.verdict for finding in found]
 
-    assert verdict(Verdict.VALID, Verdict.UNKNOWN, Verdict.INVALID) is Verdict.INVALID
-    assert verdict(Verdict.VALID, Verdict.UNKNOWN) is Verdict.UNKNOWN
-    assert verdict() is Verdict.UNKNOWN
-    assert [v.exit_status for v in (Verdict.VALID, Verdict.INVALID, Verdict.UNKNOWN)] == [0, 1, 2]
+
+def test_what_was_skipped_takes_nothing_from_what_was_played() -> None:
+    assert worst([Verdict.SKIPPED, Verdict.VALID]) is Verdict.VALID
+    assert worst([Verdict.SKIPPED]) is Verdict.SKIPPED
+
+
+def test_where_nothing_was_found_nothing_is_known() -> None:
+    assert combined([]) is Verdict.UNKNOWN
+
+
+def test_a_verdict_has_its_exit_status() -> None:
+    statuses = {verdict: verdict.exit_status for verdict in Verdict}
+    assert statuses == {Verdict.VALID: 0, Verdict.SKIPPED: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 2}

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+import itertools
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from bench import store
 from bench.cli import cli
-from bench.cluster import Cluster
-from bench.scenarios import SCENARIOS
+from bench.commands import running
+from bench.runner import Run
+from bench.scenarios import SAFETY, SCENARIOS, Cluster, Finding, Verdict, scenario
+from bench.scenarios.registry import scenarios_of
 
 
+@scenario(nodes=3, checks=SAFETY)
 def doomed(_: Cluster) -> None:
+    """It is to be."""
     raise AssertionError("it was not to be")
 
 
@@ -22,21 +26,72 @@ def test_the_last_lines_of_a_run_say_where_each_broken_story_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
-    monkeypatch.setitem(
-        SCENARIOS, "doomed", replace(SCENARIOS["three_nodes"], name="doomed", family="doomed", play=doomed)
-    )
+    monkeypatch.setitem(SCENARIOS, "doomed", scenarios_of(doomed)[0])
     done = CliRunner().invoke(cli, ["run", "three_nodes", "doomed", "--world", "simulated", "--seeds", "0-1"])
     *_, summary, first, second = done.output.splitlines()
     assert (done.exit_code, summary.partition(";")[0]) == (1, "2 of 4 VALID")
     for line in (first, second):
         verdict, name, folder = line.split()
         assert (verdict, name) == ("INVALID", "doomed:")
-        assert json.loads((Path(folder) / "verdict.json").read_text())["verdict"] == "INVALID"
+        assert store.read(Path(folder)).manifest.verdict is Verdict.INVALID
 
 
 def test_a_story_of_three_nodes_is_not_played_with_two() -> None:
     done = CliRunner().invoke(cli, ["run", "three_nodes", "--nodes", "2", "--world", "simulated"])
     assert (done.exit_code, "needs at least 3 nodes" in done.output) == (2, True)
+
+
+def test_however_many_runs_go_wrong_the_first_are_named_and_the_others_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = itertools.count()
+
+    def one_in_two(*_: object, **__: object) -> Run:
+        verdict = Verdict.UNKNOWN if next(numbers) % 2 else Verdict.VALID
+        return Run("three_nodes", tmp_path, (Finding("story", verdict, ""),), 0.001, None)
+
+    monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
+    monkeypatch.setattr(running, "run_scenario", one_in_two)
+    monkeypatch.setattr(Run, "explain", lambda _: "")
+    done = CliRunner().invoke(cli, ["run", "three_nodes", "--world", "simulated", "--seeds", "0-9999"])
+    assert done.exit_code == 2
+    _, _, summary = done.output.partition("5000 of 10000 VALID")
+    lines = summary.splitlines()[1:]
+    assert (len(lines), lines[-1]) == (running.MOST_NAMED + 1, f"  and {5000 - running.MOST_NAMED} more")
+    assert "UNKNOWN   10.0 s  three_nodes (10000 seeds)" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--world", "simulated", "--seed", "1", "--seeds", "0-9"], "--seed is one and --seeds are several"),
+        (["--world", "simulated", "--seed", "0-9"], "'0-9' is more than one seed; write --seeds 0-9"),
+        (["--world", "simulated", "--seed", "x"], "'x' is no seed"),
+        (["--world", "simulated", "--seeds", "9-0"], "'9-0' ends before it begins"),
+        (["--world", "simulated", "--seeds", "0-" + "9" * 5000], "a seed of more than 18 digits"),
+        (["--world", "simulated", "--keep"], "--keep is for real processes"),
+        (["--world", "simulated", "--limit", "0s"], "no scenario ends within"),
+        (["--world", "simulated", "--limit", "soon"], "'soon' is no duration"),
+        (["--seed", "1"], "real processes have no seed"),
+        (["--seeds", "0-9"], "real processes have no seed"),
+        (["no_such.py", "--world", "simulated"], "no_such.py is not there"),
+        (["kil_leader"], "did you mean kill_leader"),
+    ],
+)
+def test_what_cannot_be_run_as_asked_is_refused_in_a_sentence(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_RUNS", str(tmp_path / "runs"))
+    done = CliRunner().invoke(cli, ["run", "three_nodes", *arguments])
+    assert (done.exit_code, words in done.output, len(done.output.splitlines())) == (2, True, 1), done.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_list_has_each_family_once_and_each_member_when_asked() -> None:
+    short, whole = (CliRunner().invoke(cli, ["list", *more]).output for more in ([], ["--all"]))
+    assert "split_brain (27)" in short
+    assert "split_brain[two_halves-both_ways-hold]" in whole
+    assert len(whole.splitlines()) == len(SCENARIOS) + 1
 
 
 def test_an_exploration_says_its_outcome_in_the_first_line_elsewhere_than_on_a_terminal() -> None:

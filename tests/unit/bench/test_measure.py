@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bench.measure.registry import UnknownMeasurementError, find, measurements
-from bench.measure.result import Result, Series, Table
+from bench.measure.result import Measured, Series, Table
 from bench.measure.statistics import Summary, percentile
 
 HUNDRED = [float(value) for value in range(100, 0, -1)]
@@ -34,7 +34,7 @@ def test_nothing_has_no_percentile(values: list[float], percent: float) -> None:
 
 
 def test_a_result_survives_json() -> None:
-    result = Result([Series("write", "ms", [2.0, 1.0], "p99 < 20 ms")], Table(["seconds"], [["1"]]))
+    result = Measured([Series("write", "ms", [2.0, 1.0], "p99 < 20 ms")], Table(["seconds"], [["1"]]))
     assert json.loads(json.dumps(result.as_json())) == {
         "series": [
             {"name": "write", "unit": "ms", "n": 2, "p50": 1.0, "p99": 2.0, "max": 2.0, "target": "p99 < 20 ms"}

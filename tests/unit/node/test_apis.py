@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from node import wire
 from node.disk.storage import Storage
 from node.driver import Driver
-from node.machine.kv import Command, KeyValueStore, Put
+from node.machine.kv import Command, KeyValueStore, SetKey
 from node.machine.state_machine import StateMachine
 from node.raft import (
     AppendEntries,
@@ -28,7 +28,7 @@ from node.raft import (
     Raft,
     Timing,
 )
-from node.server import Join, Server, SnapshotPolicy, Write
+from node.server import AddServer, Server, SnapshotPolicy, Write
 from node.standalone import Standalone
 from node.trace import Trace
 from node.transport import Transport
@@ -79,9 +79,9 @@ def running(folder: Path, *, alone: bool) -> Iterator[Driver]:
     driver.found(Configuration.first(members))
     driver.start()
     if alone:
-        driver.ask(Join("n1", "127.0.0.1:1")).result(10)
+        driver.ask(AddServer("n1", "127.0.0.1:1")).result(10)
     else:
-        driver.ask(Write(Command(Put("x", "1")).encode())).exception(10)
+        driver.ask(Write(Command(SetKey("x", "1")).encode())).exception(10)
     STORES[driver] = machine.store
     yield driver
     del STORES[driver]

@@ -7,7 +7,7 @@ import pytest
 from node.changes import Joining
 from node.errors import LeadershipLostError
 from node.pending import Pending
-from node.questions import Join
+from node.questions import AddServer
 from node.raft import MembershipChangeError, NotLeaderError
 from tests.unit.raft.harness import Network
 
@@ -15,7 +15,7 @@ from tests.unit.raft.harness import Network
 def test_a_join_that_no_leader_has_begun_has_not_happened() -> None:
     network = Network(3)
     network.bootstrap()
-    join = Joining(Join("n9", "h:9"), None, network.now)
+    join = Joining(AddServer("n9", "h:9"), None, network.now)
     with pytest.raises(NotLeaderError):
         join.poll(network.nodes["n2"], Pending(), network.now)
 
@@ -24,7 +24,7 @@ def test_a_join_whose_leader_was_lost_may_still_happen() -> None:
     """The server is staged, and the next leader may see it through: not to be told as refused."""
     network = Network(3)
     leader = network.bootstrap()
-    join = Joining(Join("n9", "h:9"), None, network.now)
+    join = Joining(AddServer("n9", "h:9"), None, network.now)
     assert not join.poll(leader, Pending(), network.now)
     with pytest.raises(LeadershipLostError):
         join.poll(leader, Pending(), network.now + 4)
@@ -36,7 +36,7 @@ def test_of_two_joins_of_a_server_under_two_addresses_the_later_one_counts() -> 
     leader = network.bootstrap()
     network.advance(1.0)
     before = leader.log.last_index
-    wrong, right = (Joining(Join("n9", address), None, network.now) for address in ("h:8", "h:9"))
+    wrong, right = (Joining(AddServer("n9", address), None, network.now) for address in ("h:8", "h:9"))
     refused = False
     for _ in range(20):
         if not refused:

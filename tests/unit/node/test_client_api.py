@@ -16,32 +16,31 @@ from flask.testing import FlaskClient
 from node import wire
 from node.driver import Driver
 from node.identity import Identity, UnidentifiedError
-from node.machine.kv import Batch, Command, Delete, KeyValueStore, Put, Result
-from node.machine.kv import Status as Came
+from node.machine.kv import Batch, Command, Decision, DeleteKey, KeyValueStore, Result, SetKey
 from node.meters import Meters
 from node.questions import (
     MEANINGS,
     PATIENCE_S,
+    AddServer,
     Answer,
     Consistency,
-    Join,
-    Leave,
+    MakeSnapshot,
     Question,
     Read,
-    TakeSnapshot,
-    Transfer,
+    RemoveServer,
+    TransferLeadership,
     Write,
 )
 from node.raft import Configuration, MembershipChangeError, NotLeaderError, PreVote, Role
-from node.raft.membership import Server, Suffrage
+from node.raft.membership import Member, Suffrage
 from node.status import Status
 from node.web.client_api import UNDECIDED, Identify, client_app
 from node.web.peer_api import peer_app
 
 SERVERS = (
-    Server("n1", "127.0.0.1:1"),
-    Server("n2", "127.0.0.1:2"),
-    Server("n3", "127.0.0.1:3", Suffrage.STAGING),
+    Member("n1", "127.0.0.1:1"),
+    Member("n2", "127.0.0.1:2"),
+    Member("n3", "127.0.0.1:3", Suffrage.STAGING),
 )
 LEADER = Status(
     node_id="n1",
@@ -66,7 +65,7 @@ LEADER = Status(
 LATE_LEADER = msgspec.structs.replace(LEADER, lease_until_s=-math.inf)
 FOLLOWER = msgspec.structs.replace(LEADER, role=Role.FOLLOWER, leader="n2", lease_until_s=-math.inf, matched={})
 LOST = msgspec.structs.replace(FOLLOWER, leader=None)
-DONE = Result(Came.DONE, 17)
+DONE = Result(Decision.DONE, 17)
 
 
 class Waited(Future[Answer]):
@@ -107,7 +106,7 @@ class Answering(Driver):
 
 def client_of(driver: Driver, identify: Identify | None = None) -> FlaskClient:
     store = KeyValueStore()
-    store.apply(4, Command(Put("k", "here")))
+    store.apply(4, Command(SetKey("k", "here")))
     return client_app(driver, store, identify).test_client()
 
 
@@ -151,16 +150,16 @@ def test_a_consistency_that_there_is_not_is_refused_and_nothing_is_asked(query: 
 @pytest.mark.parametrize(
     ("method", "path", "body", "operation"),
     [
-        ("PUT", "k", {"value": "v"}, Put("k", "v")),
-        ("PUT", "a/b", {"value": "", "flags": 7, "cas": 5}, Put("a/b", "", 7, 5)),
-        ("PUT", "k", {"value": "v", "cas": 0}, Put("k", "v", 0, 0)),
-        ("DELETE", "k", None, Delete("k")),
-        ("DELETE", "k?cas=5", None, Delete("k", 5)),
-        ("DELETE", "k?cas=0", None, Delete("k", 0)),
+        ("PUT", "k", {"value": "v"}, SetKey("k", "v")),
+        ("PUT", "a/b", {"value": "", "flags": 7, "cas": 5}, SetKey("a/b", "", 7, 5)),
+        ("PUT", "k", {"value": "v", "cas": 0}, SetKey("k", "v", 0, 0)),
+        ("DELETE", "k", None, DeleteKey("k")),
+        ("DELETE", "k?cas=5", None, DeleteKey("k", 5)),
+        ("DELETE", "k?cas=0", None, DeleteKey("k", 0)),
     ],
 )
 def test_a_write_asks_for_what_its_client_asked_for(
-    method: str, path: str, body: dict[str, Any] | None, operation: Put | Delete
+    method: str, path: str, body: dict[str, Any] | None, operation: SetKey | DeleteKey
 ) -> None:
     """A CAS of 0 is one: it asks that there is no such key."""
     driver = Answering()
@@ -172,18 +171,22 @@ def test_a_write_asks_for_what_its_client_asked_for(
 @pytest.mark.parametrize(
     ("path", "body", "operations"),
     [
-        ("set", {"items": {"a": "1", "b": "2"}, "flags": {"b": 7}}, (Put("a", "1"), Put("b", "2", 7))),
+        ("set", {"items": {"a": "1", "b": "2"}, "flags": {"b": 7}}, (SetKey("a", "1"), SetKey("b", "2", 7))),
         (
             "set-cas",
             {"items": {"a": "1", "b": "2"}, "flags": {"b": 7}, "expected_indices": {"a": 0, "b": 9}},
-            (Put("a", "1", 0, 0), Put("b", "2", 7, 9)),
+            (SetKey("a", "1", 0, 0), SetKey("b", "2", 7, 9)),
         ),
-        ("delete", {"keys": ["a", "b"]}, (Delete("a"), Delete("b"))),
-        ("delete-cas", {"keys": ["a", "b"], "expected_indices": {"a": 0, "b": 9}}, (Delete("a", 0), Delete("b", 9))),
+        ("delete", {"keys": ["a", "b"]}, (DeleteKey("a"), DeleteKey("b"))),
+        (
+            "delete-cas",
+            {"keys": ["a", "b"], "expected_indices": {"a": 0, "b": 9}},
+            (DeleteKey("a", 0), DeleteKey("b", 9)),
+        ),
     ],
 )
 def test_a_batch_is_one_command_of_all_that_stands_in_it(
-    path: str, body: dict[str, Any], operations: tuple[Put | Delete, ...]
+    path: str, body: dict[str, Any], operations: tuple[SetKey | DeleteKey, ...]
 ) -> None:
     driver = Answering()
     answer = client_of(driver).post(f"/batch/kv/{path}", json=body)
@@ -209,8 +212,8 @@ def test_who_names_itself_and_counts_is_known_by_both() -> None:
     client_of(driver).put("/kv/k", json={"value": "v", "client_id": "c", "sequence": 4})
     client_of(driver).delete("/kv/k?client_id=c&sequence=5")
     assert driver.asked == [
-        Write(Command(Put("k", "v"), "c", 4).encode()),
-        Write(Command(Delete("k"), "c", 5).encode()),
+        Write(Command(SetKey("k", "v"), "c", 4).encode()),
+        Write(Command(DeleteKey("k"), "c", 5).encode()),
     ]
     assert client_of(driver).delete("/kv/k?sequence=5").status_code == 400
 
@@ -218,10 +221,10 @@ def test_who_names_itself_and_counts_is_known_by_both() -> None:
 @pytest.mark.parametrize(
     ("result", "status", "fields"),
     [
-        (Result(Came.CONFLICT, 9), 409, {"error": "cas mismatch", "modify_index": 9}),
-        (Result(Came.CONFLICT, 0, {"a": 9}), 409, {"error": "cas mismatch", "conflicts": {"a": 9}}),
-        (Result(Came.MISSING, 0), 404, {"error": "key not found"}),
-        (Result(Came.SUPERSEDED, 0), 409, {"error": "superseded"}),
+        (Result(Decision.CONFLICT, 9), 409, {"error": "cas mismatch", "modify_index": 9}),
+        (Result(Decision.CONFLICT, 0, {"a": 9}), 409, {"error": "cas mismatch", "conflicts": {"a": 9}}),
+        (Result(Decision.MISSING, 0), 404, {"error": "key not found"}),
+        (Result(Decision.SUPERSEDED, 0), 409, {"error": "superseded"}),
     ],
 )
 def test_what_the_state_machine_refused_is_told_with_what_it_found(
@@ -238,12 +241,12 @@ def test_what_the_state_machine_refused_is_told_with_what_it_found(
 @pytest.mark.parametrize(
     ("method", "path", "body", "question", "value", "told"),
     [
-        ("POST", "join", {"node_id": "n2", "address": "h:2"}, Join("n2", "h:2"), None, {}),
-        ("DELETE", "leave/n3", None, Leave("n3"), None, {}),
-        ("POST", "transfer-leadership", None, Transfer(), "n2", {"leader_id": "n2"}),
-        ("POST", "transfer-leadership", {"to": "n3"}, Transfer("n3"), "n3", {"leader_id": "n3"}),
-        ("POST", "transfer-leadership", {}, Transfer(), "n2", {"leader_id": "n2"}),
-        ("POST", "snapshot", None, TakeSnapshot(), 75, {"index": 75}),
+        ("POST", "join", {"node_id": "n2", "address": "h:2"}, AddServer("n2", "h:2"), None, {}),
+        ("DELETE", "leave/n3", None, RemoveServer("n3"), None, {}),
+        ("POST", "transfer-leadership", None, TransferLeadership(), "n2", {"leader_id": "n2"}),
+        ("POST", "transfer-leadership", {"to": "n3"}, TransferLeadership("n3"), "n3", {"leader_id": "n3"}),
+        ("POST", "transfer-leadership", {}, TransferLeadership(), "n2", {"leader_id": "n2"}),
+        ("POST", "snapshot", None, MakeSnapshot(), 75, {"index": 75}),
     ],
 )
 class TestWhatAnOperatorAsks:
@@ -269,7 +272,7 @@ class TestWhatAnOperatorAsks:
         self, method: str, path: str, body: dict[str, Any], question: Question, value: object, told: dict[str, Any]
     ) -> None:
         """The role is not enough: a leader past its lease has not noticed yet that another leads."""
-        local = isinstance(question, TakeSnapshot)
+        local = isinstance(question, MakeSnapshot)
         for status, refusal in ((FOLLOWER, 307), (LATE_LEADER, 503)):
             driver = Answering(status, value)
             assert self.ask(driver, method, path, body).status_code == (200 if local else refusal)
@@ -358,7 +361,7 @@ def test_nobody_is_let_in_who_is_not_there_or_is_somebody_else(
     driver = Answering(value=None)
     answer = client_of(driver, identify).post("/cluster/join", json=body)
     assert (answer.status_code, answer.get_json().get("error")) == (status, error)
-    assert driver.asked == ([Join(server_id=body["node_id"], address=body["address"])] if not error else [])
+    assert driver.asked == ([AddServer(server_id=body["node_id"], address=body["address"])] if not error else [])
 
 
 def test_who_answers_is_asked_at_the_address_that_is_to_be_let_in() -> None:

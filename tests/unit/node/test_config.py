@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from node.config import Address, Config, ConfigError, FirstFree, RaftConfig, read_config
-from node.raft import Timing
+from node.config import Address, Config, ConfigError, FirstFree, RaftConfig, TransportLimits, read_config
+from node.raft import FlowLimits, Timing
 from node.snapshots import SnapshotPolicy
 
 BASE = {
@@ -25,7 +25,8 @@ def test_the_defaults_are_those_of_seed_md() -> None:
     assert config.raft.bind == config.raft.advertise == Address("127.0.0.1", 7001)
     assert str(config.raft.data_dir) == "data/raft/node1"
     assert config.raft.snapshots == SnapshotPolicy(120, 8192, 2, 10240)
-    assert (config.raft.max_append_entries, timing.commit_timeout_s) == (64, 0.05)
+    assert (config.raft.flow.entries_per_message, timing.commit_timeout_s) == (64, 0.05)
+    assert (config.raft.flow, config.raft.transport, config.raft.flaw) == (FlowLimits(), TransportLimits(), None)
     assert (config.raft.bootstrap, config.raft.peers, config.raft.trace_file) == (False, (), None)
 
 
@@ -51,12 +52,16 @@ def test_each_variable_says_what_its_name_says() -> None:
             "KONSUL_RAFT_LEADER_LEASE_TIMEOUT": "300ms",
             "KONSUL_RAFT_COMMIT_TIMEOUT": "20ms",
             "KONSUL_RAFT_MAX_APPEND_ENTRIES": "11",
+            "KONSUL_RAFT_LIMITS": "bytes_per_message=21, entries_in_flight=22,bytes_in_flight=23,"
+            "entries_applied_at_once=24,snapshot_chunk_bytes=25,snapshot_bytes_in_flight=26,"
+            "unanswered_bytes=27,waiting_messages=28",
             "KONSUL_RAFT_SNAPSHOT_INTERVAL": "12s",
             "KONSUL_RAFT_SNAPSHOT_THRESHOLD": "13",
             "KONSUL_RAFT_SNAPSHOT_RETENTION": "14",
             "KONSUL_RAFT_TRAILING_LOGS": "15",
             "KONSUL_RAFT_LOG_LEVEL": "warn",
             "KONSUL_RAFT_TRACE_FILE": "n1.trace",
+            "KONSUL_RAFT_FLAW": "forget_vote",
         }
     )
     assert config == Config(
@@ -75,7 +80,16 @@ def test_each_variable_says_what_its_name_says() -> None:
             timing=Timing(
                 heartbeat_timeout_s=0.4, election_timeout_s=61.5, leader_lease_timeout_s=0.3, commit_timeout_s=0.02
             ),
-            max_append_entries=11,
+            flow=FlowLimits(
+                entries_per_message=11,
+                bytes_per_message=21,
+                entries_in_flight=22,
+                bytes_in_flight=23,
+                entries_applied_at_once=24,
+                snapshot_chunk_bytes=25,
+                snapshot_bytes_in_flight=26,
+            ),
+            transport=TransportLimits(unanswered_bytes=27, waiting_messages=28),
             snapshots=SnapshotPolicy(interval_s=12, threshold=13, retention=14, trailing_logs=15),
             log_level=logging.WARNING,
             dial={
@@ -83,6 +97,7 @@ def test_each_variable_says_what_its_name_says() -> None:
                 "n3.example:7001": Address("127.0.0.1", 9003),
             },
             trace_file=Path("n1.trace"),
+            flaw="forget_vote",
         ),
     )
 
@@ -109,6 +124,12 @@ def test_all_timeouts_may_be_alike() -> None:
     assert config.raft.timing.leader_lease_timeout_s == 2
 
 
+def test_no_entry_need_be_kept_behind_a_snapshot() -> None:
+    config = read_config({**BASE, "KONSUL_RAFT_TRAILING_LOGS": "0"})
+    assert config.raft is not None
+    assert config.raft.snapshots.trailing_logs == 0
+
+
 def test_without_raft_the_node_stands_alone() -> None:
     assert read_config({}).raft is None
 
@@ -128,6 +149,16 @@ def test_without_raft_the_node_stands_alone() -> None:
         ("KONSUL_RAFT_LEADER_LEASE_TIMEOUT", "1001ms", "at most KONSUL_RAFT_HEARTBEAT_TIMEOUT"),
         ("KONSUL_RAFT_COMMIT_TIMEOUT", "-1ms", "more than 0"),
         ("KONSUL_RAFT_MAX_APPEND_ENTRIES", "0", "at least 1"),
+        ("KONSUL_RAFT_MAX_APPEND_ENTRIES", "9" * 5000, "at least 1"),
+        ("KONSUL_RAFT_TRAILING_LOGS", "-1", "at least 0"),
+        ("KONSUL_RAFT_SNAPSHOT_RETENTION", "0", "at least 1"),
+        ("KONSUL_RAFT_LIMITS", "bytes_in_flight", "'bytes_in_flight'; it must be name=number"),
+        ("KONSUL_RAFT_LIMITS", "bytes_in_flight=0", "at least 1"),
+        ("KONSUL_RAFT_LIMITS", "bytes_in_flight=1.5", "at least 1"),
+        ("KONSUL_RAFT_LIMITS", "bytes_in_flight=1,bytes_in_flight=2", "each name once"),
+        ("KONSUL_RAFT_LIMITS", "bites_in_flight=1", "of bytes_per_message, .*, unanswered_bytes, waiting_messages"),
+        ("KONSUL_RAFT_LIMITS", "entries_per_message=1", "'entries_per_message=1'"),
+        ("KONSUL_RAFT_FLAW", "os", "'os'; there are ack_last_index, "),
         ("KONSUL_RAFT_LOG_LEVEL", "loud", "debug, info"),
         ("KONSUL_RAFT_BOOTSTRAP", "maybe", "true or false"),
         ("KONSUL_RAFT_PEERS", "n1@h:1,n1@h:2", "each id once"),

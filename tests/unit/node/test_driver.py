@@ -16,7 +16,7 @@ from node import wire
 from node.disk.storage import Storage
 from node.driver import Driver
 from node.errors import LeadershipLostError, StoppingError
-from node.machine.kv import Command, Put
+from node.machine.kv import Command, SetKey
 from node.machine.state_machine import Frozen, StateMachine
 from node.raft import (
     AppendEntries,
@@ -37,7 +37,7 @@ from node.raft import (
 )
 from node.raft.messages import AnyMessage
 from node.raft.snapshot import Data
-from node.server import Consistency, Read, Server, SnapshotPolicy, Status, TakeSnapshot, Transfer, Write
+from node.server import Consistency, MakeSnapshot, Read, Server, SnapshotPolicy, Status, TransferLeadership, Write
 from node.trace import Trace
 from node.transport import Transport
 
@@ -46,7 +46,7 @@ DEFAULT = SnapshotPolicy()
 READ = Read(("k",), Consistency.CONSISTENT)
 
 
-def write(operation: Put) -> Write:
+def write(operation: SetKey) -> Write:
     return Write(Command(operation).encode())
 
 
@@ -187,7 +187,7 @@ class Node:
             assert time.monotonic() < deadline_s
 
     def put(self, key: str) -> None:
-        self.driver.ask(write(Put(key, "x"))).result(WAIT_S)
+        self.driver.ask(write(SetKey(key, "x"))).result(WAIT_S)
 
     def end(self) -> None:
         self.driver.stop()
@@ -213,7 +213,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Node]]:
 def test_nothing_is_sent_that_a_crash_could_take_back(start: Callable[..., Node]) -> None:
     node = start(with_peer=True)
     node.put("k")
-    assert node.driver.ask(Transfer("n2")).result(WAIT_S).value == "n2"
+    assert node.driver.ask(TransferLeadership("n2")).result(WAIT_S).value == "n2"
     assert [sent for sent in node.peer.sent if not sent.is_kept()] == []
     kinds = {type(sent.message) for sent in node.peer.sent}
     assert kinds >= {RequestVote, RequestVoteResponse, AppendEntries, AppendEntriesResponse}
@@ -222,7 +222,7 @@ def test_nothing_is_sent_that_a_crash_could_take_back(start: Callable[..., Node]
 def test_a_leader_that_hands_over_says_so_before_another_may_stand(start: Callable[..., Node]) -> None:
     """From then on two nodes could report themselves leader at one instant."""
     node = start(with_peer=True)
-    node.driver.ask(Transfer("n2")).result(WAIT_S)
+    node.driver.ask(TransferLeadership("n2")).result(WAIT_S)
     (told,) = [sent for sent in node.peer.sent if isinstance(sent.message, TimeoutNow)]
     assert told.status.role is not Role.LEADER
 
@@ -239,9 +239,9 @@ def test_all_that_came_while_the_disk_was_busy_is_saved_at_once(start: Callable[
         save(hard_state, entries)
 
     node.storage.save = slow  # type: ignore[method-assign]
-    writes = [node.driver.ask(write(Put("first", "x")))]
+    writes = [node.driver.ask(write(SetKey("first", "x")))]
     assert reached.wait(WAIT_S)
-    writes += [node.driver.ask(write(Put(f"k{number}", "x"))) for number in range(50)]
+    writes += [node.driver.ask(write(SetKey(f"k{number}", "x"))) for number in range(50)]
     go_on.set()
     for written in writes:
         written.result(WAIT_S)
@@ -255,10 +255,10 @@ def test_a_write_that_could_not_be_synced_is_not_acknowledged_and_not_tried_agai
     node = start()
     node.put("before")
     node.storage.failing = error
-    lost = node.driver.ask(write(Put("k", "x")))
+    lost = node.driver.ask(write(SetKey("k", "x")))
     assert isinstance(lost.exception(WAIT_S), LeadershipLostError), "it may be on the disk, or not: nobody knows"
     assert node.failed.wait(WAIT_S)
-    assert isinstance(node.driver.ask(write(Put("k", "x"))).exception(WAIT_S), StoppingError)
+    assert isinstance(node.driver.ask(write(SetKey("k", "x"))).exception(WAIT_S), StoppingError)
     assert node.storage.asked_after_failure == 1
     assert node.machine.store.get("k") is None
 
@@ -267,7 +267,7 @@ def test_a_node_whose_driver_has_failed_is_shut_down_and_leads_no_more(start: Ca
     """The lease of the only voter never ends; but a node that can serve nobody must not be taken for one that can."""
     node = start()
     node.storage.failing = OSError
-    assert node.driver.ask(write(Put("k", "x"))).exception(WAIT_S) is not None
+    assert node.driver.ask(write(SetKey("k", "x"))).exception(WAIT_S) is not None
     status, now = node.driver.status, time.monotonic()
     assert (status.state_at(now), status.is_leader_at(now), status.leader_at(now)) == ("Shutdown", False, None)
 
@@ -277,7 +277,7 @@ def test_whoever_asks_while_the_disk_fails_is_told_at_once(start: Callable[..., 
     node = start()
     node.storage.failing = OSError
     node.storage.may_fail.clear()
-    written = node.driver.ask(write(Put("k", "x")))
+    written = node.driver.ask(write(SetKey("k", "x")))
     assert node.storage.saving.wait(WAIT_S)
     asked = node.driver.ask(READ)
     node.storage.may_fail.set()
@@ -289,17 +289,17 @@ def test_whoever_asks_while_the_disk_fails_is_told_at_once(start: Callable[..., 
 def test_a_snapshot_that_could_not_be_synced_fails_the_node(start: Callable[..., Node]) -> None:
     node = start()
     node.storage.failing = OSError
-    taken = node.driver.ask(TakeSnapshot())
+    taken = node.driver.ask(MakeSnapshot())
     assert node.failed.wait(WAIT_S)
     assert taken.exception(WAIT_S) is not None
-    assert isinstance(node.driver.ask(TakeSnapshot()).exception(WAIT_S), StoppingError)
+    assert isinstance(node.driver.ask(MakeSnapshot()).exception(WAIT_S), StoppingError)
 
 
 def test_a_snapshot_that_is_not_read_as_it_was_written_fails_the_node(start: Callable[..., Node]) -> None:
     """It is a disk that fails, like one that cannot be written; otherwise no snapshot would ever be taken again."""
     node = start()
     node.storage.failing = ValueError
-    node.driver.ask(TakeSnapshot())
+    node.driver.ask(MakeSnapshot())
     assert node.failed.wait(WAIT_S)
 
 
@@ -307,7 +307,7 @@ def test_a_snapshot_is_taken_as_soon_as_the_threshold_is_reached(start: Callable
     node = start(SnapshotPolicy(threshold=20, trailing_logs=1))
     for number in range(100):
         node.put(f"k{number}")
-    index = node.driver.ask(TakeSnapshot()).result(WAIT_S).value
+    index = node.driver.ask(MakeSnapshot()).result(WAIT_S).value
     assert index >= 100
     assert node.driver.status.snapshot_index == index
     text = node.driver.meters.registry.get_sample_value("konsul_raft_snapshot_total", {"node_id": "n1"})
@@ -326,7 +326,7 @@ def test_a_snapshot_is_taken_when_the_interval_is_over_and_something_is_new(star
 
 def test_a_snapshot_of_nothing_new_is_the_one_there_is(start: Callable[..., Node]) -> None:
     node = start()
-    assert node.driver.ask(TakeSnapshot()).result(WAIT_S).value == node.driver.ask(TakeSnapshot()).result(WAIT_S).value
+    assert node.driver.ask(MakeSnapshot()).result(WAIT_S).value == node.driver.ask(MakeSnapshot()).result(WAIT_S).value
 
 
 def test_writes_go_on_while_a_snapshot_is_taken(start: Callable[..., Node]) -> None:
@@ -340,7 +340,7 @@ def test_writes_go_on_while_a_snapshot_is_taken(start: Callable[..., Node]) -> N
         return write_snapshot(meta, data)
 
     node.storage.write_snapshot = slow  # type: ignore[method-assign]
-    taken = node.driver.ask(TakeSnapshot())
+    taken = node.driver.ask(MakeSnapshot())
     assert reached.wait(WAIT_S)
     node.put("meanwhile")
     assert not taken.done()
@@ -352,7 +352,7 @@ def test_a_restarted_node_has_the_state_the_digest_and_the_log_it_had(start: Cal
     node = start(SnapshotPolicy(threshold=20, trailing_logs=1))
     for number in range(50):
         node.put(f"k{number}")
-    node.driver.ask(TakeSnapshot()).result(WAIT_S)
+    node.driver.ask(MakeSnapshot()).result(WAIT_S)
     node.put("later")
     before = node.machine.freeze()
     again = start()

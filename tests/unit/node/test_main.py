@@ -19,13 +19,14 @@ from typing import Any
 
 import pytest
 
+from node import flaws
 from node.__main__ import main
-from node.config import Address
+from node.config import Address, TransportLimits
 from node.disk.storage import Storage
 from node.identity import ask
-from node.machine.kv import Command, Put
+from node.machine.kv import Command, SetKey
 from node.machine.state_machine import StateMachine
-from node.raft import Configuration, Entry, EntryKind, HardState, SnapshotMeta
+from node.raft import Configuration, Entry, EntryKind, FlowLimits, HardState, Raft, SnapshotMeta
 from node.snapshots import SnapshotPolicy
 from node.standalone import Standalone
 from node.transport import Transport
@@ -44,6 +45,7 @@ MEMBER = {
     "KONSUL_RAFT_HEARTBEAT_TIMEOUT": "400ms",
     "KONSUL_RAFT_LEADER_LEASE_TIMEOUT": "300ms",
     "KONSUL_RAFT_MAX_APPEND_ENTRIES": "11",
+    "KONSUL_RAFT_LIMITS": "bytes_in_flight=12,unanswered_bytes=13",
     "KONSUL_RAFT_SNAPSHOT_RETENTION": "3",
     "KONSUL_RAFT_LOG_LEVEL": "error",
     "KONSUL_RAFT_TRACE_FILE": "n1.trace",
@@ -67,8 +69,8 @@ class Wiring:
         self._environment = {**MEMBER, "KONSUL_RAFT_DATA_DIR": str(folder)}
         for name, stand_in in {
             "Driver": self._new_driver,
-            "NodeServer": self._new_server,
-            "Server": self._new_http,
+            "Server": self._new_server,
+            "HttpServer": self._new_http,
             "Storage": self._new_storage,
             "Trace": lambda file: ("trace", file),
             "bind": self._bind,
@@ -173,15 +175,27 @@ def test_a_driver_is_told_what_the_environment_says(wiring: Wiring) -> None:
         "n1.example:7001",
         f"10.0.0.1:{HTTP_PORT}",
     )
-    assert (transport.func, transport.keywords) == (Transport, {"dial": DIAL, "settled_s": 0.04})
+    limits = TransportLimits(unanswered_bytes=13)
+    assert (transport.func, transport.keywords) == (Transport, {"dial": DIAL, "settled_s": 0.04, "limits": limits})
     assert wiring.server["policy"] == SnapshotPolicy(retention=3)
     assert wiring.server["process"] == os.getpid()
     core = wiring.server["core"]
-    assert (core.id, core.limits.entries_per_message) == ("n1", 11)
+    assert (core.id, core.limits) == ("n1", FlowLimits(entries_per_message=11, bytes_in_flight=12))
     assert (core.timing.heartbeat_timeout_s, core.timing.leader_lease_timeout_s) == (0.4, 0.3)
     assert logging.getLogger().level == logging.ERROR
     wiring.run(KONSUL_HTTP_ADVERTISE_ADDR="public.example:80")
     assert wiring.driver["http_address"] == "public.example:80"
+
+
+def test_a_node_that_is_to_break_a_rule_does_and_says_so_however_little_it_logs(
+    wiring: Wiring, caplog: pytest.LogCaptureFixture
+) -> None:
+    wiring.run()
+    assert type(wiring.server["core"]) is Raft
+    assert caplog.text == ""
+    wiring.run(KONSUL_RAFT_FLAW="forget_vote")
+    assert type(wiring.server["core"]) is flaws.load("forget_vote")
+    assert "KONSUL_RAFT_FLAW=forget_vote: this node breaks a rule of Raft on purpose" in caplog.text
 
 
 def test_no_two_nodes_draw_the_same_timeouts(wiring: Wiring, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +246,7 @@ def test_who_founds_with_peers_founds_with_all_of_them_and_who_is_not_told_to_fo
 
 
 def test_a_node_goes_on_with_what_is_on_its_disk(wiring: Wiring, tmp_path: Path) -> None:
-    first, second = (Entry(index, 4, EntryKind.COMMAND, Command(Put(f"k{index}", "v")).encode()) for index in (1, 2))
+    first, second = (Entry(index, 4, EntryKind.COMMAND, Command(SetKey(f"k{index}", "v")).encode()) for index in (1, 2))
     machine = StateMachine()
     machine.apply(first)
     storage = Storage(tmp_path, "n1")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from node.errors import LeadershipLostError, NothingToSnapshotError, NotInTimeError, StoppingError
-from node.machine.kv import Command, Put, Result, Status
+from node.machine.kv import Command, Decision, Result, SetKey
 from node.machine.state_machine import StateMachine
 from node.raft import (
     Configuration,
@@ -28,10 +28,11 @@ from node.raft import (
     TransferInProgressError,
 )
 from node.raft.messages import AnyMessage
-from node.raft.transitions import RoleChanged
+from node.raft.transitions import MembershipChanged, RoleChanged
 from node.server import (
     MEANINGS,
     REFUSALS,
+    AddServer,
     Answer,
     Applied,
     Asked,
@@ -40,11 +41,11 @@ from node.server import (
     Found,
     Hint,
     Item,
-    Join,
     Leased,
-    Leave,
+    MakeSnapshot,
     Origin,
     Read,
+    RemoveServer,
     Server,
     SnapshotDraft,
     SnapshotPolicy,
@@ -52,8 +53,7 @@ from node.server import (
     Started,
     Stop,
     Stopped,
-    TakeSnapshot,
-    Transfer,
+    TransferLeadership,
     Write,
 )
 from node.snapshots import first_to_keep
@@ -71,7 +71,7 @@ class Letter(NamedTuple):
 
 
 def put(key: str, value: str, client_id: str = "", sequence: int = 0) -> Write:
-    return Write(Command(Put(key, value), client_id, sequence).encode())
+    return Write(Command(SetKey(key, value), client_id, sequence).encode())
 
 
 def server(name: str, policy: SnapshotPolicy, now: float, hard_state: HardState | None = None) -> Server:
@@ -190,7 +190,7 @@ def test_a_write_is_answered_only_once_it_is_saved_by_a_majority_and_applied() -
     cluster.settle()
     (answer,) = cluster.answers["me"]
     assert answer.position is not None
-    assert answer.value == Result(Status.DONE, answer.position.index)
+    assert answer.value == Result(Decision.DONE, answer.position.index)
     assert cluster.servers["n1"].raft.last_applied == answer.position.index
 
 
@@ -254,7 +254,7 @@ def test_whoever_waits_when_leadership_is_lost_is_told_that_nobody_knows() -> No
     cluster.cut = {"n1"}
     cluster.ask("n1", put("k", "v"), "write")
     cluster.ask("n1", Read(("k",), Consistency.CONSISTENT), "read")
-    cluster.ask("n1", Join("n9", "n9:1"), "join")
+    cluster.ask("n1", AddServer("n9", "n9:1"), "join")
     assert cluster.answers == {}
     cluster.advance(0.6)
     assert {to: values(told) for to, told in cluster.answers.items()} == {
@@ -265,7 +265,7 @@ def test_whoever_waits_when_leadership_is_lost_is_told_that_nobody_knows() -> No
 def test_what_may_have_happened_is_never_told_as_certain_not_to_have() -> None:
     uncertain = {LeadershipLostError, TimeoutError, NotInTimeError}
     assert {error for error, meaning in MEANINGS.items() if not meaning.certain} == uncertain
-    assert {came for came, meaning in REFUSALS.items() if not meaning.certain} == {Status.SUPERSEDED}
+    assert {came for came, meaning in REFUSALS.items() if not meaning.certain} == {Decision.SUPERSEDED}
 
 
 def test_who_does_not_lead_takes_in_no_write_and_says_who_does() -> None:
@@ -309,7 +309,7 @@ def test_a_consistent_read_rests_on_a_majority_that_answers_after_it_was_asked()
 
 def test_a_write_that_is_committed_in_the_round_in_which_its_leader_goes_is_told_so() -> None:
     cluster = Cluster()
-    cluster.round("n1", Asked(put("k", "v"), "write"), Asked(Leave("n1"), "leave"))
+    cluster.round("n1", Asked(put("k", "v"), "write"), Asked(RemoveServer("n1"), "leave"))
     cluster.settle()
     cluster.advance(1.0)
     assert not cluster.leads("n1")
@@ -321,7 +321,7 @@ def test_a_write_that_is_committed_in_the_round_in_which_its_leader_goes_is_told
 
 def test_a_transfer_is_done_when_another_leads_and_not_when_nobody_does() -> None:
     cluster = Cluster()
-    cluster.round("n1", Asked(Transfer("n2"), "me"))
+    cluster.round("n1", Asked(TransferLeadership("n2"), "me"))
     cluster.settle(until=lambda: not cluster.leads("n1"))
     assert cluster.answers == {}
     cluster.settle()
@@ -333,7 +333,7 @@ def test_a_transfer_is_done_when_another_leads_and_not_when_nobody_does() -> Non
 def test_a_transfer_to_who_does_not_answer_is_given_up_in_time_and_the_leader_leads_on() -> None:
     cluster = Cluster()
     cluster.cut = {"n2"}
-    assert cluster.ask("n1", Transfer("n2")) == []
+    assert cluster.ask("n1", TransferLeadership("n2")) == []
     assert values(cluster.ask("n1", put("k", "v"), "write")) == [TransferInProgressError]
     cluster.advance(1.5)
     assert values(cluster.answers["me"]) == [NotInTimeError]
@@ -342,7 +342,7 @@ def test_a_transfer_to_who_does_not_answer_is_given_up_in_time_and_the_leader_le
 
 def test_a_transfer_whose_successor_never_led_is_told_so_in_time() -> None:
     cluster = Cluster()
-    cluster.round("n1", Asked(Transfer("n2"), "me"))
+    cluster.round("n1", Asked(TransferLeadership("n2"), "me"))
     cluster.settle(until=lambda: not cluster.leads("n1"))
     cluster.cut, cluster.under_way = {"n1", "n2", "n3"}, []
     cluster.advance(3.5)
@@ -351,7 +351,7 @@ def test_a_transfer_whose_successor_never_led_is_told_so_in_time() -> None:
 
 def test_a_leave_is_done_when_it_is_committed() -> None:
     cluster = Cluster()
-    cluster.round("n1", Asked(Leave("n3"), "me"))
+    cluster.round("n1", Asked(RemoveServer("n3"), "me"))
     assert cluster.answers == {}
     assert cluster.leader.raft.configuration.get("n3") is None
     cluster.settle()
@@ -360,7 +360,7 @@ def test_a_leave_is_done_when_it_is_committed() -> None:
 
 def test_a_join_of_who_never_answers_is_abandoned_in_time_and_looked_after_meanwhile() -> None:
     cluster = Cluster()
-    assert cluster.ask("n1", Join("n9", "n9:1")) == []
+    assert cluster.ask("n1", AddServer("n9", "n9:1")) == []
     assert cluster.leader.raft.configuration.get("n9") is not None
     assert cluster.leader.deadline <= cluster.now + 0.02
     cluster.advance(10.1)
@@ -404,12 +404,12 @@ def test_whoever_waits_when_the_owner_gives_up_is_told_so() -> None:
     questions: dict[str, Any] = {
         "write": put("k", "v"),
         "read": Read(("k",), Consistency.CONSISTENT),
-        "join": Join("n9", "n9:1"),
+        "join": AddServer("n9", "n9:1"),
     }
     for to, question in questions.items():
         cluster.ask("n1", question, to)
     server = cluster.servers["n1"]
-    server.step([Asked(TakeSnapshot(), "snapshot")], cluster.now)
+    server.step([Asked(MakeSnapshot(), "snapshot")], cluster.now)
     told = {answer.to: type(answer.error) for answer in server.give_up()}
     assert told == {**dict.fromkeys(questions, LeadershipLostError), "snapshot": StoppingError}
     assert server.status.ended
@@ -427,20 +427,20 @@ def test_a_server_told_to_stop_with_nobody_to_hand_over_to_stops_all_the_same() 
 
 def test_a_snapshot_that_is_asked_for_is_there_once_it_is_durable() -> None:
     cluster = Cluster()
-    assert cluster.ask("n1", TakeSnapshot()) == []
+    assert cluster.ask("n1", MakeSnapshot()) == []
     snapshot = cluster.snapshot("n1")
     assert cluster.servers["n1"].raft.snapshot is None
     cluster.round("n1", SnapshotWritten(snapshot, snapshot.meta.index))
     assert values(cluster.answers["me"]) == [snapshot.meta.index]
-    assert values(cluster.ask("n1", TakeSnapshot(), "nothing new")) == [snapshot.meta.index]
+    assert values(cluster.ask("n1", MakeSnapshot(), "nothing new")) == [snapshot.meta.index]
 
 
 def test_who_asks_while_a_snapshot_is_written_gets_one_of_what_is_applied_then() -> None:
     cluster = Cluster()
-    cluster.ask("n1", TakeSnapshot())
+    cluster.ask("n1", MakeSnapshot())
     early = cluster.snapshot("n1")
     cluster.ask("n1", put("k", "v"), "write")
-    assert cluster.ask("n1", TakeSnapshot(), "late") == []
+    assert cluster.ask("n1", MakeSnapshot(), "late") == []
     cluster.round("n1", SnapshotWritten(early, early.meta.index))
     assert "late" not in cluster.answers
     late = cluster.snapshot("n1")
@@ -450,7 +450,7 @@ def test_who_asks_while_a_snapshot_is_written_gets_one_of_what_is_applied_then()
 
 def test_a_snapshot_of_a_server_without_a_history_is_refused() -> None:
     lonely = server("n9", SnapshotPolicy(), 0.0)
-    lonely.step([Asked(TakeSnapshot(), "me")], 0.0)
+    lonely.step([Asked(MakeSnapshot(), "me")], 0.0)
     assert values(list(lonely.saved(0.0).answers)) == [NothingToSnapshotError]
 
 
@@ -485,7 +485,7 @@ def test_the_log_keeps_what_the_oldest_snapshot_lacks_and_as_much_as_was_asked_f
 def test_the_log_is_let_go_behind_a_durable_snapshot_and_the_owner_told_from_where() -> None:
     cluster = Cluster(SnapshotPolicy(trailing_logs=1))
     cluster.ask("n1", put("k", "v"), "write")
-    cluster.ask("n1", TakeSnapshot())
+    cluster.ask("n1", MakeSnapshot())
     snapshot = cluster.snapshot("n1")
     assert cluster.last["n1"].first_kept <= 1
     done = cluster.round("n1", SnapshotWritten(snapshot, snapshot.meta.index))
@@ -496,7 +496,7 @@ def test_an_installed_snapshot_replaces_the_state_before_what_follows_it_is_appl
     cluster = Cluster(SnapshotPolicy(trailing_logs=0))
     cluster.cut = {"n3"}
     cluster.ask("n1", put("k", "v"), "write")
-    cluster.ask("n1", TakeSnapshot())
+    cluster.ask("n1", MakeSnapshot())
     snapshot = cluster.snapshot("n1")
     cluster.round("n1", SnapshotWritten(snapshot, snapshot.meta.index))
     cluster.ask("n1", put("k", "w"), "later")
@@ -543,7 +543,7 @@ def test_a_leader_past_its_lease_knows_of_no_leader() -> None:
 
 def test_whoever_hears_of_a_leader_says_so_in_the_same_round() -> None:
     cluster = Cluster()
-    cluster.ask("n1", Transfer("n2"))
+    cluster.ask("n1", TransferLeadership("n2"))
     cluster.advance(2.0)
     assert {server.status.leader for server in cluster.servers.values()} == {"n2"}
     assert not cluster.astray
@@ -559,7 +559,7 @@ def test_what_was_appended_and_is_not_committed_shows_in_the_status() -> None:
 
 def test_a_leader_that_hands_over_publishes_that_it_leads_no_more_before_it_says_so() -> None:
     cluster = Cluster()
-    cluster.round("n1", Asked(Transfer("n2"), "me"))
+    cluster.round("n1", Asked(TransferLeadership("n2"), "me"))
     cluster.settle(until=lambda: not cluster.leads("n1"))
     done = cluster.last["n1"]
     assert any(isinstance(message, TimeoutNow) for message in done.messages)
@@ -571,12 +571,26 @@ def test_a_leader_that_hands_over_publishes_that_it_leads_no_more_before_it_says
 def test_a_lease_that_becomes_shorter_is_written_down_at_once() -> None:
     """Who votes alone leads for ever, until somebody else votes, too."""
     cluster = Cluster(names=("n1", "n2"))
-    cluster.ask("n1", Leave("n2"), "alone")
+    cluster.ask("n1", RemoveServer("n2"), "alone")
     assert cluster.leader.status.lease_until_s == math.inf
-    cluster.ask("n1", Join("n2", "n2:1"), "back")
+    cluster.ask("n1", AddServer("n2", "n2:1"), "back")
     cluster.advance(0.5)
     assert cluster.leader.raft.configuration.voters == ("n1", "n2")
     assert cluster.leader.status.lease_until_s <= cluster.leader.raft.lease_until_s < math.inf
+
+
+def test_a_reign_that_a_change_of_members_ends_ends_with_it() -> None:
+    """Of those that count from then on too few have ever answered, which is not to have led for ever, nor never."""
+    cluster = Cluster(names=("n1", "n2", "n3", "n4", "n5"))
+    cluster.cut = {"n2", "n3"}
+    cluster.ask("n1", TransferLeadership("n4"))
+    cluster.ask("n4", RemoveServer("n5"))
+    cluster.advance(0.1)
+    since, *leases, end = [record for record in cluster.trace["n4"] if isinstance(record, RoleChanged | Leased)][-4:]
+    changed = [record for record in cluster.trace["n4"] if isinstance(record, MembershipChanged)][-1]
+    assert isinstance(since, RoleChanged)
+    assert isinstance(leases[-1], Leased)
+    assert (since.role, leases[-1].until_s, end.at_s) == (Role.LEADER, changed.at_s, changed.at_s)
 
 
 # Who is listened to, and reached
@@ -616,7 +630,7 @@ def test_who_says_that_it_belongs_elsewhere_now_is_asked_again() -> None:
 
 def test_a_member_that_has_moved_is_dialled_where_the_configuration_says() -> None:
     cluster = Cluster()
-    told = cluster.ask("n1", Join("n3", "n3:2"))
+    told = cluster.ask("n1", AddServer("n3", "n3:2"))
     cluster.advance(0.5)
     assert values(told or cluster.answers["me"]) == [None]
     for name in ("n1", "n2"):
@@ -664,7 +678,7 @@ def test_who_was_let_in_as_a_member_is_not_when_it_is_none_any_more() -> None:
     cluster.cut = {"n3"}
     blank = Letter(Origin("n3", "", "n3:1", "http/n3"), ())
     assert not cluster.round("n1", blank).said
-    assert values(cluster.ask("n1", Leave("n3"))) == [None]
+    assert values(cluster.ask("n1", RemoveServer("n3"))) == [None]
     assert "does not belong to this cluster" in cluster.round("n1", blank).said[0]
 
 
@@ -681,7 +695,7 @@ def test_who_was_let_in_when_nobody_knew_better_is_asked_again_when_somebody_doe
 def test_a_server_told_to_stop_in_the_middle_of_a_transfer_lets_that_end_first() -> None:
     cluster = Cluster()
     cluster.cut = {"n2", "n3"}
-    cluster.round("n1", Asked(Transfer("n2"), "operator"))
+    cluster.round("n1", Asked(TransferLeadership("n2"), "operator"))
     assert not cluster.round("n1", Stop()).ended
     cluster.cut = set()
     for _ in range(50):
@@ -695,7 +709,7 @@ def test_a_server_told_to_stop_in_the_middle_of_a_transfer_lets_that_end_first()
 
 def test_a_server_that_has_ended_drafts_no_snapshot() -> None:
     cluster = Cluster()
-    done = cluster.round("n2", Stop(), Asked(TakeSnapshot(), "me"))
+    done = cluster.round("n2", Stop(), Asked(MakeSnapshot(), "me"))
     assert (done.ended, done.draft) == (True, None)
     assert [type(answer.error) for answer in cluster.servers["n2"].give_up()] == [StoppingError]
 
@@ -703,7 +717,7 @@ def test_a_server_that_has_ended_drafts_no_snapshot() -> None:
 def test_what_the_log_may_let_go_is_said_once() -> None:
     cluster = Cluster(SnapshotPolicy(trailing_logs=1))
     cluster.ask("n1", put("k", "v"))
-    cluster.ask("n1", TakeSnapshot(), "snapshot")
+    cluster.ask("n1", MakeSnapshot(), "snapshot")
     taken = cluster.snapshot("n1")
     first_kept = [
         cluster.round("n1", SnapshotWritten(taken, taken.meta.index)).first_kept,

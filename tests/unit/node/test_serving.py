@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, request
 
-from node.web.serving import Server
+from node.web.serving import HttpServer
 
 HANDS = 4
 TEN_BYTES = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
@@ -41,9 +41,9 @@ def held() -> Held:
 
 
 @pytest.fixture
-def server(held: Held) -> Iterator[Server]:
+def server(held: Held) -> Iterator[HttpServer]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(held.app, listener, connections=HANDS)
+    server = HttpServer(held.app, listener, connections=HANDS)
     server.start()
     yield server
     held.released.set()
@@ -51,7 +51,7 @@ def server(held: Held) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def connected(server: Server) -> Iterator[socket.socket]:
+def connected(server: HttpServer) -> Iterator[socket.socket]:
     with socket.create_connection(server.address, timeout=10) as connection:
         yield connection
 
@@ -64,7 +64,7 @@ def read(connection: socket.socket, until: bytes) -> bytes:
     return data
 
 
-def test_requests_sent_ahead_are_answered_in_order_on_the_same_connection(server: Server) -> None:
+def test_requests_sent_ahead_are_answered_in_order_on_the_same_connection(server: HttpServer) -> None:
     with connected(server) as connection:
         connection.sendall(b"".join(TEN_BYTES + b"number %03d" % number for number in range(50)))
         said = read(connection, b"number 049")
@@ -72,14 +72,14 @@ def test_requests_sent_ahead_are_answered_in_order_on_the_same_connection(server
     assert said.count(b"HTTP/1.1 200 OK") == 50
 
 
-def test_a_request_may_come_in_pieces(server: Server) -> None:
+def test_a_request_may_come_in_pieces(server: HttpServer) -> None:
     with connected(server) as connection:
         for byte in TEN_BYTES + b"0123456789":
             connection.sendall(bytes([byte]))
         assert read(connection, b"0123456789").startswith(b"HTTP/1.1 200 OK")
 
 
-def test_half_a_request_holds_up_nobody_else(server: Server) -> None:
+def test_half_a_request_holds_up_nobody_else(server: HttpServer) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(HANDS - 1):
             stack.enter_context(connected(server)).sendall(TEN_BYTES + b"half")
@@ -88,7 +88,7 @@ def test_half_a_request_holds_up_nobody_else(server: Server) -> None:
             assert read(connection, b"0123456789").endswith(b"0123456789")
 
 
-def test_whoever_finds_no_room_is_served_when_another_leaves_and_not_before(server: Server) -> None:
+def test_whoever_finds_no_room_is_served_when_another_leaves_and_not_before(server: HttpServer) -> None:
     with contextlib.ExitStack() as stack:
         served = [stack.enter_context(connected(server)) for _ in range(HANDS)]
         for connection in served:
@@ -101,7 +101,7 @@ def test_whoever_finds_no_room_is_served_when_another_leaves_and_not_before(serv
         assert read(late, b"9876543210").endswith(b"9876543210")
 
 
-def test_a_client_that_asks_whether_to_go_on_is_told_to(server: Server) -> None:
+def test_a_client_that_asks_whether_to_go_on_is_told_to(server: HttpServer) -> None:
     with connected(server) as connection:
         connection.sendall(TEN_BYTES.replace(b"Host", b"Expect: 100-continue\r\nHost"))
         assert read(connection, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -109,20 +109,20 @@ def test_a_client_that_asks_whether_to_go_on_is_told_to(server: Server) -> None:
         assert read(connection, b"0123456789").startswith(b"HTTP/1.1 200 OK")
 
 
-def test_what_is_no_http_is_refused_and_the_connection_closed(server: Server) -> None:
+def test_what_is_no_http_is_refused_and_the_connection_closed(server: HttpServer) -> None:
     with connected(server) as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert read(connection, b"never").startswith(b"HTTP/1.0 400 Bad Request")
 
 
-def test_a_client_of_http_1_0_is_answered_and_let_go(server: Server) -> None:
+def test_a_client_of_http_1_0_is_answered_and_let_go(server: HttpServer) -> None:
     with connected(server) as connection:
         connection.sendall(TEN_BYTES.replace(b"HTTP/1.1", b"HTTP/1.0") + b"0123456789")
         assert read(connection, b"never").endswith(b"0123456789")
 
 
 def test_who_is_being_answered_when_it_stops_gets_the_answer(
-    server: Server, held: Held, monkeypatch: pytest.MonkeyPatch
+    server: HttpServer, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("node.web.serving.STOP_S", 10)
     with connected(server) as connection:
@@ -150,7 +150,7 @@ class Heard(logging.Handler):
         self.anything.set()
 
 
-def test_running_out_of_files_costs_those_who_are_served_nothing(server: Server) -> None:
+def test_running_out_of_files_costs_those_who_are_served_nothing(server: HttpServer) -> None:
     heard = Heard()
     logging.getLogger("node.web.serving").addHandler(heard)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -3,19 +3,19 @@ from __future__ import annotations
 import pytest
 
 from node.machine import kv
-from node.machine.kv import Batch, Command, Delete, Put, Status
+from node.machine.kv import Batch, Command, Decision, DeleteKey, SetKey
 from node.machine.state_machine import ROWS_PER_LINE, Frozen, StateMachine
 from node.raft import Entry, EntryKind
 
 
-def entry(index: int, operation: Put | Delete | Batch, client_id: str = "", sequence: int = 0) -> Entry:
+def entry(index: int, operation: SetKey | DeleteKey | Batch, client_id: str = "", sequence: int = 0) -> Entry:
     return Entry(index, 1, EntryKind.COMMAND, Command(operation, client_id, sequence).encode())
 
 
 def filled(keys: int = 3 * ROWS_PER_LINE + 1) -> StateMachine:
     machine = StateMachine()
     for index in range(1, keys + 1):
-        machine.apply(entry(index, Put(f"k{index}", "ü\n", flags=index), f"client{index % 700}", index))
+        machine.apply(entry(index, SetKey(f"k{index}", "ü\n", flags=index), f"client{index % 700}", index))
     return machine
 
 
@@ -27,7 +27,7 @@ def restored(machine: StateMachine) -> StateMachine:
 
 def test_a_restored_machine_is_the_one_that_was_frozen() -> None:
     machine = filled()
-    machine.apply(entry(9000, Delete("k7")))
+    machine.apply(entry(9000, DeleteKey("k7")))
     copy = restored(machine)
     assert copy.digest == machine.digest
     assert list(copy.store.values()) == list(machine.store.values())
@@ -39,8 +39,8 @@ def test_servers_that_applied_the_same_write_the_same_snapshot_however_they_got_
     straight, over_a_snapshot = filled(), restored(filled())
     for machine in (straight, over_a_snapshot):
         for index in range(9000, 9100):
-            machine.apply(entry(index, Delete(f"k{index - 8999}")))
-            machine.apply(entry(index + 500, Put(f"k{index - 8999}", "again"), "client5", index))
+            machine.apply(entry(index, DeleteKey(f"k{index - 8999}")))
+            machine.apply(entry(index + 500, SetKey(f"k{index - 8999}", "again"), "client5", index))
     assert straight.freeze().encode() == over_a_snapshot.freeze().encode()
 
 
@@ -48,17 +48,17 @@ def test_what_is_frozen_does_not_see_later_writes() -> None:
     machine = filled(10)
     before = machine.freeze().encode()
     frozen = machine.freeze()
-    machine.apply(entry(11, Put("k1", "later"), "client1", 11))
+    machine.apply(entry(11, SetKey("k1", "later"), "client1", 11))
     assert frozen.encode() == before
 
 
 def test_exactly_once_survives_a_snapshot() -> None:
     """Raft §8: a retry that comes after the log before it was compacted is still known for one."""
     machine = StateMachine()
-    first = machine.apply(entry(1, Put("k", "a"), "c", 1))
-    machine.apply(entry(2, Put("k", "b")))
+    first = machine.apply(entry(1, SetKey("k", "a"), "c", 1))
+    machine.apply(entry(2, SetKey("k", "b")))
     copy = restored(machine)
-    assert copy.apply(entry(3, Put("k", "a"), "c", 1)) == first
+    assert copy.apply(entry(3, SetKey("k", "a"), "c", 1)) == first
     value = copy.store.get("k")
     assert value is not None
     assert value.value == "b"
@@ -69,10 +69,10 @@ def test_a_restored_machine_forgets_the_same_client_next(monkeypatch: pytest.Mon
     monkeypatch.setattr(kv, "SESSIONS", 3)
     machine = StateMachine()
     for index, client in enumerate("abca", 1):
-        machine.apply(entry(index, Put(client, "1"), client, 1))
+        machine.apply(entry(index, SetKey(client, "1"), client, 1))
     copy = restored(machine)
     for either in (machine, copy):
-        either.apply(entry(5, Put("d", "1"), "d", 1))
+        either.apply(entry(5, SetKey("d", "1"), "d", 1))
         assert [client for client, _ in either.store.sessions()] == ["c", "a", "d"]
     assert copy.freeze().encode() == machine.freeze().encode()
 
@@ -91,9 +91,9 @@ def test_an_entry_that_is_no_command_changes_the_digest_alone() -> None:
 
 def test_what_became_of_commands_is_counted_by_kind() -> None:
     machine = StateMachine()
-    machine.apply(entry(1, Put("k", "a")))
-    machine.apply(entry(2, Batch((Put("k", "b", cas=7),))))
-    assert machine.outcomes == {("set", Status.DONE): 1, ("batch_set_cas", Status.CONFLICT): 1}
+    machine.apply(entry(1, SetKey("k", "a")))
+    machine.apply(entry(2, Batch((SetKey("k", "b", cas=7),))))
+    assert machine.outcomes == {("set", Decision.DONE): 1, ("batch_set_cas", Decision.CONFLICT): 1}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_is_no_snapshot_is_refused(damage: object) -> None:
 
 def test_entries_alike_but_for_their_term_give_different_digests() -> None:
     """Two leaders may have put the same command at one index; only one of the logs is the cluster's."""
-    data = Command(Put("k", "v")).encode()
+    data = Command(SetKey("k", "v")).encode()
     digests = set()
     for term in (1, 2):
         machine = StateMachine()

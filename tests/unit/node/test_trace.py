@@ -55,6 +55,32 @@ def test_the_lines_of_a_round_are_written_in_one_call_and_each_ends_where_it_end
     assert written.endswith(b"\n")
 
 
+def test_behind_half_a_line_of_a_former_life_the_next_one_begins_a_line_of_its_own(tmp_path: Path) -> None:
+    """Or else the first that it says would be lost with what the former one could not say to the end."""
+    file = tmp_path / "trace"
+    file.write_bytes(b'{"event":"stop","at_s":0.5,"term":1}\n{"event":"stop","at')
+    for life in (1, 2):
+        trace = Trace(file)
+        trace.write([FIRST])
+        trace.close()
+        assert len(file.read_bytes().splitlines()) == 2 + life
+    assert [msgspec.json.decode(line)["at_s"] for line in file.read_bytes().splitlines()[2:]] == [1, 1]
+
+
+def test_lines_for_a_part_of_which_there_is_room_are_not_taken_for_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes that part without a word."""
+
+    class Nearly(Calls):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            self._full = len(self.written) == 1
+            return super().write(data[:10])
+
+    disk = Nearly()
+    monkeypatch.setattr(Path, "open", lambda *_, **__: disk)
+    with pytest.raises(OSError, match="no space"):
+        Trace(Path("trace")).write([FIRST])
+
+
 def test_a_trace_that_cannot_be_written_fails_whoever_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "open", lambda *_, **__: Calls(full=True))
     with pytest.raises(OSError, match="no space"):

@@ -17,13 +17,14 @@ import pytest
 
 from bench.live.ports import Ports
 from node import wire
-from node.config import Address
+from node.config import Address, TransportLimits
 from node.raft import AppendEntries, Entry, EntryKind, PreVote
 from node.raft.messages import AnyMessage
-from node.transport import BATCH_BYTES, MAX_UNANSWERED_BYTES, QUEUE_LENGTH, Transport
+from node.transport import BATCH_BYTES, Transport
 
 WAIT_S = 20.0
 SETTLED_S = 0.3
+USUAL = TransportLimits()
 ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -45,12 +46,12 @@ def address() -> Iterator[Address]:
 class Peer:
     """Hints about the peer, and a sender that speaks to it."""
 
-    def __init__(self, address: Address, *, settled_s: float) -> None:
+    def __init__(self, address: Address, *, settled_s: float, limits: TransportLimits = USUAL) -> None:
         self.hints: queue.Queue[str] = queue.Queue()
         self.address = str(address)
         self.on_hint: Callable[[], None] = lambda: None
         self._pause = threading.Event()
-        self.transport = Transport(envelope, self._hint, dial={}, settled_s=settled_s)
+        self.transport = Transport(envelope, self._hint, dial={}, settled_s=settled_s, limits=limits)
 
     def _hint(self, peer: str) -> None:
         self.hints.put(peer)
@@ -88,7 +89,7 @@ def read_request(connection: socket.socket) -> None:
 
 
 class Speak(Protocol):
-    def __call__(self, address: Address, *, settled_s: float) -> Peer: ...
+    def __call__(self, address: Address, *, settled_s: float, limits: TransportLimits = USUAL) -> Peer: ...
 
 
 @pytest.fixture
@@ -96,8 +97,8 @@ def speak() -> Iterator[Speak]:
     """Makes a peer that is spoken to until the test ends, and not into the next one, which has the same port."""
     peers = []
 
-    def begin(address: Address, *, settled_s: float) -> Peer:
-        peers.append(Peer(address, settled_s=settled_s))
+    def begin(address: Address, *, settled_s: float, limits: TransportLimits = USUAL) -> Peer:
+        peers.append(Peer(address, settled_s=settled_s, limits=limits))
         return peers[-1]
 
     yield begin
@@ -269,7 +270,7 @@ def test_an_entry_larger_than_the_bound_of_what_is_unanswered_leaves_all_the_sam
     """Dropped, it would never be anywhere but in its leader's log, and keep every heartbeat that carries it at home."""
     peer = speak(address, settled_s=0.0)
     with listening(address) as listener:
-        peer.transport.send(entry_of(2 * MAX_UNANSWERED_BYTES), peer.address)
+        peer.transport.send(entry_of(2 * USUAL.unanswered_bytes), peer.address)
         connection, _ = listener.accept()
         with connection, connection.makefile("rb") as stream:
             assert len(wire.decode(read_body(connection, stream)).messages) == 1
@@ -286,7 +287,7 @@ def test_what_gathered_meanwhile_leaves_in_requests_of_bounded_size(address: Add
         with connection, connection.makefile("rb") as stream:
             while sum(arrived) < 40:
                 body = read_body(connection, stream)
-                assert len(body) <= MAX_UNANSWERED_BYTES
+                assert len(body) <= USUAL.unanswered_bytes
                 arrived.append(len(wire.decode(body).messages))
 
 
@@ -388,12 +389,15 @@ def test_who_is_closed_while_it_waits_its_turn_dials_nobody_any_more(address: Ad
         assert is_silent(listener)
 
 
-def test_what_finds_the_queue_full_is_dropped(address: Address, refused: Told, speak: Speak) -> None:
-    peer = speak(address, settled_s=0.0)
+@pytest.mark.parametrize("limits", [USUAL, TransportLimits(waiting_messages=1)])
+def test_what_finds_the_queue_full_is_dropped(
+    address: Address, refused: Told, speak: Speak, limits: TransportLimits
+) -> None:
+    peer = speak(address, settled_s=0.0, limits=limits)
     peer.send()
     refused.wait()
     with listened_for("queue to n2 is full") as full:
-        for _ in range(QUEUE_LENGTH + 1):
+        for _ in range(limits.waiting_messages + 1):
             peer.send()
         full.wait()
 
@@ -488,11 +492,12 @@ def test_a_request_is_as_long_as_it_says_in_bytes(address: Address) -> None:
     transport.close()
 
 
-def test_no_more_is_unanswered_than_the_bound_says(address: Address, speak: Speak) -> None:
-    peer = speak(address, settled_s=0.0)
+@pytest.mark.parametrize("limits", [USUAL, TransportLimits(unanswered_bytes=2 * BATCH_BYTES)])
+def test_no_more_is_unanswered_than_the_bound_says(address: Address, speak: Speak, limits: TransportLimits) -> None:
+    peer = speak(address, settled_s=0.0, limits=limits)
     with listening(address) as listener:
         for _ in range(2):
-            peer.transport.send(entry_of(MAX_UNANSWERED_BYTES // 2), peer.address)
+            peer.transport.send(entry_of(limits.unanswered_bytes // 2), peer.address)
         with listener.accept()[0] as connection, connection.makefile("rb") as stream:
             head = stream.readline()
             length = 0
@@ -500,7 +505,7 @@ def test_no_more_is_unanswered_than_the_bound_says(address: Address, speak: Spea
                 length = int(line.partition(b": ")[2]) if line.startswith(b"Content-Length") else length
             stream.read(length)
             assert head.startswith(b"POST ")
-            assert length > MAX_UNANSWERED_BYTES // 2
+            assert length > limits.unanswered_bytes // 2
             assert is_silent(connection)
             connection.sendall(ANSWER)
             assert len(wire.decode(read_body(connection, stream)).messages) == 1

@@ -7,7 +7,7 @@ import socket
 import pytest
 from waitress.parser import HTTPRequestParser
 
-from node.web.serving import Server, check_waitress
+from node.web.serving import HttpServer, check_waitress
 
 
 def test_waitress_has_what_is_used_of_it() -> None:
@@ -21,4 +21,4 @@ def test_a_waitress_without_it_is_told_with_the_version_before_anything_is_serve
     with pytest.raises(RuntimeError, match=r"HTTPRequestParser has no headers_finished: install waitress 3\.0\.2"):
         check_waitress()
     with socket.socket() as listener, pytest.raises(RuntimeError):
-        Server(object(), listener, connections=1)
+        HttpServer(object(), listener, connections=1)

@@ -13,6 +13,7 @@ from node.raft import (
     Configuration,
     Entry,
     EntryKind,
+    Member,
     NotLeaderError,
     PreVote,
     PreVoteResponse,
@@ -20,7 +21,6 @@ from node.raft import (
     ReadReady,
     RequestVoteResponse,
     Role,
-    Server,
     Suffrage,
     TimeoutNow,
 )
@@ -166,8 +166,8 @@ def test_a_leader_that_may_choose_hands_over_to_whose_log_is_furthest() -> None:
 def test_a_configuration_that_is_truncated_gives_way_to_the_one_before(agreed: int) -> None:
     """A server uses the latest configuration in its log, committed or not, and must be prepared to fall back."""
     node = follower()
-    staged = Configuration.first(MEMBERS).with_server(Server("n4", "h:4", Suffrage.STAGING))
-    promoted = staged.with_server(Server("n4", "h:4"))
+    staged = Configuration.first(MEMBERS).with_server(Member("n4", "h:4", Suffrage.STAGING))
+    promoted = staged.with_server(Member("n4", "h:4"))
     configurations = [Configuration.first(MEMBERS), staged, promoted, promoted.without_server("n3")]
     changes = [Entry(index, 2, EntryKind.CONFIGURATION, c.encode()) for index, c in enumerate(configurations, 1)][1:]
     node.receive(

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.case import plan
 from bench.scenarios import SCENARIOS
 from bench.simulated.cluster import SimulatedCluster
+from bench.store import runs_in
 
 ROOT = Path(__file__).parents[4]
 
@@ -22,9 +24,14 @@ SOURCES = (
     "node",
     "bench/simulated",
     "bench/scenarios",
-    "bench/workload.py",
+    "bench/case.py",
     "bench/cluster.py",
     "bench/history.py",
+    "bench/operations.py",
+    "bench/player.py",
+    "bench/schedule.py",
+    "bench/search",
+    "bench/workload.py",
     "faults",
 )
 """What makes a version, as far as a digest is concerned."""
@@ -38,7 +45,7 @@ def version() -> str:
 
 
 def digest(seed: int, scenario: str = "kill_leader") -> str:
-    with SimulatedCluster(nodes=SCENARIOS[scenario].nodes, seed=seed, profile="low-latency") as cluster:
+    with SimulatedCluster(plan(SCENARIOS[scenario].nodes, seed=seed, profile="low-latency")) as cluster:
         SCENARIOS[scenario].play(cluster)
     return cluster.world.chronicle.digest()
 
@@ -54,20 +61,19 @@ def test_neither_the_process_nor_the_hash_seed_shows_in_the_digest(tmp_path: Pat
     for hash_seed in ("0", "4711"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "BENCH_RUNS": str(tmp_path / hash_seed)}
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    written = {path.read_text().strip() for path in tmp_path.rglob("digest")}
-    assert len(list(tmp_path.rglob("digest"))) == 2
-    assert written == {digest(1)}
+    written = [found.manifest.digest for seed in ("0", "4711") for found in runs_in(tmp_path / seed).runs]
+    assert written == [digest(1)] * 2
 
 
-def test_what_exploring_finds_it_finds_in_every_process() -> None:
+def test_what_exploring_finds_it_finds_in_every_process(tmp_path: Path) -> None:
     """Down to the last events before it: crashes, cuts, changes of membership and clients' requests included."""
     command = [sys.executable, "-m", "bench", "explore", "--seeds", "40", "--flaw", "no_prev_check", "--json"]
     found = []
     for hash_seed in ("0", "4711"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "BENCH_RUNS": str(tmp_path)}
         told = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True)
         found.append(json.loads(told.stdout)["violation"])
-    assert found[0] is not None
+    assert {read.pop("file") for read in found} == {str(run.folder / "case.json") for run in runs_in(tmp_path).runs}
     assert found[0] == found[1]
 
 
@@ -81,6 +87,6 @@ def test_every_interpreter_that_played_this_version_got_the_same_digests(request
 
 
 def test_a_part_that_draws_more_does_not_shift_the_others_chances() -> None:
-    one, other = (SimulatedCluster(nodes=3, seed=5).world.engine for _ in range(2))
+    one, other = (SimulatedCluster(plan(3, seed=5)).world.engine for _ in range(2))
     one.random("network").random()
     assert one.random("disk").random() == other.random("disk").random()

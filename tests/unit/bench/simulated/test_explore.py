@@ -1,40 +1,55 @@
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
+import re
+import shlex
 from collections.abc import Collection
+from pathlib import Path
+from types import FunctionType
 
 import pytest
 from click.testing import CliRunner
 
+from bench import cases
+from bench.case import Case, Settings
+from bench.cli import cli
 from bench.commands.exploring import explore_command
-from bench.history import Outcome
-from bench.simulated.explore import died_of, explore, flaw_names, play, plus, walk
-from bench.simulated.invariants import Invariants
-from bench.simulated.player import Player
-from bench.simulated.world import World
-from faults.links import Link, Mode
-from faults.schedule import (
+from bench.operations import Cas, Delete, Leave, Outcome, Put, SetAll, Writing
+from bench.player import Player
+from bench.schedule import (
+    Ask,
+    Clients,
     Crash,
     Cut,
     Delay,
     Fault,
     FullDisk,
-    Join,
-    Leave,
+    JoinAstray,
     Limit,
-    Load,
+    Move,
     Pause,
-    Readdress,
     Schedule,
     SlowDisk,
 )
-from node.flaws import load
-from node.machine.kv import Command, KeyValueStore, Result, Session, Status
+from bench.search.explore import case_of, explore, play, plus, walk
+from bench.simulated.cluster import SimulatedCluster
+from bench.simulated.flaws import flaw_names
+from bench.simulated.invariants import Invariants
+from bench.simulated.world import VirtualWorld
+from faults.links import Link, Mode
+from node.machine.kv import Command, Decision, KeyValueStore, Result, Session
 from node.machine.state_machine import Frozen, StateMachine
 from node.raft import Role
 
 NODES = ("n1", "n2", "n3")
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found is stored there."""
+    monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
 
 
 class Told(Invariants):
@@ -52,12 +67,14 @@ class Told(Invariants):
         return next((running, clear) for since_s, running, clear in reversed(self.seen) if since_s <= at_s)
 
 
-def played(*faults: Fault, length_s: float = 4.0) -> tuple[World, Told]:
+def played(*faults: Fault, length_s: float = 4.0) -> tuple[VirtualWorld, Told]:
     watcher = Told()
-    world = World(1, NODES, observer=watcher)
     schedule = Schedule(nodes=NODES, members=NODES, length_s=length_s, faults=faults)  # type: ignore[arg-type]
-    Player(world, schedule, watcher).play()
-    return world, watcher
+    case = Case(schedule=schedule, settings=Settings(start_s=0.0, trailing_logs=1024), seed=1)
+    cluster = SimulatedCluster(case.plan, observer=watcher)
+    with cluster.opened():
+        Player(cluster, case).play()
+    return cluster.world, watcher
 
 
 def test_a_crash_lasts_as_long_as_it_says_and_a_pause_too() -> None:
@@ -72,9 +89,9 @@ def test_a_crash_lasts_as_long_as_it_says_and_a_pause_too() -> None:
 
 
 def test_a_torn_crash_comes_in_the_middle_of_a_save_or_not_at_all() -> None:
-    _, watcher = played(Crash(at_s=1, for_s=1, node="n2", torn=True), Load(at_s=1.5, for_s=2, clients=4))
+    _, watcher = played(Crash(at_s=1, for_s=1, node="n2", torn=True), Clients(at_s=1.5, for_s=2, number=4))
     assert ["n2" in watcher.at(at_s)[0] for at_s in (1.4, 1.9, 2.1)] == [True, False, True]
-    _, watcher = played(Crash(at_s=1, for_s=1, node="n2", torn=True), Load(at_s=2, for_s=2, clients=4))
+    _, watcher = played(Crash(at_s=1, for_s=1, node="n2", torn=True), Clients(at_s=2, for_s=2, number=4))
     assert all("n2" in running for at_s, running, _ in watcher.seen if at_s > 0)
 
 
@@ -117,24 +134,24 @@ def test_a_fault_on_the_leader_meets_whoever_leads_when_it_begins() -> None:
 
 
 def test_a_server_with_a_slow_disk_is_slow_as_long_as_it_says() -> None:
-    world, _ = played(Load(at_s=0, for_s=4, clients=2), SlowDisk(at_s=1, for_s=1, node="n1", latency_ms=300))
+    world, _ = played(Clients(at_s=0, for_s=4, number=2), SlowDisk(at_s=1, for_s=1, node="n1", latency_ms=300))
     assert world.nodes["n1"].disk.extra_s == 0
     assert any(operation.outcome == "ok" for operation in world.history)
 
 
 def test_a_server_whose_disk_is_full_stops_at_its_next_save_and_is_started_when_there_is_room() -> None:
-    _, watcher = played(Load(at_s=0, for_s=4, clients=2), FullDisk(at_s=1, for_s=1.5, node="n2"))
+    _, watcher = played(Clients(at_s=0, for_s=4, number=2), FullDisk(at_s=1, for_s=1.5, node="n2"))
     assert [watcher.at(at_s)[0] for at_s in (0.9, 2.4, 2.6)] == [{"n1", "n2", "n3"}, {"n1", "n3"}, {"n1", "n2", "n3"}]
 
 
 @pytest.mark.parametrize("first", [Crash(at_s=1, for_s=2, node="n2"), FullDisk(at_s=1, for_s=2, node="n2")])
 def test_a_server_that_two_faults_keep_down_is_up_when_both_are_over(first: Fault) -> None:
     second = type(first)(at_s=1.5, for_s=2, node="n2")  # type: ignore[call-arg]
-    _, watcher = played(Load(at_s=0, for_s=4, clients=4), first, second)
+    _, watcher = played(Clients(at_s=0, for_s=4, number=4), first, second)
     assert ["n2" in watcher.at(at_s)[0] for at_s in (2.9, 3.2, 3.6)] == [False, False, True]
 
 
-def addresses(world: World) -> list[str]:
+def addresses(world: VirtualWorld) -> list[str]:
     rafts = [node.process.raft for node in world.nodes.values() if node.process]
     (leader,) = [raft for raft in rafts if raft.role is Role.LEADER]
     return [server.address for server in leader.configuration.servers]
@@ -142,26 +159,26 @@ def addresses(world: World) -> list[str]:
 
 @pytest.mark.parametrize("for_s", [2, 0])
 def test_who_moves_is_a_member_under_its_new_address_in_the_end_whether_or_not_that_was_in_time(for_s: float) -> None:
-    world, _ = played(Readdress(at_s=1, for_s=for_s, node="n3"))
+    world, _ = played(Move(at_s=1, for_s=for_s, node="n3"))
     assert addresses(world) == ["n1:7000", "n2:7000", "n3:7001"]
 
 
 def test_who_moves_is_out_of_reach_under_its_former_address_until_the_fault_is_over() -> None:
-    faults = (Crash(at_s=1, for_s=8, node="n1"), Readdress(at_s=1, for_s=4, node="n2"))
-    world, _ = played(Load(at_s=0, for_s=10, clients=2), *faults, length_s=10.0)
-    told_s = [o.completed_s for o in world.history if o.kind == "put" and o.outcome is Outcome.OK]
+    faults = (Crash(at_s=1, for_s=8, node="n1"), Move(at_s=1, for_s=4, node="n2"))
+    world, _ = played(Clients(at_s=0, for_s=10, number=2), *faults, length_s=10.0)
+    told_s = [o.completed_s for o in world.history if isinstance(o.asked, Put) and o.outcome is Outcome.OK]
     assert not [at_s for at_s in told_s if 1 < at_s < 5], "the two that are up do not both hear one another"
     assert [at_s for at_s in told_s if 5 < at_s < 9]
     assert addresses(world) == ["n1:7000", "n2:7001", "n3:7000"]
 
 
 def test_who_was_brought_in_under_a_wrong_address_is_there_under_the_right_one_in_the_end() -> None:
-    world, _ = played(Join(at_s=1, for_s=1, node="n3", wrong_address=True))
+    world, _ = played(JoinAstray(at_s=1, for_s=1, node="n3"))
     assert addresses(world) == ["n1:7000", "n2:7000", "n3:7000"]
 
 
 def test_who_leaves_is_gone_in_the_end() -> None:
-    world, _ = played(Leave(at_s=1, for_s=2, node="n3"))
+    world, _ = played(Ask(at_s=1, for_s=2, node="leader", what=Leave("n3")))
     rafts = [world.nodes[name].process.raft for name in NODES if world.nodes[name].process]  # type: ignore[union-attr]
     (leader,) = [raft for raft in rafts if raft.role is Role.LEADER]
     assert leader.configuration.voters == ("n1", "n2")
@@ -185,7 +202,7 @@ def test_the_core_keeps_its_promises_under_a_few_schedules() -> None:
 def test_a_flaw_is_caught_by_the_promise_it_breaks(flaw: str, invariant: str) -> None:
     violation = walk(range(8), 5, flaw).violation
     assert violation is not None
-    assert violation.invariant == invariant
+    assert violation.promise == invariant
 
 
 def test_a_state_machine_that_comes_back_empty_is_caught_although_its_chain_of_entries_is_whole(
@@ -200,7 +217,7 @@ def test_a_state_machine_that_comes_back_empty_is_caught_although_its_chain_of_e
     monkeypatch.setattr(StateMachine, "restore", forget)
     violation = walk(range(8), 5).violation
     assert violation is not None
-    assert violation.invariant == "contents_agree"
+    assert violation.promise == "contents_agree"
 
 
 def test_a_store_to_which_every_retry_is_a_new_write_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +229,7 @@ def test_a_store_to_which_every_retry_is_a_new_write_is_caught(monkeypatch: pyte
     monkeypatch.setattr(KeyValueStore, "apply", ignore_sessions)
     violation = walk(range(24), 5).violation
     assert violation is not None
-    assert violation.invariant == "writes_take_effect_once"
+    assert violation.promise == "writes_take_effect_once"
 
 
 def test_a_store_to_which_an_older_write_of_a_client_is_a_new_one_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,14 +238,14 @@ def test_a_store_to_which_an_older_write_of_a_client_is_a_new_one_is_caught(monk
 
     def forget_order(store: KeyValueStore, index: int, command: Command) -> Result:
         told = apply(store, index, command)
-        if told.status is Status.SUPERSEDED:
+        if told.status is Decision.SUPERSEDED:
             return apply(store, index, Command(command.operation))
         return told
 
     monkeypatch.setattr(KeyValueStore, "apply", forget_order)
     violation = walk(range(40), 5).violation
     assert violation is not None
-    assert violation.invariant == "writes_take_effect_once"
+    assert violation.promise == "writes_take_effect_once"
 
 
 def test_a_store_that_has_lost_its_sessions_after_a_snapshot_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,30 +254,47 @@ def test_a_store_that_has_lost_its_sessions_after_a_snapshot_is_caught(monkeypat
     monkeypatch.setattr(KeyValueStore, "sessions", lambda store: no_sessions.items())
     violation = walk(range(60), 5).violation
     assert violation is not None
-    assert violation.invariant in ("commands_have_one_result", "writes_take_effect_once")
+    assert violation.promise in ("commands_have_one_result", "writes_take_effect_once")
 
 
 def test_clients_ask_again_for_every_kind_of_write_until_it_is_decided() -> None:
     crashes = [Crash(at_s=at_s, for_s=0.5, node="leader") for at_s in range(2, 40, 4)]
-    world, _ = played(Load(at_s=0, for_s=40, clients=5), *crashes, length_s=40)
-    assert {write.kind for write in world.history if write.tries and write.decided} == {"put", "cas", "delete"}
-    latest = {write.client: write.sequence for write in world.history if write.sequence}
-    assert all(write.decided for write in world.history if write.sequence and write.sequence != latest[write.client])
+    world, _ = played(Clients(at_s=0, for_s=40, number=5), *crashes, length_s=40)
+    asked_again = {type(write.asked) for write in world.history if write.tries and write.decided}
+    assert asked_again >= {Put, Cas, Delete, SetAll}
+    writes = [(one, one.asked.client_id, one.asked.sequence) for one in world.history if isinstance(one.asked, Writing)]
+    latest = {client_id: sequence for _, client_id, sequence in writes}
+    assert all(write.decided for write, client_id, sequence in writes if sequence != latest[client_id])
 
 
 @pytest.mark.parametrize(("error", "said"), [(AssertionError(), ""), (ValueError("no such term"), ": no such term")])
-def test_what_a_node_died_of_is_told_with_its_words_if_it_has_any(error: Exception, said: str) -> None:
-    def die() -> None:
+def test_what_a_node_died_of_is_told_with_its_words_if_it_has_any(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def die(store: KeyValueStore, index: int, command: Command) -> Result:
         raise error
 
-    with pytest.raises(type(error)) as caught:
-        die()
-    line = die.__code__.co_firstlineno + 1
-    assert died_of(caught.value) == f"{type(error).__name__} in die, line {line}{said}"
+    # As if it stood there.
+    there = die.__code__.replace(co_filename=inspect.getfile(KeyValueStore))
+    monkeypatch.setattr(KeyValueStore, "apply", FunctionType(there, {}, closure=die.__closure__))
+    violation = walk(range(1), 5).violation
+    assert violation is not None
+    died = f"{type(error).__name__} in die, line {die.__code__.co_firstlineno + 1}{said}"
+    assert (violation.promise, violation.words) == ("nothing_fails", died)
+
+
+def test_what_the_bench_itself_gets_wrong_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(world: VirtualWorld, node: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(VirtualWorld, "break_off", mistaken)
+    with pytest.raises(ZeroDivisionError):
+        walk(range(8), 5)
 
 
 def test_a_seed_gives_the_same_violation_again_and_every_word_of_it() -> None:
-    assert play(3, 5, load("commit_past_prev")).violation == play(3, 5, load("commit_past_prev")).violation
+    case = case_of(3, 5, "commit_past_prev")
+    assert play(case).violation == play(case).violation
 
 
 def test_what_is_told_first_is_the_lowest_seed_however_many_processes_walk() -> None:
@@ -277,16 +311,20 @@ def test_a_schedule_that_breaks_a_promise_says_which_and_how_to_see_it_again() -
     )
     assert result.exit_code == 1
     assert "breaks only_the_leaders_term_is_counted" in result.output
-    assert "explore --world simulated --nodes 5 --flaw commit_old_term --first 0 --seeds 1" in result.output
-    assert "INVALID" in result.output
+    (again,) = re.findall(r"python -m bench (play \S+)", result.output)
+    (digest,) = re.findall(r"gives the digest (\w+) again", result.output)
+    once_more = CliRunner().invoke(cli, shlex.split(again))
+    assert once_more.exit_code == 1
+    assert f"digest {digest}" in once_more.output
+    assert "INVALID only_the_leaders_term_is_counted" in once_more.output
 
 
 def test_schedules_can_be_asked_for_of_another_length_and_once_more() -> None:
     arguments = ["--seeds", "1", "--jobs", "1", "--length", "30"]
     valid = CliRunner().invoke(explore_command, [*arguments, "--json"])
     assert 30 <= json.loads(valid.output)["virtual_s"] < 60
-    flawed = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term"])
-    assert "--nodes 5 --flaw commit_old_term --length 30 --first 0 --seeds 1" in flawed.output
+    flawed = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term", "--json"])
+    assert cases.load(Path(json.loads(flawed.output)["violation"]["file"])).schedule.length_s == 30
 
 
 def test_what_led_to_a_violation_is_told_in_words_and_in_the_order_in_which_it_happened() -> None:
@@ -305,7 +343,8 @@ def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
     assert json.loads(valid.output)["violation"] is None
     invalid = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term"])
     violation = json.loads(invalid.output)["violation"]
-    assert Schedule.from_json(json.dumps(violation["schedule"]).encode()).nodes == ("n1", "n2", "n3", "n4", "n5")
+    assert Case.from_json(json.dumps(violation["case"]).encode()) == case_of(0, 5, "commit_old_term")
+    assert cases.load(Path(violation["file"])) == case_of(0, 5, "commit_old_term")
 
 
 @pytest.mark.parametrize(

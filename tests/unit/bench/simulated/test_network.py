@@ -166,27 +166,27 @@ def test_a_held_link_keeps_what_was_under_way_when_it_was_clear() -> None:
 
 def test_loss_loses_about_its_share() -> None:
     wire = Wire()
-    wire.network.noise(loss=0.3)
-    wire.send(1000)
-    arrived = wire.settle()
+    with wire.network.noisy(loss=0.3):
+        wire.send(1000)
+        arrived = wire.settle()
     assert 600 < len(arrived) < 800
     assert arrived == sorted(set(arrived))
 
 
 def test_duplication_delivers_some_twice_and_loses_none() -> None:
     wire = Wire()
-    wire.network.noise(duplication=0.2)
-    wire.send(1000)
-    arrived = wire.settle()
+    with wire.network.noisy(duplication=0.2):
+        wire.send(1000)
+        arrived = wire.settle()
     assert set(arrived) == set(range(1000))
     assert 1100 < len(arrived) < 1300
 
 
 def test_reordering_lets_some_be_overtaken_and_loses_none() -> None:
     wire = Wire()
-    wire.network.noise(reordering=0.2)
-    wire.send(1000)
-    arrived = wire.settle()
+    with wire.network.noisy(reordering=0.2):
+        wire.send(1000)
+        arrived = wire.settle()
     assert sorted(arrived) == list(range(1000))
     assert arrived != sorted(arrived)
 
@@ -204,18 +204,17 @@ def test_a_node_that_is_disconnected_gets_nothing_of_what_was_under_way_and_ever
     assert wire.settle() == [*range(6), 9, 10, 11]
 
 
-def test_noise_ends_when_it_is_set_to_nothing() -> None:
+def test_noise_ends_with_its_block() -> None:
     wire = Wire()
-    wire.network.noise(loss=1.0)
-    wire.send(3)
-    wire.network.noise()
+    with wire.network.noisy(loss=1.0):
+        wire.send(3)
     wire.send(3)
     assert wire.settle() == [3, 4, 5]
 
 
 def test_what_is_no_probability_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"1\.5 is no probability"):
-        Wire().network.noise(loss=1.5)
+    with pytest.raises(ValueError, match=r"1\.5 is no probability"), Wire().network.noisy(loss=1.5):
+        pass
 
 
 def test_a_name_that_is_no_node_is_refused_as_on_real_links() -> None:

@@ -9,31 +9,30 @@ from contextlib import AbstractContextManager, ExitStack
 import pytest
 from msgspec.structs import replace
 
+from bench.case import Case, Settings, plan
 from bench.cluster import NoSuchNodeError
-from bench.simulated.cluster import SimulatedCluster
-from bench.simulated.engine import Engine
-from bench.simulated.invariants import Invariants
-from bench.simulated.network import SimulatedNetwork
-from bench.simulated.node_faults import NodeState
-from bench.simulated.player import Player
-from bench.simulated.settings import Settings
-from bench.simulated.world import World
-from faults.links import CLIENT, UP, Kind, Link, LinkState, Mode
-from faults.schedule import (
+from bench.player import Player
+from bench.schedule import (
     AnyFault,
+    Clients,
     Crash,
     Cut,
     Delay,
     Drift,
     FullDisk,
     Limit,
-    Load,
+    Move,
     Noise,
     Pause,
-    Readdress,
     Schedule,
     SlowDisk,
 )
+from bench.simulated.cluster import SimulatedCluster
+from bench.simulated.engine import Engine
+from bench.simulated.invariants import Invariants
+from bench.simulated.network import SimulatedNetwork
+from faults.links import CLIENT, UP, Kind, Link, LinkState, Mode
+from faults.nodes import NodeState
 
 LINK = Link("a", "b")
 NODES = ("n1", "n2", "n3")
@@ -225,18 +224,28 @@ ON_NODES: dict[str, AnyFault] = {
     "full disk": FullDisk(at_s=0, node="n3"),
     "slow disk": SlowDisk(at_s=0, node="n3", latency_ms=50),
     "drift": Drift(at_s=0, node="n3", rate=1.1),
-    "move": Readdress(at_s=0, node="n3"),
+    "move": Move(at_s=0, node="n3"),
 }
 STOPS = {"crash", "torn crash", "pause", "full disk"}
-BUSY = Load(at_s=0, for_s=6, clients=4)
+BUSY = Clients(at_s=0, for_s=6, number=4)
 """So that somebody saves in every second: a full disk is noticed, and a save is torn."""
 LOOKED_S = (1.9, 2.9, 3.9, 5.9)
 """Long after the first fault began, the second, one ended, and the other."""
 
 
+def set_up(
+    *faults: AnyFault, length_s: float, watcher: Invariants | None = None, **settings: float
+) -> tuple[SimulatedCluster, Case]:
+    """A case, and the cluster that it is to be played on."""
+    schedule = Schedule(nodes=NODES, members=NODES, length_s=length_s, faults=faults)
+    case = Case(schedule=schedule, settings=Settings(**{"start_s": 0.0, **settings}), seed=1)  # type: ignore[arg-type]
+    return SimulatedCluster(case.plan, observer=watcher or Invariants()), case
+
+
 def seen(*faults: AnyFault) -> list[tuple[bool, float, bool, float]]:
     """Whether n3 ran, how slow its disk was, whether that was full, and its clock's rate, each time that was looked."""
-    world = World(1, NODES, observer=(watcher := Invariants()), settings=Settings(clock_rates=(1.0, 1.0)))
+    cluster, case = set_up(BUSY, *faults, length_s=6, clock_spread=0.0)
+    world = cluster.world
     found: list[tuple[bool, float, bool, float]] = []
 
     def look(_: None) -> None:
@@ -245,8 +254,8 @@ def seen(*faults: AnyFault) -> list[tuple[bool, float, bool, float]]:
 
     for at_s in LOOKED_S:
         world.engine.at(at_s, look)
-    schedule = Schedule(nodes=NODES, members=NODES, length_s=6, faults=(BUSY, *faults))
-    Player(world, schedule, watcher).play()
+    with cluster.opened():
+        Player(cluster, case).play()
     return found
 
 
@@ -295,9 +304,10 @@ class Excused(Invariants):
 
 
 def test_a_node_is_excused_as_long_as_one_of_two_reasons_lasts() -> None:
-    world = World(1, NODES, observer=(watcher := Excused()))
-    faults = (on_n3("move", 1, 3), on_n3("slow disk", 2, 4))
-    Player(world, Schedule(nodes=NODES, members=NODES, length_s=5, faults=faults), watcher).play()
+    watcher = Excused()
+    cluster, case = set_up(on_n3("move", 1, 3), on_n3("slow disk", 2, 4), length_s=5, watcher=watcher)
+    with cluster.opened():
+        Player(cluster, case).play()
     assert watcher.excuses == [("n3", True), ("n3", False)]
 
 
@@ -314,16 +324,17 @@ BY_SCHEDULE: dict[str, tuple[AnyFault, LinkState]] = {
 
 @pytest.mark.parametrize(("first", "second", "over"), overlapping(BY_SCHEDULE))
 def test_of_two_faults_of_a_schedule_on_a_link_each_ends_alone(first: str, second: str, over: str) -> None:
-    world = World(1, NODES, observer=(watcher := Invariants()))
-    states: list[LinkState] = []
-    for at_s in (1.5, 2.5, 3.5, 4.5):
-        world.engine.at(at_s, lambda _: states.append(world.network.state()[Link("n1", "n2")]))
     (one, alone), (other, also) = BY_SCHEDULE[first], BY_SCHEDULE[second]
     lengths_s, left = ((2, 2), also) if over == "the first" else ((3, 1), alone)
     faults = (replace(one, at_s=1, for_s=lengths_s[0]), replace(other, at_s=2, for_s=lengths_s[1]))
-    Player(world, Schedule(nodes=NODES, members=NODES, length_s=5, faults=faults), watcher).play()
+    cluster, case = set_up(*faults, length_s=5)
+    states: list[LinkState] = []
+    for at_s in (1.5, 2.5, 3.5, 4.5):
+        cluster.world.engine.at(at_s, lambda _: states.append(cluster.network.state()[Link("n1", "n2")]))
+    with cluster.opened():
+        Player(cluster, case).play()
     assert states == [alone, alone + also, left, UP]
-    assert set(world.network.state().values()) == {UP}
+    assert set(cluster.network.state().values()) == {UP}
 
 
 # On nodes, by a scenario
@@ -331,7 +342,7 @@ def test_of_two_faults_of_a_schedule_on_a_link_each_ends_alone(first: str, secon
 
 @pytest.fixture
 def cluster() -> Iterator[SimulatedCluster]:
-    with SimulatedCluster(nodes=3, seed=1) as found:
+    with SimulatedCluster(plan(3, seed=1)) as found:
         yield found
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from bench.simulated.clock import DriftingClock
-from bench.simulated.disk import SimulatedDisk, Write
+from bench.simulated.disk import Save, SimulatedDisk
 from bench.simulated.engine import Engine
 from bench.simulated.process import Process
-from node.machine.kv import Command, Put
+from node.machine.kv import Command, SetKey
 from node.machine.state_machine import StateMachine
 from node.raft import (
     Configuration,
@@ -27,10 +27,10 @@ from node.raft import (
 )
 from node.raft.messages import AnyMessage
 from node.raft.transitions import Role, RoleChanged
-from node.server import Answer, Asked, Found, Leased, Server, SnapshotPolicy, Status, Stop, Stopped, TakeSnapshot
+from node.server import Answer, Asked, Found, Leased, MakeSnapshot, Server, SnapshotPolicy, Status, Stop, Stopped
 from node.server import Write as Asking
 
-PUT = Asking(Command(Put("k", "v")).encode())
+PUT = Asking(Command(SetKey("k", "v")).encode())
 SOON_S = 3.0
 """By then a lone voter has been elected."""
 
@@ -44,7 +44,7 @@ class Watcher:
     def saving(self, took_s: float) -> None:
         self.seen.append(("saving", took_s))
 
-    def durable(self, write: Write) -> None:
+    def durable(self, write: Save) -> None:
         self.seen.append(("durable", write))
 
     def trace(self, records: Sequence[Transition]) -> None:
@@ -184,7 +184,7 @@ def test_a_snapshot_is_told_of_once_it_is_durable_and_the_log_lets_go_after_that
         leader.process.deliver(Asked(PUT, number))
     leader.run(1.0)
     leader.watcher.seen.clear()
-    leader.process.deliver(Asked(TakeSnapshot(), "s"))
+    leader.process.deliver(Asked(MakeSnapshot(), "s"))
     assert leader.watcher.order("kept", "answer", "let go") == []
     leader.run(1.0)
     assert leader.watcher.order("kept", "answer", "let go") == ["kept", "answer", "let go"]

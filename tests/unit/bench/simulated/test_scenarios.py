@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.runner import run
+from bench.case import Plan, plan
+from bench.cluster import PromiseBrokenError
+from bench.judging import judge_again
+from bench.runner import run_scenario
 from bench.scenarios import SCENARIOS, Scenario
 from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.invariants import Invariants
+from bench.store import Recording, read
 from bench.verdict import Verdict
 from bench.worlds import SimulatedWorld
 from node import flaws
+from node.machine.kv import KeyValueStore, Result
 from node.raft import Entry, EntryKind
 
 SEED = 7
@@ -21,25 +29,30 @@ SEED = 7
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
 def test_the_promise_is_kept(scenario: Scenario, tmp_path: Path) -> None:
-    finished = run(scenario, runs=tmp_path, world=SimulatedWorld(SEED))
+    finished = run_scenario(scenario, runs=tmp_path, world=SimulatedWorld(), seed=SEED)
     assert finished.verdict in (Verdict.VALID, Verdict.SKIPPED), finished.explain()
+    assert judge_again(read(finished.folder)).agrees
+
+
+def told(play: Callable[..., None], **more: Any) -> Scenario:
+    """A story of three nodes, which nothing else is asked of."""
+    return Scenario(name="s", family="s", nodes=3, minimum=3, checks=(), play=play, promise="", **more)
 
 
 def test_a_scenario_that_the_world_cannot_play_is_skipped_with_the_reason(tmp_path: Path) -> None:
     def play(cluster: object) -> None:
         raise AssertionError("it was played")
 
-    scenario = Scenario("s", "s", 3, 3, (), play, "", {"simulated": "there are no sockets"})
-    finished = run(scenario, runs=tmp_path, world=SimulatedWorld(1))
+    finished = run_scenario(told(play, needs=("memory_limit",)), runs=tmp_path, world=SimulatedWorld())
     assert (finished.verdict, finished.verdict.exit_status) == (Verdict.SKIPPED, 0)
-    assert "there are no sockets" in finished.explain()
+    assert "share the memory of one process" in finished.explain()
 
 
 def test_a_broken_promise_is_invalid_with_the_line_and_the_last_events(tmp_path: Path) -> None:
     def play(cluster: object) -> None:
         raise AssertionError("the sky is green")
 
-    finished = run(Scenario("s", "s", 3, 3, (), play, ""), runs=tmp_path, world=SimulatedWorld(1))
+    finished = run_scenario(told(play), runs=tmp_path, world=SimulatedWorld())
     assert finished.verdict is Verdict.INVALID
     assert "the sky is green" in finished.explain()
     assert "AppendEntries" in finished.explain(), "the end of the log is shown"
@@ -51,10 +64,30 @@ def test_a_promise_broken_between_two_lines_of_the_story_is_seen_at_once(tmp_pat
         cluster.client(leader).put("x", "1")
         cluster.world.observer.applied(leader, Entry(1, 1, EntryKind.COMMAND, b""), b"another", 0.0)
 
-    scenario = Scenario("s", "s", 3, 3, (), play, "")
-    finished = run(scenario, runs=tmp_path, world=SimulatedWorld(1))
+    finished = run_scenario(told(play), runs=tmp_path, world=SimulatedWorld())
     assert finished.verdict is Verdict.INVALID
     assert "state_machines_agree" in finished.explain()
+
+
+class Biased(Invariants):
+    """Has it that nobody may perform a command."""
+
+    def performed(self, name: str, entry: Entry, result: Result, store: KeyValueStore, at_s: float) -> None:
+        raise PromiseBrokenError("nobody_performs_anything", f"{name} has performed {entry.index}")
+
+
+class BiasedWorld(SimulatedWorld):
+    def cluster(self, plan: Plan, recording: Recording) -> SimulatedCluster:
+        return SimulatedCluster(plan, recording, observer=Biased())
+
+
+def test_a_story_cannot_keep_a_broken_promise_to_itself(tmp_path: Path) -> None:
+    def play(cluster: SimulatedCluster) -> None:
+        with contextlib.suppress(Exception):
+            cluster.client(cluster.wait_for_leader()).put("x", "1")
+
+    finished = run_scenario(told(play), runs=tmp_path, world=BiasedWorld())
+    assert [finding.check for finding in finished.findings] == ["nobody_performs_anything", "faults_touched_traffic"]
 
 
 class Unprotected(flaws.load("no_pre_vote"), flaws.load("heed_every_candidate")):  # type: ignore[misc]
@@ -64,7 +97,7 @@ class Unprotected(flaws.load("no_pre_vote"), flaws.load("heed_every_candidate"))
 @pytest.mark.parametrize("name", ["removed_node", "minority_never_elects"])
 def test_who_disturbs_a_leader_is_found_by_the_scenario_that_promises_that_nobody_does(name: str) -> None:
     scenario = SCENARIOS[name]
-    with SimulatedCluster(nodes=scenario.nodes, seed=SEED, setup=scenario.setup, core=Unprotected) as cluster:
+    with SimulatedCluster(scenario.plan(seed=SEED, profile="default"), core=Unprotected) as cluster:
         with pytest.raises(AssertionError, match=r"spent a term|term was spent"):
             scenario.play(cluster)
         cluster.wait_until_agreed()
@@ -77,14 +110,14 @@ def test_a_follower_that_forgets_what_a_late_message_does_not_have_is_found_wher
     """Raft §5.3: an entry that a majority has is erased by an older AppendEntries; in order there is none."""
     story, core = SCENARIOS["noisy_network"], flaws.load("erase_on_stale_append")
     with (
-        SimulatedCluster(nodes=story.nodes, seed=SEED, core=core) as cluster,
-        pytest.raises(AssertionError, match="is committed"),
+        SimulatedCluster(story.plan(seed=SEED, profile="default"), core=core) as cluster,
+        pytest.raises(PromiseBrokenError, match="is committed"),
     ):
         story.play(cluster)
 
 
 def test_noise_is_on_every_link_until_its_block_ends_in_whatever_way() -> None:
-    with SimulatedCluster(nodes=3, seed=1) as cluster:
+    with SimulatedCluster(plan(3, seed=1)) as cluster:
         links = cluster.network.clear()
         with pytest.raises(AssertionError, match="the story ends"):
             lose_everything(cluster)
@@ -100,9 +133,9 @@ def lose_everything(cluster: SimulatedCluster) -> None:
 
 
 def test_a_wiped_node_is_filled_again() -> None:
-    with SimulatedCluster(nodes=3, seed=1, observer=Invariants()) as cluster:
+    with SimulatedCluster(plan(3, seed=1), observer=Invariants()) as cluster:
         cluster.client(cluster.wait_for_leader()).put("x", "1")
         follower = cluster.resolve("follower")
         cluster.restart(follower, wipe=True)
-        cluster.wait_until(lambda: cluster.client(follower).get("x").result == "1", f"{follower} is filled again")
+        cluster.wait_until(lambda: cluster.client(follower).get("x").value == "1", f"{follower} is filled again")
         cluster.wait_until_agreed()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.case import plan
 from bench.simulated.cluster import SimulatedCluster
 from node.raft.transitions import Transition
 from node.trace import Trace
@@ -17,7 +18,7 @@ def kinds(of: type[Transition] = Transition) -> list[type[Transition]]:
 
 def test_both_worlds_yield_the_same_records(tmp_path: Path) -> None:
     """Each line of a simulated trace, made the record it says it is and written by the real trace, is that line."""
-    with SimulatedCluster(nodes=3, seed=1) as cluster:
+    with SimulatedCluster(plan(3, seed=1)) as cluster:
         old = cluster.wait_for_leader()
         cluster.client(old).put("k", "v")
         cluster.client(old).transfer()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bench.history import Operation
+from bench.operations import Operation, Put, Question
 from bench.simulated.observer import Observer
-from bench.simulated.settings import Settings
-from bench.simulated.world import World
-from bench.workload import Invocation
+from bench.simulated.settings import WorldSettings
+from bench.simulated.world import VirtualWorld
 from node.raft import Role
 
 LEADER_S = 3.0
@@ -14,9 +13,9 @@ LEADER_S = 3.0
 
 
 def founded(
-    nodes: int = 3, *, seed: int = 1, settings: Settings | None = None, observer: Observer | None = None
-) -> World:
-    world = World(seed, [f"n{number}" for number in range(1, nodes + 1)], settings=settings, observer=observer)
+    nodes: int = 3, *, seed: int = 1, settings: WorldSettings | None = None, observer: Observer | None = None
+) -> VirtualWorld:
+    world = VirtualWorld(seed, [f"n{number}" for number in range(1, nodes + 1)], settings=settings, observer=observer)
     first, *others = world.nodes.values()
     for node in others:
         node.start()
@@ -25,26 +24,26 @@ def founded(
     return world
 
 
-def pass_time(world: World, seconds: float) -> None:
+def pass_time(world: VirtualWorld, seconds: float) -> None:
     world.engine.run(world.engine.now + seconds)
 
 
-def leader_of(world: World) -> str:
+def leader_of(world: VirtualWorld) -> str:
     (name,) = [name for name, node in world.nodes.items() if node.process and node.process.raft.role is Role.LEADER]
     return name
 
 
-def followers_of(world: World) -> list[str]:
+def followers_of(world: VirtualWorld) -> list[str]:
     return [name for name in world.nodes if name != leader_of(world)]
 
 
-def asked(world: World, node: str, invocation: Invocation, seconds: float = 10.0) -> Operation:
+def asked(world: VirtualWorld, node: str, question: Question, seconds: float = 10.0) -> Operation:
     """What came of it."""
     came: list[Operation] = []
-    world.ask(0, node, invocation, came.append)
+    world.ask(0, node, question, came.append)
     pass_time(world, seconds)
     return came[0]
 
 
-def put(world: World, node: str, key: str = "x", value: str = "1", *, seconds: float = 10.0) -> Operation:
-    return asked(world, node, Invocation("put", key, value), seconds)
+def put(world: VirtualWorld, node: str, key: str = "x", value: str = "1", *, seconds: float = 10.0) -> Operation:
+    return asked(world, node, Put(key, value), seconds)

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.simulated.invariants import InvariantViolationError, Ledger
-from bench.simulated.invariants.ledger import Disk, Server, Step
+from bench.cluster import PromiseBrokenError
+from bench.simulated.invariants import Ledger
+from bench.simulated.invariants.ledger import Disk, Step, Watched
 from node import server as node
 from node.machine.state_machine import StateMachine
 from node.raft import Effects, Entry, EntryKind, FlowLimits, HardState, Log, Raft, Timing
@@ -54,7 +55,7 @@ def entries(*terms: int) -> tuple[Entry, ...]:
     return tuple(entry(index, term) for index, term in enumerate(terms, 1))
 
 
-def step(name: str = "a", *, before: Server | None = None, log: Sequence[Entry] = (), **changed: Any) -> Step:
+def step(name: str = "a", *, before: Watched | None = None, log: Sequence[Entry] = (), **changed: Any) -> Step:
     """A round that changed nothing but what is given; `stored`, `messages` and `transitions` are its effects."""
     before = before or server(name)
     effects = msgspec.structs.replace(
@@ -82,8 +83,8 @@ def step(name: str = "a", *, before: Server | None = None, log: Sequence[Entry] 
     return Step(**{**values, **changed})
 
 
-def server(name: str = "a", **known: Any) -> Server:
-    return Server(name, raft(name), Clock(), **{"voters": ABC, **known})
+def server(name: str = "a", **known: Any) -> Watched:
+    return Watched(name, raft(name), Clock(), **{"voters": ABC, **known})
 
 
 def disks(**terms: Sequence[int]) -> dict[str, Disk]:
@@ -113,6 +114,6 @@ def goes_by(invariant: Callable[..., None], note: Callable[..., None], ledger: L
 
 
 def assert_violated(invariant: Callable[..., None], *arguments: Any, words: str) -> None:
-    with pytest.raises(InvariantViolationError, match=words) as caught:
+    with pytest.raises(PromiseBrokenError, match=words) as caught:
         invariant(*arguments)
-    assert caught.value.name == invariant.__name__
+    assert caught.value.promise == invariant.__name__

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from bench.history import Outcome
-from bench.simulated.invariants import Invariants, InvariantViolationError, Ledger, clients
+from bench.cluster import PromiseBrokenError
+from bench.operations import GetAll, Outcome, Told
+from bench.simulated.invariants import Invariants, Ledger, clients
 from bench.simulated.invariants.ledger import note_content, note_digest
-from bench.simulated.requests import Request, Told
-from bench.workload import Item, batch
-from node.machine.kv import Command, Delete, KeyValueStore, Put, Result, Status, Value
+from bench.simulated.requests import Request
+from node.machine.kv import Command, Decision, DeleteKey, KeyValueStore, Result, SetKey, Value
 from node.raft import LogPosition
 from node.server import Answer, Write
 from tests.unit.bench.simulated.invariants.steps import SAID, assert_violated, entry, server
@@ -44,37 +44,37 @@ class Performing:
         self.watcher.performed(name, entry(index, 1, command.encode()), result or came, self.store, 1.0)
 
 
-def write(sequence: int, operation: Put | Delete | None = None) -> Command:
-    return Command(operation or Put("k", "v"), "me", sequence)
+def write(sequence: int, operation: SetKey | DeleteKey | None = None) -> Command:
+    return Command(operation or SetKey("k", "v"), "me", sequence)
 
 
 def test_a_write_that_takes_effect_again_is_seen() -> None:
     servers = Performing()
     servers.perform(1, write(1))
     servers.perform(2, write(1))
-    servers.perform(3, Command(Put("k", "w")))
+    servers.perform(3, Command(SetKey("k", "w")))
     servers.store = KeyValueStore()
-    with pytest.raises(InvariantViolationError, match="a made of write 1 of me at 1: done, 1; again at 4: done, 4"):
+    with pytest.raises(PromiseBrokenError, match="a made of write 1 of me at 1: done, 1; again at 4: done, 4"):
         servers.perform(4, write(1))
 
 
 def test_a_write_that_takes_effect_again_and_does_not_say_so_is_seen() -> None:
     servers = Performing()
     servers.perform(1, write(1))
-    servers.store.apply(2, Command(Put("k", "v")))
-    with pytest.raises(InvariantViolationError, match="a did write 1 of me again at 2"):
+    servers.store.apply(2, Command(SetKey("k", "v")))
+    with pytest.raises(PromiseBrokenError, match="a did write 1 of me again at 2"):
         servers.perform(2, write(1))
 
 
 def test_a_delete_that_takes_effect_again_and_does_not_say_so_is_seen() -> None:
     servers = Performing()
-    servers.perform(1, Command(Put("k", "v")))
-    servers.perform(2, write(1, Delete("k")))
-    servers.perform(3, Command(Put("k", "v")))
-    servers.perform(4, write(1, Delete("k")))
-    servers.store.apply(5, Command(Delete("k")))
-    with pytest.raises(InvariantViolationError, match="a did write 1 of me again at 5"):
-        servers.perform(5, write(1, Delete("k")))
+    servers.perform(1, Command(SetKey("k", "v")))
+    servers.perform(2, write(1, DeleteKey("k")))
+    servers.perform(3, Command(SetKey("k", "v")))
+    servers.perform(4, write(1, DeleteKey("k")))
+    servers.store.apply(5, Command(DeleteKey("k")))
+    with pytest.raises(PromiseBrokenError, match="a did write 1 of me again at 5"):
+        servers.perform(5, write(1, DeleteKey("k")))
 
 
 def test_a_retry_that_comes_after_the_clients_next_write_must_be_told_that_nobody_knows() -> None:
@@ -82,14 +82,14 @@ def test_a_retry_that_comes_after_the_clients_next_write_must_be_told_that_nobod
     servers.perform(1, write(1))
     servers.perform(2, write(2))
     servers.perform(3, write(1))
-    with pytest.raises(InvariantViolationError, match="writes_take_effect_once"):
-        servers.perform(4, write(1), result=Result(Status.DONE, 1))
+    with pytest.raises(PromiseBrokenError, match="writes_take_effect_once"):
+        servers.perform(4, write(1), result=Result(Decision.DONE, 1))
 
 
 def test_a_new_write_that_is_taken_for_an_old_one_is_seen() -> None:
     servers = Performing()
-    with pytest.raises(InvariantViolationError, match="a took write 1 of me for one from before"):
-        servers.perform(1, write(1), result=Result(Status.SUPERSEDED, 0))
+    with pytest.raises(PromiseBrokenError, match="a took write 1 of me for one from before"):
+        servers.perform(1, write(1), result=Result(Decision.SUPERSEDED, 0))
 
 
 def test_a_server_that_makes_something_else_of_a_command_than_others_did_is_seen() -> None:
@@ -100,7 +100,7 @@ def test_a_server_that_makes_something_else_of_a_command_than_others_did_is_seen
     servers.perform(1, write(1), name="b")
     restored = servers.store = KeyValueStore(servers.store.values())
     assert not restored.sessions()
-    with pytest.raises(InvariantViolationError, match="b made of entry 2: done, 2; others: done, 1"):
+    with pytest.raises(PromiseBrokenError, match="b made of entry 2: done, 2; others: done, 1"):
         servers.perform(2, write(1), name="b")
 
 
@@ -120,12 +120,12 @@ def test_a_client_that_is_told_something_else_than_what_came_of_its_write_is_see
     servers.watcher.told("me", 1, Told(Outcome.OK, modify_index=1), 1.0)
     servers.watcher.told("me", 1, Told(Outcome.UNKNOWN, "ReadTimeout"), 1.0)
     servers.watcher.told("me", 1, Told(Outcome.FAILED, "overwritten"), 1.0)
-    with pytest.raises(InvariantViolationError, match="what came of it is done, 1 at 1"):
+    with pytest.raises(PromiseBrokenError, match="what came of it is done, 1 at 1"):
         servers.watcher.told("me", 1, told, 1.0)
 
 
 def test_a_client_that_is_told_of_a_write_that_nobody_performed_is_seen() -> None:
-    with pytest.raises(InvariantViolationError, match="what came of it is nothing yet"):
+    with pytest.raises(PromiseBrokenError, match="what came of it is nothing yet"):
         Invariants().told("me", 1, Told(Outcome.OK, modify_index=1), 1.0)
 
 
@@ -151,26 +151,28 @@ def test_a_read_that_misses_what_was_known_before_it_is_seen(kind: str) -> None:
 @pytest.mark.parametrize(
     ("operation", "result"),
     [
-        (Put("k", "w"), Result(Status.CONFLICT, 1)),
-        (Put("k", "w", cas=9), Result(Status.DONE, 2)),
-        (Delete("k"), Result(Status.MISSING, 0)),
-        (Delete("other"), Result(Status.CONFLICT, 0)),
+        (SetKey("k", "w"), Result(Decision.CONFLICT, 1)),
+        (SetKey("k", "w", cas=9), Result(Decision.DONE, 2)),
+        (DeleteKey("k"), Result(Decision.MISSING, 0)),
+        (DeleteKey("other"), Result(Decision.CONFLICT, 0)),
     ],
 )
-def test_a_command_that_comes_to_something_else_than_it_says_is_seen(operation: Put | Delete, result: Result) -> None:
+def test_a_command_that_comes_to_something_else_than_it_says_is_seen(
+    operation: SetKey | DeleteKey, result: Result
+) -> None:
     servers = Performing()
     servers.perform(1, write(1))
-    with pytest.raises(InvariantViolationError, match="commands_do_what_they_say: a made of entry 2"):
+    with pytest.raises(PromiseBrokenError, match="commands_do_what_they_say: a made of entry 2"):
         servers.perform(2, write(2, operation), result=result)
 
 
-@pytest.mark.parametrize("left", [Put("k", "v"), Put("k", "w", flags=1), Delete("k")])
-def test_a_command_that_leaves_something_else_than_it_says_is_seen(left: Put | Delete) -> None:
+@pytest.mark.parametrize("left", [SetKey("k", "v"), SetKey("k", "w", flags=1), DeleteKey("k")])
+def test_a_command_that_leaves_something_else_than_it_says_is_seen(left: SetKey | DeleteKey) -> None:
     servers = Performing()
     servers.store.apply(1, Command(left))
-    with pytest.raises(InvariantViolationError, match="commands_do_what_they_say: a made of entry 1"):
+    with pytest.raises(PromiseBrokenError, match="commands_do_what_they_say: a made of entry 1"):
         servers.watcher.performed(
-            "a", entry(1, 1, write(1, Put("k", "w")).encode()), Result(Status.DONE, 1), servers.store, 1.0
+            "a", entry(1, 1, write(1, SetKey("k", "w")).encode()), Result(Decision.DONE, 1), servers.store, 1.0
         )
 
 
@@ -190,7 +192,7 @@ def test_a_write_that_was_refused_for_certain_and_has_happened_is_seen() -> None
     servers.watcher.ledger.open_tries["me", 1] = 2
     servers.perform(1, write(1))
     servers.watcher.told("me", 1, REFUSED, 1.0)
-    with pytest.raises(InvariantViolationError, match="write 1 has not happened: overwritten; it stands at 1"):
+    with pytest.raises(PromiseBrokenError, match="write 1 has not happened: overwritten; it stands at 1"):
         servers.watcher.told("me", 1, REFUSED, 1.0)
 
 
@@ -198,19 +200,18 @@ def test_a_write_that_was_refused_for_certain_and_happens_later_is_seen() -> Non
     servers = Performing()
     servers.watcher.ledger.open_tries["me", 1] = 1
     servers.watcher.told("me", 1, REFUSED, 1.0)
-    with pytest.raises(InvariantViolationError, match="a performed write 1 of me at 1, of which it was told for"):
+    with pytest.raises(PromiseBrokenError, match="a performed write 1 of me at 1, of which it was told for"):
         servers.perform(1, write(1))
 
 
 def read(*keys: str) -> Request:
-    items = [Item(key) for key in keys]
-    return Request(1, "a", batch("batch_get", items), 0.0, 0, lambda request, told: None)
+    return Request(1, "a", GetAll(keys), 0, lambda request, told: None)
 
 
 def test_a_read_that_is_told_what_did_not_stand_there_is_seen() -> None:
     servers = Performing()
-    servers.perform(1, Command(Put("k", "v")))
-    servers.perform(3, Command(Put("k", "w")))
+    servers.perform(1, Command(SetKey("k", "v")))
+    servers.perform(3, Command(SetKey("k", "w")))
     first, last = Value("v", 0, 1, 1), Value("w", 0, 1, 3)
     for index, value in ((0, None), (1, first), (2, first), (3, last), (9, last)):
         told = {"k": value, "other": None}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.simulated.invariants import InvariantViolationError, Ledger, commits
+from bench.cluster import PromiseBrokenError
+from bench.simulated.invariants import Ledger, commits
 from bench.simulated.invariants.ledger import note_role
 from node.raft import Log
 from node.raft.transitions import Role
@@ -37,7 +38,7 @@ def test_who_wins_a_term_that_is_over_need_not_have_what_a_later_one_committed()
     """Seed 29371: the votes of term 5 were held back until term 6 had a leader. Completeness speaks of later terms."""
     ledger = Ledger(committed=[0, 1, 3], committed_in={1: 1, 3: 2})
     commits.leader_has_what_is_committed(ledger, step(role=Role.LEADER, term=2, log=entries(1)))
-    with pytest.raises(InvariantViolationError, match="without the committed entry 2"):
+    with pytest.raises(PromiseBrokenError, match="without the committed entry 2"):
         commits.leader_has_what_is_committed(ledger, step("b", role=Role.LEADER, term=4, log=entries(1)))
 
 
@@ -45,7 +46,7 @@ def test_an_entry_committed_by_a_deposed_leader_must_be_with_its_successor_alrea
     ledger = Ledger()
     goes_by(commits.leader_has_what_is_committed, note_role, ledger, step("b", role=Role.LEADER, term=2))
     late = step("a", log=entries(1), commit_index=1, transitions=[elected(1), commit(1, entry_term=1, term=1)])
-    with pytest.raises(InvariantViolationError, match="b leads term 2 without the committed entry 1"):
+    with pytest.raises(PromiseBrokenError, match="b leads term 2 without the committed entry 1"):
         commits.successors_have_what_is_committed(ledger, late)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.simulated.invariants import Invariants, InvariantViolationError, Ledger, elections
+from bench.cluster import PromiseBrokenError
+from bench.simulated.invariants import Invariants, Ledger, elections
 from bench.simulated.invariants.ledger import Disk, note_contact, note_elected, note_lease, note_votes
 from node.raft import (
     AppendEntries,
@@ -166,7 +167,7 @@ def test_a_server_that_lived_before_counts_its_start() -> None:
     again = msgspec.structs.replace(NOTHING, messages=(granted("b", 1),))
     watcher.stepped("a", core, again, 5.1)
     hasty = msgspec.structs.replace(NOTHING, messages=(granted("c", 2),))
-    with pytest.raises(InvariantViolationError, match="voters_keep_to_their_leader"):
+    with pytest.raises(PromiseBrokenError, match="voters_keep_to_their_leader"):
         watcher.stepped("a", core, hasty, 5.9)
 
 
@@ -177,7 +178,7 @@ def test_a_round_in_which_a_leader_was_heard_is_remembered() -> None:
     hears = msgspec.structs.replace(NOTHING, messages=(accepted,))
     watcher.stepped("a", core, hears, 5.0, [heard("b", 0)])
     votes = msgspec.structs.replace(NOTHING, messages=(granted("c", 1),))
-    with pytest.raises(InvariantViolationError, match="voters_keep_to_their_leader"):
+    with pytest.raises(PromiseBrokenError, match="voters_keep_to_their_leader"):
         watcher.stepped("a", core, votes, 5.9)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from bench.operations import Join, Leave, Question, TakeSnapshot, Transfer
 from bench.simulated.invariants import Ledger, operators
 from bench.simulated.invariants.ledger import Disk
 from bench.simulated.requests import Request
-from bench.workload import Invocation
 from node.raft import Configuration, EntryKind
 from tests.unit.bench.simulated.invariants.steps import ABC, assert_violated, entry
 
 FIRST = Configuration.first([("a", "a:1"), ("b", "b:1"), ("c", "c:1")])
 
 
-def asked(kind: str, key: str = "", value: str | None = None, *, required_index: int = 0) -> Request:
-    return Request(1, "a", Invocation(kind, key, value), 0.0, required_index, lambda request, told: None)
+def asked(question: Question, *, required_index: int = 0) -> Request:
+    return Request(1, "a", question, required_index, lambda request, told: None)
 
 
 def committed(*configurations: Configuration) -> Ledger:
@@ -31,34 +31,32 @@ def committed(*configurations: Configuration) -> Ledger:
 @pytest.mark.parametrize(("server", "address"), [("d", "d:1"), ("c", "c:2")])
 def test_a_join_that_was_never_committed_is_seen(server: str, address: str) -> None:
     ledger = committed(FIRST)
-    operators.joined_is_a_voter(ledger, "a", asked("join", "c", "c:1"), None)
-    assert_violated(
-        operators.joined_is_a_voter, ledger, "a", asked("join", server, address), None, words="never commit"
-    )
+    operators.joined_is_a_voter(ledger, "a", asked(Join("c", "c:1")), None)
+    assert_violated(operators.joined_is_a_voter, ledger, "a", asked(Join(server, address)), None, words="never commit")
 
 
 def test_a_leave_that_was_never_committed_is_seen() -> None:
-    left = asked("leave", "c", required_index=1)
+    left = asked(Leave("c"), required_index=1)
     operators.who_left_is_gone(committed(FIRST, FIRST.without_server("c")), "a", left, None)
     assert_violated(operators.who_left_is_gone, committed(FIRST), "a", left, None, words="c is gone; that was never")
 
 
 def test_who_left_before_it_was_asked_for_and_came_back_is_not_gone() -> None:
     ledger = committed(FIRST.without_server("c"), FIRST)
-    left = asked("leave", "c", required_index=2)
+    left = asked(Leave("c"), required_index=2)
     assert_violated(operators.who_left_is_gone, ledger, "a", left, None, words="c is gone; that was never")
 
 
 @pytest.mark.parametrize("successor", [None, "a", "c"])
 def test_a_successor_that_nobody_elected_after_it_is_seen(successor: str | None) -> None:
     ledger = Ledger(leaders={1: "c", 2: "a", 3: "b"})
-    operators.successor_was_elected(ledger, "a", asked("transfer"), "b")
-    assert_violated(operators.successor_was_elected, ledger, "a", asked("transfer"), successor, words="nobody elected")
+    operators.successor_was_elected(ledger, "a", asked(Transfer()), "b")
+    assert_violated(operators.successor_was_elected, ledger, "a", asked(Transfer()), successor, words="nobody elected")
 
 
 @pytest.mark.parametrize("index", [4, 8])
 def test_a_snapshot_that_is_not_on_the_disk_or_lacks_what_was_applied_is_seen(index: int) -> None:
-    ledger, request = Ledger(disks={"a": Disk(snapshot_index=7)}), asked("snapshot")
+    ledger, request = Ledger(disks={"a": Disk(snapshot_index=7)}), asked(TakeSnapshot())
     request.applied_index = 5
     operators.snapshot_is_there(ledger, "a", request, 7)
     assert_violated(operators.snapshot_is_there, ledger, "a", request, index, words=f"a snapshot of {index}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults import processes
 
-PRELOADED = ["bench.live.launch", "node.__main__"]
+PRELOADED = ["bench.systems.module", "node.__main__"]
 """Named, never imported here: the bench knows the node as a command line."""
 
 

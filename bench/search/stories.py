@@ -1,247 +1,39 @@
-"""A fault schedule as a value: what is done to a cluster and when, generated from a seed, JSON both ways. Pure.
+"""Random schedules: a few short stories of what goes wrong, thrown over one another.
 
-A fault is an interval, not a pair of actions: a crash says how long the node is down, a cut how long the links are. So
-any subset of a schedule's faults is a schedule too, and each leaves everything healed and started at its end. With
-pairs, whoever shrinks a schedule by dropping one restart gets a node that is down for ever, and a different failure.
-
-Faults overlap freely. What is in force on a link or a node is the sum of those that last there, and each ends alone
-(`faults.lasting`): a node that is to be down, paused or out of room for its saves starts when all of that is over.
-
-Where a node is named, a *role* may stand instead (`ROLES`): whoever plays the schedule resolves it at the fault's first
-instant. "Cut off the leader" is then sayable by a generator that cannot know who will lead, and by a file that knows
-nothing of what the nodes agree on.
-
-Every fault is one that a correct cluster survives. So no disk here lies, that is to say loses what it has reported as
-synced: Raft rests on stable storage (Figure 2, persistent state), and without it an acknowledged write may be lost and
-a vote given twice by a node that does nothing wrong. A disk may be slow or full, and a save torn.
+Most stories aim at the leader or begin when one has just been made to go, because that is where consensus goes wrong:
+uniform faults mostly hit nodes that do not matter.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
-import msgspec
+from bench.operations import Join, Leave, TakeSnapshot, Transfer
+from bench.schedule import (
+    ROLES,
+    AnyFault,
+    Ask,
+    Clients,
+    Crash,
+    Cut,
+    Delay,
+    Drift,
+    FullDisk,
+    JoinAstray,
+    Limit,
+    Move,
+    Noise,
+    Pause,
+    Schedule,
+    ScheduleError,
+    SlowDisk,
+)
+from faults.links import Mode
 
-from faults import cuts
-from faults.links import CLIENT, Link, Mode
-
-VERSION = 1
-ROLES = ("leader", "follower")
 LONG_S = 20.0
 """A schedule of this length leaves a fault in force for longer than a majority may be without a leader."""
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
-Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
-Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class ScheduleError(ValueError):
-    """This is no schedule; the text says what is wrong with it and where."""
-
-
-class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", tag=True):
-    """In force from `at_s` to `at_s + for_s`, in seconds from the schedule's beginning."""
-
-    at_s: Seconds
-    for_s: Seconds = 0.0
-
-    NAMES: ClassVar[tuple[str, ...]] = ("node",)
-    """Which fields name nodes."""
-
-    def named(self) -> Iterator[str]:
-        """Every name in it, as written."""
-        for field in self.NAMES:
-            value = getattr(self, field)
-            yield from value if isinstance(value, tuple) else [value]
-
-
-class Crash(Fault, frozen=True, kw_only=True):
-    """Killed, and started again on what it had synced; from the schedule's beginning on, not started before."""
-
-    node: Name
-    torn: bool = False
-    """Killed in the middle of its next save instead, if there is one by then, of which some entries are there
-    afterwards and not the term and vote that went with them. Nobody has been told of any of it, so that a correct node
-    comes back from this too."""
-
-
-class Pause(Fault, frozen=True, kw_only=True):
-    node: Name
-
-
-class SlowDisk(Fault, frozen=True, kw_only=True):
-    """Every save takes this much longer."""
-
-    node: Name
-    latency_ms: Milliseconds
-
-
-class FullDisk(Fault, frozen=True, kw_only=True):
-    """No save succeeds. The node stops at the first it tries; when there is room again it is started."""
-
-    node: Name
-
-
-class Drift(Fault, frozen=True, kw_only=True):
-    """The node's clock runs at this rate."""
-
-    node: Name
-    rate: Annotated[float, msgspec.Meta(ge=0.5, le=2)]
-
-
-class _OnLinks(Fault, frozen=True, kw_only=True):
-    """On all links from `sources` to `targets`, and back when `both_ways`. No names at all mean everybody else."""
-
-    sources: tuple[Name, ...] = ()
-    targets: tuple[Name, ...] = ()
-    both_ways: bool = True
-
-    NAMES: ClassVar[tuple[str, ...]] = ("sources", "targets")
-
-    def links(self, nodes: Collection[str], resolve: Callable[[str], str]) -> frozenset[Link]:
-        """The links it means among `nodes`, once `resolve` has turned roles into names."""
-        sources, targets = ({resolve(name) for name in side} for side in (self.sources, self.targets))
-        sources, targets = sources or set(nodes) - targets, targets or set(nodes) - sources
-        links = cuts.one_way(sources, targets - sources)
-        return links | {Link(link.target, link.source) for link in links} if self.both_ways else links
-
-
-class Cut(_OnLinks, frozen=True, kw_only=True):
-    mode: Mode = Mode.BLACKHOLE
-
-
-class Delay(_OnLinks, frozen=True, kw_only=True):
-    latency_ms: Milliseconds
-    jitter_ms: Milliseconds = 0
-
-
-class Limit(_OnLinks, frozen=True, kw_only=True):
-    """No more than `rate_kib_s` KiB a second."""
-
-    rate_kib_s: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)]
-
-
-class Noise(Fault, frozen=True, kw_only=True):
-    """Each message on any link between nodes is lost, doubled or overtaken with these probabilities. What clients ask
-    is doubled too, and the second may arrive after what they ask next."""
-
-    loss: Probability = 0.0
-    duplication: Probability = 0.0
-    reordering: Probability = 0.0
-
-    NAMES: ClassVar[tuple[str, ...]] = ()
-
-
-class Load(Fault, frozen=True, kw_only=True):
-    """So many clients at work."""
-
-    clients: Annotated[int, msgspec.Meta(ge=1, le=64)]
-
-    NAMES: ClassVar[tuple[str, ...]] = ()
-
-
-class Join(Fault, frozen=True, kw_only=True):
-    """Asked for until it is done, or until `for_s` is over; so is `Leave`."""
-
-    node: Name
-    wrong_address: bool = False
-    """Under an address where nobody lives. It leads to the node when `for_s` is over."""
-
-
-class Leave(Fault, frozen=True, kw_only=True):
-    node: Name
-
-
-class Readdress(Fault, frozen=True, kw_only=True):
-    """The node is stopped, comes back at another address, and is to join under that. Its former address leads nowhere,
-    until `for_s` is over: then it leads to the node too, wherever that is written down by then."""
-
-    node: Name
-
-
-class Transfer(Fault, frozen=True, kw_only=True):
-    """The leader is asked to hand over, to `node` or to whom it likes ("follower")."""
-
-    node: Name
-
-
-class Snapshot(Fault, frozen=True, kw_only=True):
-    """The node is asked to take a snapshot now."""
-
-    node: Name
-
-
-AnyFault = (
-    Crash
-    | Pause
-    | SlowDisk
-    | FullDisk
-    | Drift
-    | Cut
-    | Delay
-    | Limit
-    | Noise
-    | Load
-    | Join
-    | Leave
-    | Readdress
-    | Transfer
-    | Snapshot
-)
-
-
-class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Faults in the order of their beginnings. Raises ScheduleError for what makes no sense."""
-
-    nodes: tuple[Name, ...]
-    members: tuple[Name, ...]
-    """Who is in the cluster that the first of them founds; the other nodes run, and may be asked to join."""
-    length_s: Seconds
-    """When every fault is over."""
-    faults: tuple[AnyFault, ...]
-    version: int = VERSION
-
-    def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise ScheduleError(f"a schedule of version {self.version}; this program reads version {VERSION}")
-        if len(set(self.nodes)) != len(self.nodes) or set(self.nodes) & {*ROLES, CLIENT}:
-            raise ScheduleError(
-                f"nodes {', '.join(self.nodes)}: each name once, and none of {', '.join(ROLES)}, {CLIENT}"
-            )
-        if not self.members or not set(self.members) <= set(self.nodes):
-            raise ScheduleError("members are one node or more, out of nodes")
-        for number, fault in enumerate(self.faults):
-            self._check(f"fault {number} ({type(fault).__name__})", fault)
-
-    def _check(self, where: str, fault: AnyFault) -> None:
-        unknown = sorted(set(fault.named()) - set(self.nodes) - set(ROLES))
-        if unknown:
-            raise ScheduleError(f"{where} names {', '.join(unknown)}; there are {', '.join((*self.nodes, *ROLES))}")
-        # A microsecond of grace: at_s + for_s is a sum of decimals.
-        if fault.at_s + fault.for_s > self.length_s + 1e-6:
-            raise ScheduleError(f"{where} lasts until {fault.at_s + fault.for_s:g} s, the schedule {self.length_s:g} s")
-        if isinstance(fault, _OnLinks):
-            if not fault.sources and not fault.targets:
-                raise ScheduleError(f"{where} needs sources or targets")
-            if set(fault.sources) & set(fault.targets):
-                raise ScheduleError(f"{where} has a node on both sides")
-
-    def to_json(self) -> bytes:
-        """One fault a line, for people and for diffs."""
-        lines = b",\n".join(b"  " + msgspec.json.encode(fault) for fault in self.faults)
-        head = {key: value for key, value in msgspec.to_builtins(self).items() if key != "faults"}
-        return msgspec.json.encode(head)[:-1] + b', "faults": [\n' + lines + b"\n]}\n"
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Schedule:
-        """Raises ScheduleError."""
-        try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.MsgspecError as error:
-            raise ScheduleError(str(error)) from error
 
 
 def generate(rng: random.Random, nodes: int, *, length_s: float = 9.0) -> Schedule:
@@ -258,7 +50,7 @@ def generate(rng: random.Random, nodes: int, *, length_s: float = 9.0) -> Schedu
     names = tuple(f"n{number}" for number in range(1, nodes + 1))
     founders = nodes if nodes < 4 or rng.random() < 0.5 else rng.randint(nodes // 2 + 1, nodes)
     teller = _Teller(rng, names, length_s)
-    faults: list[AnyFault] = [Load(at_s=0.0, for_s=length_s, clients=rng.randint(1, 4))]
+    faults: list[AnyFault] = [Clients(at_s=0.0, for_s=length_s, number=rng.randint(1, 4))]
     if rng.random() < 0.25:
         faults += _beginning(teller)
     if length_s >= LONG_S:
@@ -266,7 +58,9 @@ def generate(rng: random.Random, nodes: int, *, length_s: float = 9.0) -> Schedu
     many = rng.randint(1, 3) if length_s >= LONG_S else rng.randint(4, 10)
     for story in rng.choices([s for s, _ in _STORIES], [w for _, w in _STORIES], k=many):
         faults += story(teller, round(rng.uniform(0.3, length_s * 0.8), 3))
-    faults += [Join(**teller.span(rng.uniform(0.3, 3), 3, 5), node=name) for name in names[founders:]]
+    faults += [
+        Ask(**teller.span(rng.uniform(0.3, 3), 3, 5), node="leader", what=Join(name)) for name in names[founders:]
+    ]
     faults.sort(key=lambda fault: fault.at_s)
     return Schedule(nodes=names, members=names[:founders], length_s=length_s, faults=tuple(faults))
 
@@ -307,8 +101,11 @@ def _beginning(tell: _Teller) -> list[AnyFault]:
         [Crash(**tell.span(soon_s, 0.05, 2), node=founder)],
         [Crash(**tell.span(0.0, 1.5, 3), node=founder, torn=True)],
         [Cut(**tell.span(soon_s, 0.2, 3), sources=(founder,), both_ways=tell.chance(0.7), mode=tell.mode())],
-        [Load(**tell.span(0.0, 1, 2), clients=8), Leave(**tell.span(soon_s, 1, 2), node=founder)],
-        [Load(**tell.span(0.0, 1, 2), clients=8), Transfer(at_s=round(soon_s, 3), node="follower")],
+        [Clients(**tell.span(0.0, 1, 2), number=8), Ask(**tell.span(soon_s, 1, 2), node="leader", what=Leave(founder))],
+        [
+            Clients(**tell.span(0.0, 1, 2), number=8),
+            Ask(at_s=round(soon_s, 3), node="leader", what=Transfer("follower")),
+        ],
     )
     return told + tell.rng.choice(happening)
 
@@ -396,8 +193,8 @@ def _second_reign(tell: _Teller, at_s: float) -> list[AnyFault]:
         return []
     late: dict[str, Any] = {"sources": (follower,), "targets": (leader,), "both_ways": False}
     return [
-        Load(**tell.span(at_s, 2, 3), clients=3),
-        *(Transfer(**tell.span(at_s + after_s, 0, 0), node=leader) for after_s in (0.1, 2.6, 3.0)),
+        Clients(**tell.span(at_s, 2, 3), number=3),
+        *(Ask(**tell.span(at_s + after_s, 0, 0), node="leader", what=Transfer(leader)) for after_s in (0.1, 2.6, 3.0)),
         Delay(**tell.span(at_s + 0.5, 4.5, 5.5), **late, latency_ms=3000, jitter_ms=500),
         Cut(**tell.span(at_s + 0.6, 1.2, 1.6), sources=(leader,), targets=tuple(others)),
         Cut(**tell.span(at_s + 0.6, 4, 5), sources=(follower,), targets=tuple(others)),
@@ -414,7 +211,7 @@ def _usurper(tell: _Teller, at_s: float) -> list[AnyFault]:
     span = tell.span(at_s, 1.3, 3)
     back_s = span["at_s"] + span["for_s"] - tell.rng.uniform(0, 0.1)
     return [
-        Load(**tell.span(at_s - 0.2, 0.5, 1), clients=8),
+        Clients(**tell.span(at_s - 0.2, 0.5, 1), number=8),
         Cut(**span, sources=("leader",), mode=tell.mode()),
         Crash(**tell.span(back_s, 1, 3), node="leader"),
     ]
@@ -428,7 +225,7 @@ def _sleeper(tell: _Teller, at_s: float) -> list[AnyFault]:
     return [
         Pause(**span, node="leader"),
         Cut(**deaf, targets=("leader",), both_ways=False, mode=tell.mode()),
-        Load(**tell.span(span["at_s"] + span["for_s"] / 2, 0.5, 1.5), clients=8),
+        Clients(**tell.span(span["at_s"] + span["for_s"] / 2, 0.5, 1.5), number=8),
     ]
 
 
@@ -456,7 +253,7 @@ def _limit(tell: _Teller, at_s: float) -> list[AnyFault]:
     span, rate_kib_s = tell.span(at_s, 0.5, 5), tell.rng.choice((1, 4, 16, 64))
     told: list[AnyFault] = [Limit(**span, **side, both_ways=tell.chance(0.3), rate_kib_s=rate_kib_s)]
     if tell.chance(0.5):
-        told.append(Load(**tell.span(at_s, 0.5, 2), clients=6))
+        told.append(Clients(**tell.span(at_s, 0.5, 2), number=6))
     return told
 
 
@@ -483,11 +280,11 @@ def _drift(tell: _Teller, at_s: float) -> list[AnyFault]:
 def _change(tell: _Teller, at_s: float) -> list[AnyFault]:
     """A change of membership, half the time with the leader cut off or fallen in the middle of it."""
     node = tell.rng.choice(tell.nodes)
-    told: list[AnyFault] = [Leave(**tell.span(at_s, 2, 4), node=tell.rng.choice((node, "leader")))]
+    told: list[AnyFault] = [Ask(**tell.span(at_s, 2, 4), node="leader", what=Leave(tell.rng.choice((node, "leader"))))]
     if tell.chance(0.7):
-        told.append(Join(**tell.span(at_s + tell.rng.uniform(0, 2), 2, 4), node=node))
+        told.append(Ask(**tell.span(at_s + tell.rng.uniform(0, 2), 2, 4), node="leader", what=Join(node)))
     if tell.chance(0.3):
-        told.append(Readdress(**tell.span(at_s, 1, 3), node=tell.victim()))
+        told.append(Move(**tell.span(at_s, 1, 3), node=tell.victim()))
     if tell.chance(0.5):
         told += tell.rng.choice((_minority, _crash, _isolation))(tell, at_s + tell.rng.uniform(-0.05, 0.1))
     return told
@@ -495,7 +292,7 @@ def _change(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 def _move(tell: _Teller, at_s: float) -> list[AnyFault]:
     """To another address, half the time while something else goes wrong."""
-    told: list[AnyFault] = [Readdress(**tell.span(at_s, 1, 4), node=tell.victim())]
+    told: list[AnyFault] = [Move(**tell.span(at_s, 1, 4), node=tell.victim())]
     if tell.chance(0.5):
         told += tell.rng.choice((_minority, _crash, _isolation))(tell, at_s + tell.rng.uniform(0, 1))
     return told
@@ -505,11 +302,11 @@ def _astray(tell: _Teller, at_s: float) -> list[AnyFault]:
     """Brought in under a wrong address, and then, before that is given up or after, under its own."""
     node, wrong = tell.victim(), tell.span(at_s, 0.2, 3)
     right = tell.span(at_s + tell.rng.uniform(0.1, 2), 1, 4)
-    return [Join(**wrong, node=node, wrong_address=True), Join(**right, node=node)]
+    return [JoinAstray(**wrong, node=node), Ask(**right, node="leader", what=Join(node))]
 
 
 def _transfer(tell: _Teller, at_s: float) -> list[AnyFault]:
-    return [Transfer(at_s=at_s, node=tell.rng.choice(("follower", tell.rng.choice(tell.nodes))))]
+    return [Ask(at_s=at_s, node="leader", what=Transfer(tell.rng.choice(("follower", tell.rng.choice(tell.nodes)))))]
 
 
 def _late_order(tell: _Teller, at_s: float) -> list[AnyFault]:
@@ -519,8 +316,8 @@ def _late_order(tell: _Teller, at_s: float) -> list[AnyFault]:
     late = tell.span(at_s + 0.501, 2, 3)
     latency_ms = tell.rng.choice((1000, 1700, 2400))
     return [
-        Transfer(**tell.span(at_s, 0, 0), node=leader),
-        Transfer(**tell.span(at_s + 0.5, 0, 0), node=node),
+        Ask(**tell.span(at_s, 0, 0), node="leader", what=Transfer(leader)),
+        Ask(**tell.span(at_s + 0.5, 0, 0), node="leader", what=Transfer(node)),
         Delay(**late, sources=(leader,), targets=(node,), both_ways=False, latency_ms=latency_ms),
     ]
 
@@ -528,12 +325,12 @@ def _late_order(tell: _Teller, at_s: float) -> list[AnyFault]:
 def _snapshots(tell: _Teller, at_s: float) -> list[AnyFault]:
     """Some take snapshots while one is away, so that it must be sent one; often in pieces of which some come twice, or
     long after what followed them."""
-    told: list[AnyFault] = [Snapshot(at_s=at_s, node=node) for node in tell.some(2)]
+    told: list[AnyFault] = [Ask(at_s=at_s, node=node, what=TakeSnapshot()) for node in tell.some(2)]
     if tell.chance(0.5):
         told += _isolation(tell, at_s - tell.rng.uniform(0, 0.3))
     if tell.chance(0.5):
         span = tell.span(at_s, 1, 3)
-        told += [Noise(**span, duplication=0.5, reordering=0.3), Load(**span, clients=4)]
+        told += [Noise(**span, duplication=0.5, reordering=0.3), Clients(**span, number=4)]
     return told
 
 

@@ -1,18 +1,18 @@
-"""Faults on simulated nodes: what lasts on each (`faults.lasting`), and bringing its sum into force.
+"""Faults on nodes: what lasts on each (`faults.lasting`), and bringing its sum into force.
 
 A fault is on a node, not on one life of its process: a node that starts again while its disk is slow has a slow disk,
-and one that a crash and a pause keep from running starts when both are over.
+and one that a crash and a pause keep from running starts when both are over. Who has the processes brings into force
+what is wanted, and nothing else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bench.simulated.node import SimulatedNode
-from bench.simulated.world import World
 from faults.lasting import Change, Lasting, total, with_also, without, without_kinds
 
 
@@ -23,6 +23,7 @@ class NodeKind(StrEnum):
     PAUSE = "pause"
     FULL_DISK = "full disk"
     SLOW_DISK = "slow disk"
+    NO_MEMORY = "no memory"
     CLOCK = "clock"
     STRIKE = "strike"
     UNREACHED = "unreached"
@@ -37,6 +38,7 @@ class NodeState:
     disk_full: bool = False
     disk_latency_ms: float = 0.0
     """Every save takes so much longer."""
+    memory_full: bool = False
     clock_rate: float | None = None
     """None is the clock's own."""
     strikes: tuple[Callable[[], None], ...] = ()
@@ -57,6 +59,7 @@ class NodeState:
             paused=self.paused or other.paused,
             disk_full=self.disk_full or other.disk_full,
             disk_latency_ms=self.disk_latency_ms + other.disk_latency_ms,
+            memory_full=self.memory_full or other.memory_full,
             clock_rate=self.clock_rate if other.clock_rate is None else other.clock_rate,
             strikes=self.strikes + other.strikes,
             unreached=self.unreached or other.unreached,
@@ -64,7 +67,7 @@ class NodeState:
 
     @property
     def may_start(self) -> bool:
-        return not (self.down or self.paused or self.disk_full)
+        return not (self.down or self.paused or self.disk_full or self.memory_full)
 
     @property
     def excused(self) -> bool:
@@ -77,22 +80,18 @@ WELL = NodeState()
 
 
 class NodeFaults:
-    """What is done to the nodes of a world. `start` starts one that is not running and may."""
+    """What lasts on each of `nodes`. `enforce` is told of a node what was in force on it, and is to bring into force
+    what is from now on; it may be called from any thread, by one at a time."""
 
-    def __init__(self, world: World, start: Callable[[SimulatedNode], None]) -> None:
-        self._world = world
-        self._start = start
-        self._lasting: dict[str, tuple[Lasting[NodeState], ...]] = dict.fromkeys(world.nodes, ())
-        self._own_rates = {name: node.clock.rate for name, node in world.nodes.items()}
+    def __init__(self, nodes: Collection[str], enforce: Callable[[str, NodeState, NodeState], None]) -> None:
+        self._enforce = enforce
+        self._lasting: dict[str, tuple[Lasting[NodeState], ...]] = dict.fromkeys(nodes, ())
+        self.lock = threading.RLock()
+        """Held while something is being brought into force."""
 
     def state(self, node: str) -> NodeState:
         """The sum of what lasts on it."""
         return total(self._lasting[node], WELL)
-
-    def start(self, node: str) -> None:
-        """Unless it runs, or a fault keeps it from running."""
-        if self._world.nodes[node].process is None and self.state(node).may_start:
-            self._start(self._world.nodes[node])
 
     @contextlib.contextmanager
     def lasting(self, node: str, kind: NodeKind, does: NodeState) -> Iterator[None]:
@@ -112,31 +111,8 @@ class NodeFaults:
         """End every fault of these kinds on it, whoever began it."""
         self._change(node, without_kinds(kinds))
 
-    def _change(self, name: str, change: Change[NodeState]) -> None:
-        former = self.state(name)
-        self._lasting[name] = change(self._lasting[name])
-        self._bring_into_force(self._world.nodes[name], former, self.state(name))
-
-    def _bring_into_force(self, node: SimulatedNode, former: NodeState, state: NodeState) -> None:
-        node.disk.full, node.disk.extra_s = state.disk_full, state.disk_latency_ms / 1000
-        if state.strikes != former.strikes:
-            node.in_next_save = _all_of(state.strikes)
-        if state.clock_rate != former.clock_rate:
-            node.set_clock_rate(self._own_rates[node.name] if state.clock_rate is None else state.clock_rate)
-        if state.excused != former.excused:
-            self._world.observer.excuse(node.name, state.excused)
-            self._world.topology_changed()
-        if state.down:
-            node.crash()
-        if state.paused != former.paused:
-            (node.pause if state.paused else node.resume)()
-        if state.may_start and not former.may_start:
-            self.start(node.name)
-
-
-def _all_of(strikes: tuple[Callable[[], None], ...]) -> Callable[[], None] | None:
-    def strike() -> None:
-        for each in strikes:
-            each()
-
-    return strike if strikes else None
+    def _change(self, node: str, change: Change[NodeState]) -> None:
+        with self.lock:
+            former = self.state(node)
+            self._lasting[node] = change(self._lasting[node])
+            self._enforce(node, former, self.state(node))

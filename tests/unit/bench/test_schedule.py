@@ -5,8 +5,9 @@ from typing import get_args
 
 import pytest
 
+from bench.schedule import AnyFault, Crash, Cut, Fault, Schedule, ScheduleError
+from bench.search.stories import LONG_S, generate
 from faults.links import Link
-from faults.schedule import LONG_S, AnyFault, Crash, Cut, Fault, Schedule, ScheduleError, generate
 
 NODES = ("n1", "n2", "n3")
 

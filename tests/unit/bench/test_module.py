@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import multiprocessing_logging
 import pytest
 
-from bench.live.launch import await_the_last, close_write_end
+from bench.systems.module import await_the_last, close_write_end
 from faults.foreign import ForeignNameGoneError
 from faults.processes import CONTEXT
 

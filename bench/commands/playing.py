@@ -1,0 +1,66 @@
+"""play: a case from its file, in either world."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from bench import cases
+from bench.commands.options import runs_folder
+from bench.commands.showing import VERDICT_COLOURS, console
+from bench.runner import Run, run_case
+from bench.store import CASE
+from bench.verdict import Verdict
+from bench.worlds import LiveWorld, SimulatedWorld
+from faults import lifeline
+from faults.acquire import find_server
+
+
+@click.command("play", epilog="Example: python -m bench play case.json --world live --leave-out")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--world", type=click.Choice(["live", "simulated"]), default="simulated", show_default=True)
+@click.option("--leave-out", is_flag=True, help="Play it without the faults that this world or system cannot do.")
+def play_command(file: Path, world: str, leave_out: bool) -> None:
+    """Play the case in FILE, as `explore` stores it or as edited by hand, and judge what comes of it.
+
+    In virtual time a case is the same run each time, with the same digest. On real processes it is the same story, as
+    far as they can tell it twice. A case with faults that cannot be played there is SKIPPED with the reasons.
+
+    Exit status: 0 VALID, or SKIPPED; 1 INVALID; 2 UNKNOWN, or it was not possible as asked.
+    """
+    case = cases.load(file)
+    runs = runs_folder().absolute()
+    with console().status("starting") as progress:
+        play = partial(run_case, case, runs=runs, name=_name_of(file), file=file.absolute(), leave_out=leave_out)
+        schedule = case.schedule
+        what = f"playing {len(schedule.faults)} faults in {schedule.length_s:g} s on {len(schedule.nodes)} nodes"
+        if world == "simulated":
+            progress.update(what)
+            done = play(world=SimulatedWorld())
+        else:
+            lifeline.wanted()
+            server = find_server(progress.update)
+            progress.update(what)
+            done = play(world=LiveWorld(server))
+    _tell(done)
+    sys.exit(done.verdict.exit_status)
+
+
+def _name_of(file: Path) -> str:
+    """What its runs are called: as the run that it was stored by, or as the file."""
+    return file.absolute().parent.parent.name if file.name == CASE else file.stem
+
+
+def _tell(done: Run) -> None:
+    out = console()
+    if done.verdict not in (Verdict.VALID, Verdict.SKIPPED):
+        out.print(done.explain(), markup=False, soft_wrap=True)
+    out.print(f"[{VERDICT_COLOURS[done.verdict]}]{done.verdict}[/] in {done.seconds:.1f} s", soft_wrap=True)
+    for finding in done.findings:
+        out.print(f"  {finding.verdict:8}{finding.check}: {finding.reason}", markup=False, soft_wrap=True)
+    if done.digest is not None:
+        out.print(f"  digest {done.digest}", markup=False)
+    out.print(f"  evidence in {done.folder}", markup=False, soft_wrap=True)

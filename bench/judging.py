@@ -1,0 +1,92 @@
+"""Judging evidence, once a run has been played and whenever it is looked at again: by checks, which are known by name.
+
+A check is a function from evidence to a finding. Those of `bench.checkers` are known by their names alone. Those of a
+user's own file are found in that file and nowhere else: nothing that a stored run names is ever executed for that.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench import checkers
+from bench.checkers import SAFETY, some_fault_touched_traffic
+from bench.evidence import Evidence
+from bench.limits import LimitReachedError, time_limit
+from bench.mistakes import as_python_tells
+from bench.store import Findings, StoredRun
+from bench.verdict import Check, Finding, Verdict, combined
+
+OURS: dict[str, Check] = dict(inspect.getmembers(checkers, inspect.isfunction))
+OF_A_CASE: tuple[Check, ...] = (*SAFETY, some_fault_touched_traffic)
+"""A case is about nothing in particular."""
+LIMIT_S = 120.0
+"""So long one check may take."""
+OWN = "own:"
+"""Before the name of a check of a user's own."""
+DID_NOT_END = Finding("story", Verdict.UNKNOWN, "the run did not end")
+
+
+def name_of(check: Check) -> str:
+    """Under which a run keeps it. One of a user's own cannot be taken for one of ours, whatever it is called."""
+    name = getattr(check, "__name__", repr(check))
+    return name if OURS.get(name) is check else f"{OWN}{name}"
+
+
+def find(name: str, own: Iterable[Check] = ()) -> Check | None:
+    """The check of this name, of ours or of these; None if there is none."""
+    return OURS.get(name) or next((check for check in own if name_of(check) == name), None)
+
+
+def judge(check: Check, evidence: Evidence) -> Finding:
+    """A check that fails, or does not end, has found nothing out."""
+    name = name_of(check).removeprefix(OWN)
+    try:
+        with time_limit(LIMIT_S):
+            found: object = check(evidence)
+    except LimitReachedError:
+        return Finding(name, Verdict.UNKNOWN, f"the check did not end within {LIMIT_S:g} s")
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        return Finding(name, Verdict.UNKNOWN, f"the check failed:\n{as_python_tells(error)}")
+    if not isinstance(found, Finding):
+        return Finding(name, Verdict.UNKNOWN, f"the check returned {found!r}, which is no Finding")
+    return found
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A stored run judged once more, beside what it said of itself."""
+
+    findings: Findings
+    said: Findings | None
+    """None of a run that did not end."""
+
+    @property
+    def verdict(self) -> Verdict:
+        return combined(self.findings.all)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the evidence says what the run said."""
+        return self.findings == self.said
+
+
+def judge_again(run: StoredRun, own: Iterable[Check] = ()) -> Judgement:
+    """From its evidence, by the checks it was judged by, of which some may be among `own`. What was told while it was
+    played stays as it was told. Raises StoreError."""
+    said = run.findings()
+    told = (DID_NOT_END,) if said is None else said.told
+    played = said is None or not said.all or combined(said.all) is not Verdict.SKIPPED
+    names = run.manifest.checks if played else ()
+    evidence = run.evidence()
+    return Judgement(Findings(told=told, judged=tuple(_by_name(name, own, evidence) for name in names)), said)
+
+
+def _by_name(name: str, own: Iterable[Check], evidence: Evidence) -> Finding:
+    check = find(name, own)
+    if check is None:
+        known = name.removeprefix(OWN)
+        where = "say with --scenarios in which file it is" if known != name else "this bench has none of this name"
+        return Finding(known, Verdict.UNKNOWN, f"there is no such check; {where}")
+    return judge(check, evidence)

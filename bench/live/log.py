@@ -1,0 +1,16 @@
+"""The one stream into which all nodes of a cluster log."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s"
+DATES = "%H:%M:%S"
+
+
+def new_stream(file: Path) -> logging.Handler:
+    """Takes in records that say of which `node` they are."""
+    stream = logging.FileHandler(file)
+    stream.setFormatter(logging.Formatter(f"%(node)-4s {FORMAT}", DATES))
+    return stream

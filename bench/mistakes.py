@@ -1,0 +1,47 @@
+"""What an author's code did wrong, told with the author's own lines and without the bench's way there."""
+
+from __future__ import annotations
+
+import contextlib
+import sysconfig
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = (ROOT / "bench", ROOT / "faults", ROOT / "node")
+STORIES = ROOT / "bench" / "scenarios"
+"""Of ours, but told as anybody else's."""
+NO_STORIES = ("files.py", "registry.py", "steps.py")
+"""But for how scenarios are found, and for what stories have in common: what matters is which of them asked for that.
+"""
+BETWEEN = (contextlib.__file__, "<string>")
+"""Whose frames stand between an author's and ours: what enters a block of ours, and what dataclasses have made."""
+LIBRARIES = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+"""What an author calls, and has not written."""
+
+
+def line_of(error: BaseException) -> str:
+    """Where in the author's code it came up: the file and the innermost line; empty if the author has no part in it."""
+    told = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_authors(frame)]
+    frames = [frame for frame in told if LIBRARIES.isdisjoint(Path(frame.filename).resolve().parents)]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def as_python_tells(error: BaseException) -> str:
+    """The traceback as far as it is the author's, with what led to the error."""
+    told = traceback.TracebackException.from_exception(error)
+    chain: list[traceback.TracebackException | None] = [told]
+    for one in chain:
+        if one is not None:
+            one.stack = traceback.StackSummary.from_list([frame for frame in one.stack if _is_authors(frame)])
+            chain += [one.__cause__, one.__context__, *(one.exceptions or ())]
+    return "".join(told.format()).rstrip()
+
+
+def _is_authors(frame: traceback.FrameSummary) -> bool:
+    if frame.filename in BETWEEN:
+        return False
+    file = Path(frame.filename).resolve()
+    if STORIES in file.parents:
+        return file.name not in NO_STORIES
+    return not any(room in file.parents for room in OURS)

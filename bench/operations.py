@@ -1,0 +1,252 @@
+"""What clients and operators ask, and what they are told: tagged values, decoded and encoded here and nowhere else.
+
+A question is one value with all that its answer depends on: how fresh a read has to be, which index a compare-and-set
+expects, whose write it is and which. What came of it is a `Told`, whose outcome is OK (acknowledged), FAILED (it has
+not happened, nor will) or UNKNOWN (it may have, or may yet). A timeout is UNKNOWN, never FAILED: the request may be
+waiting in a socket somewhere. An `Operation` is both together, with who asked whom and when.
+
+How a system is asked is its own business (`bench.systems`), and so is what its answers mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import ClassVar, NamedTuple, TypeVar
+
+import msgspec
+
+DECISIONS = ("cas mismatch", "key not found")
+"""What a state machine refuses with. Whoever is refused with anything else may ask somebody else."""
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Freshness(StrEnum):
+    """What a read promises."""
+
+    STALE = "stale"
+    """A value that stood there once: any node answers from what it has."""
+    LEASE = "lease"
+    """Linearizable while clocks run about alike: the leader answers by its lease."""
+    LINEARIZABLE = "linearizable"
+    """Whatever was acknowledged before the read was asked for is seen."""
+
+
+class _Question(msgspec.Struct, frozen=True, tag_field="ask", tag=str.lower, forbid_unknown_fields=True, gc=False):
+    pass
+
+
+class _Write(_Question, frozen=True, kw_only=True, gc=False):
+    """Asked for again with the same `client_id` and `sequence`, a write takes effect once (thesis 6.3)."""
+
+    client_id: str = ""
+    sequence: int = 0
+    """Counts the writes of `client_id` from 1; 0 is a write that is never asked for again."""
+
+
+class Put(_Write, frozen=True, gc=False):
+    key: str
+    value: str
+
+
+class Cas(_Write, frozen=True, gc=False):
+    """A put, if the key's modify_index is `expected_index`; 0 is a key that is not there."""
+
+    key: str
+    value: str
+    expected_index: int
+
+
+class Delete(_Write, frozen=True, gc=False):
+    """Of a key whose modify_index is `expected_index`, if that is given."""
+
+    key: str
+    expected_index: int | None = None
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One key of a batch of writes."""
+
+    key: str
+    value: str | None = None
+    """None is to be deleted."""
+    expected_index: int | None = None
+    """What the key's modify_index has to be, None for anything."""
+
+
+class SetAll(_Write, frozen=True, gc=False):
+    """All of them or none: at one instant, and none if one is not as expected."""
+
+    items: tuple[Item, ...]
+
+
+class DeleteAll(_Write, frozen=True, gc=False):
+    items: tuple[Item, ...]
+
+
+class Get(_Question, frozen=True, gc=False):
+    key: str
+    freshness: Freshness = Freshness.STALE
+
+
+class GetAll(_Question, frozen=True, gc=False):
+    """A stale read of all of them at one instant."""
+
+    keys: tuple[str, ...]
+
+
+class Join(_Question, frozen=True, gc=False):
+    """Done when the node votes."""
+
+    node: str
+    address: str = ""
+    """Where it is said to live; empty is where it lives."""
+
+    NEED: ClassVar[str] = "join"
+
+
+class Leave(_Question, frozen=True, gc=False):
+    """Done when the node is no member any more."""
+
+    node: str
+
+    NEED: ClassVar[str] = "leave"
+
+
+class Transfer(_Question, frozen=True, gc=False):
+    """Done when another node leads."""
+
+    to: str = ""
+    """Which, if it matters."""
+
+    NEED: ClassVar[str] = "transfer"
+
+
+class TakeSnapshot(_Question, frozen=True, gc=False):
+    """Done when the node that is asked has taken one."""
+
+    NEED: ClassVar[str] = "snapshot"
+
+
+Writing = Put | Cas | Delete | SetAll | DeleteAll
+Reading = Get | GetAll
+Operating = Join | Leave | Transfer | TakeSnapshot
+Question = Writing | Reading | Operating
+"""What one client or operator asks of one node."""
+
+
+class Told(NamedTuple):
+    """What a client hears of its question."""
+
+    outcome: Outcome
+    reason: str = ""
+    """Why it is not OK: the node's word for it, or the client's own."""
+    result: str | Mapping[str, str] | None = None
+    """Of a read the value, None for a missing key; of a read of several those that are there; of a transfer who leads.
+    """
+    modify_index: int | None = None
+    """Where a write stands, or what stood in the way of one that expected something else."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether a state machine has said what came of it: asking again would bring nothing more."""
+        return self.outcome is Outcome.OK or self.reason in DECISIONS
+
+
+NO_ANSWER = Told(Outcome.UNKNOWN, "no answer yet")
+"""Of what is still under way."""
+
+
+class Try(NamedTuple):
+    node: str
+    invoked_s: float
+
+
+class Operation(msgspec.Struct, frozen=True, gc=False):
+    """One question of one client, or all the tries of one write, and what came of it.
+
+    From `invoked_s` to `completed_s`, in seconds on the clock that the whole run is told on.
+    """
+
+    client: int
+    node: str
+    """Whom the client asked, last."""
+    asked: Question
+    told: Told
+    invoked_s: float
+    completed_s: float
+    """Infinity while no answer has come."""
+    tries: tuple[Try, ...] = ()
+    """Of a write that was tried again: each try."""
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.told.outcome
+
+    @property
+    def reason(self) -> str:
+        return self.told.reason
+
+    @property
+    def value(self) -> str | None:
+        """What a read of one key found."""
+        assert not isinstance(self.told.result, Mapping), "several values were found"
+        return self.told.result
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """What a read of several keys found."""
+        return self.told.result if isinstance(self.told.result, Mapping) else {}
+
+    @property
+    def modify_index(self) -> int | None:
+        return self.told.modify_index
+
+    @property
+    def decided(self) -> bool:
+        return self.told.decided
+
+    @property
+    def questions(self) -> tuple[Try, ...]:
+        """What was sent, and to whom: the tries, or the only one."""
+        return self.tries or (Try(self.node, self.invoked_s),)
+
+
+def key_by_key(operation: Operation) -> Iterator[Operation]:
+    """The operation as operations of one key each; of what names no key, nothing.
+
+    That a batch takes effect at one instant makes its parts operations of their keys like any other, so whoever judges
+    one key need not know of batches.
+    """
+    match operation.asked:
+        case Put() | Cas() | Delete() | Get():
+            yield operation
+        case SetAll(items=items) | DeleteAll(items=items):
+            told = operation.told
+            for item in items:
+                yield msgspec.structs.replace(operation, asked=_written(item), told=told)
+        case GetAll(keys=keys):
+            for key in keys:
+                told = operation.told._replace(result=operation.values.get(key))
+                yield msgspec.structs.replace(operation, asked=Get(key), told=told)
+
+
+def _written(item: Item) -> Put | Cas | Delete:
+    if item.value is None:
+        return Delete(item.key, item.expected_index)
+    if item.expected_index is None:
+        return Put(item.key, item.value)
+    return Cas(item.key, item.value, item.expected_index)
+
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+
+def with_changes(asked: Q, **changes: object) -> Q:
+    """The same question with other fields."""
+    return msgspec.structs.replace(asked, **changes)

@@ -1,0 +1,304 @@
+"""Plays a case on a cluster, in whichever world that lives, by that world's clock; and then waits for all to agree.
+
+Every fault is a block: what `BEGIN` has for it is entered when it begins and left when it is over, so that it ends as
+it ends in a scenario. What is due is done one after the other. Where that takes real time, as killing a process does,
+what is due meanwhile is late; the timeline says when it was.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from bench.case import Case
+from bench.cluster import Cluster, PromiseBrokenError, of_one_mind
+from bench.operations import (
+    Freshness,
+    Get,
+    Join,
+    Leave,
+    Operation,
+    Outcome,
+    Put,
+    Question,
+    Transfer,
+    with_changes,
+)
+from bench.schedule import (
+    ROLES,
+    AnyFault,
+    Ask,
+    Clients,
+    Crash,
+    Cut,
+    Delay,
+    Drift,
+    Fault,
+    FullDisk,
+    JoinAstray,
+    Limit,
+    Move,
+    Noise,
+    Pause,
+    SlowDisk,
+)
+from bench.words import question, whom
+from bench.workload import WORKLOADS, Script, until_done
+from faults.nodes import NodeKind, NodeState
+
+PAUSE_S = 0.25
+"""Between a client's answer and its next question: about ten operations a second from three clients."""
+RETRY_S = 0.2
+"""Between two requests for the same change."""
+LOOK_S = 0.05
+"""Between two looks whether everybody agrees."""
+PATIENCE = 20
+"""Election timeouts after the last fault within which all must agree, and clients be served."""
+LAST_WISHES = (
+    Put("end", "1", client_id="last wishes", sequence=1),
+    Get("end", Freshness.LINEARIZABLE),
+    Get("end", Freshness.LEASE),
+)
+"""What clients are owed when every fault is over."""
+
+
+class Player:
+    """Plays `case` on `cluster`, which is open and has no running node yet. What the world sees to be broken meanwhile
+    comes out of `play`."""
+
+    def __init__(self, cluster: Cluster, case: Case) -> None:
+        self.cluster = cluster
+        self.case = case
+        self._chances = self._random("player")
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        """What is done next, on the cluster's clock."""
+        self._turns = itertools.count()
+        self._clients = itertools.count()
+        self._began_s = 0.0
+
+    def play(self) -> None:
+        """Found the cluster, let every fault begin and end, and wait until all have the same and clients are served.
+        Raises PromiseBrokenError."""
+        cluster, schedule = self.cluster, self.case.schedule
+        self._began_s = cluster.now_s
+        with ExitStack() as lasting:
+            for fault in schedule.faults:
+                self._at(fault.at_s, partial(self._begin, fault, lasting))
+            # After the faults that are there from the beginning, which may keep a node down.
+            self._at(0.0, self._start_all)
+            self._pass_time(schedule.length_s)
+        self._settle()
+
+    # Time
+
+    def _at(self, at_s: float, action: Callable[[], None]) -> None:
+        """At so many seconds from the beginning."""
+        heapq.heappush(self._due, (self._began_s + at_s, next(self._turns), action))
+
+    def _pass_time(self, until_s: float) -> None:
+        """Do all that is due by then, each in its time."""
+        cluster, due = self.cluster, self._due
+        until_s += self._began_s
+        while due and due[0][0] <= until_s:
+            at_s, _, action = heapq.heappop(due)
+            if at_s > cluster.now_s:
+                cluster.pass_time(at_s)
+            action()
+        cluster.pass_time(until_s)
+
+    def _start_all(self) -> None:
+        for node in dict.fromkeys((*self.cluster.plan.members, *self.cluster.nodes)):
+            self.cluster.start(node)
+
+    # Faults
+
+    def _begin(self, fault: AnyFault, lasting: ExitStack) -> None:
+        self.cluster.tell(fault)
+        block = lasting.enter_context(ExitStack())
+        block.enter_context(BEGIN[type(fault)](self, fault))
+
+        def end() -> None:
+            self.cluster.tell(fault, over=True)
+            block.close()
+
+        self._at(fault.at_s + fault.for_s, end)
+
+    def _meant(self, name: str) -> str:
+        """The node that a name or a role means now, said aloud; when nobody has the role, anybody."""
+        if name not in ROLES:
+            return name
+        leader = self._leader()
+        others = [other for other in self.cluster.nodes if other != leader]
+        meant = (
+            leader if leader is not None and name == "leader" else self._chances.choice(others or self.cluster.nodes)
+        )
+        self.cluster.remark(f"{whom(name)} is {meant}")
+        return meant
+
+    def _leader(self) -> str | None:
+        """Of the nodes that call themselves leader the one of the latest term."""
+        leaders = [status for status in self.cluster.statuses().values() if status and status.role == "Leader"]
+        return max(leaders, key=lambda status: status.term).name if leaders else None
+
+    def crash(self, fault: Crash) -> AbstractContextManager[None]:
+        node = self._meant(fault.node)
+        if fault.torn:
+            return self.cluster.torn(node)
+        return self.cluster.node_faults.lasting(node, NodeKind.DOWN, NodeState(down=True))
+
+    def on_node(self, fault: Pause | SlowDisk | FullDisk | Drift) -> AbstractContextManager[None]:
+        kind, does = ON_NODES[type(fault)]
+        return self.cluster.node_faults.lasting(self._meant(fault.node), kind, does(fault))
+
+    def on_links(self, fault: Cut | Delay | Limit) -> AbstractContextManager[None]:
+        network, links = self.cluster.network, fault.links(self.cluster.nodes, self._meant)
+        match fault:
+            case Cut(mode=mode):
+                return network.cutting(links, mode)
+            case Delay(latency_ms=latency_ms, jitter_ms=jitter_ms):
+                return network.delayed(links, latency_ms, jitter_ms)
+            case Limit(rate_kib_s=rate_kib_s):
+                return network.limited(links, rate_kib_s)
+
+    def noise(self, fault: Noise) -> AbstractContextManager[None]:
+        return self.cluster.noise(loss=fault.loss, duplication=fault.duplication, reordering=fault.reordering)
+
+    # What is asked
+
+    @contextmanager
+    def clients(self, fault: Clients) -> Iterator[None]:
+        new = WORKLOADS[self.case.workload]
+        numbers = list(itertools.islice(self._clients, fault.number))
+        scripts = [new(number, self._random(f"client/{number}")) for number in numbers]
+        workers = self.cluster.workers(scripts, self.cluster.nodes, PAUSE_S)
+        workers.start()
+        try:
+            yield
+        finally:
+            workers.stop()
+
+    def ask(self, fault: Ask) -> AbstractContextManager[None]:
+        # Who leads may be another at the next try.
+        whom = fault.node if fault.node == "leader" else self._meant(fault.node)
+        return self._asking(whom, self._resolved(fault.what), self._end_of(fault))
+
+    @contextmanager
+    def join_astray(self, fault: JoinAstray) -> Iterator[None]:
+        node = self._meant(fault.node)
+        with self.cluster.astray(node) as address, self._asking("leader", Join(node, address), self._end_of(fault)):
+            yield
+
+    @contextmanager
+    def move(self, fault: Move) -> Iterator[None]:
+        node = self._meant(fault.node)
+        with self.cluster.moved(node), self._asking("leader", Join(node), self._end_of(fault)):
+            yield
+
+    def _end_of(self, fault: Fault) -> float:
+        return self._began_s + fault.at_s + fault.for_s
+
+    @contextmanager
+    def _asking(self, whom: str, asked: Question, until_s: float) -> Iterator[None]:
+        """At once, and again until it is done, the block ends, or the time comes near `until_s`."""
+        script = until_done(asked, lambda: self.cluster.now_s + RETRY_S < until_s)
+        workers = self.cluster.workers([script], [whom], RETRY_S)
+        workers.start(at_once=True)
+        try:
+            yield
+        finally:
+            workers.stop()
+
+    def _resolved(self, asked: Question) -> Question:
+        """With nodes in the place of roles."""
+        match asked:
+            case Join(node=node) | Leave(node=node):
+                return with_changes(asked, node=self._meant(node))
+            case Transfer(to=to) if to:
+                return with_changes(asked, to=self._meant(to))
+            case _:
+                return asked
+
+    # The end
+
+    def _settle(self) -> None:
+        deadline_s = self.cluster.now_s + PATIENCE * self.case.settings.election_timeout_s
+        self._wait_until_agreed(deadline_s)
+        for wish in LAST_WISHES:
+            self._wait_until_served(wish, deadline_s)
+        self.cluster.at_rest()
+
+    def _wait_until_agreed(self, deadline_s: float) -> None:
+        """Convergence: with every fault over, all members come to hold and to have applied the same log, which has them
+        where they live."""
+        cluster = self.cluster
+        with ExitStack() as asking:
+            corrected: set[str] = set()
+            while not (of_one_mind(cluster.statuses()) and not self._elsewhere()):
+                if cluster.now_s >= deadline_s:
+                    states = "; ".join(f"{node}: {status or 'silent'}" for node, status in cluster.statuses().items())
+                    raise PromiseBrokenError("all_agree_in_the_end", states)
+                for node in [node for node in self._elsewhere() if node not in corrected]:
+                    corrected.add(node)
+                    asking.enter_context(self._asking("leader", Join(node), deadline_s))
+                cluster.pass_time(cluster.now_s + LOOK_S)
+
+    def _elsewhere(self) -> list[str]:
+        """Members that do not live where the leader's configuration says."""
+        leader = self._leader()
+        status = self.cluster.status(leader) if leader is not None else None
+        return [node for node, said in status.addresses.items() if said != self.cluster.address(node)] if status else []
+
+    def _wait_until_served(self, asked: Question, deadline_s: float) -> None:
+        """Liveness as clients feel it: with every fault over, the leader takes writes and answers reads."""
+        cluster = self.cluster
+        heard: list[Operation] = []
+        workers = cluster.workers([_until_heard(asked, heard)], ["leader"], RETRY_S)
+        workers.start(at_once=True)
+        while not heard or heard[-1].outcome is not Outcome.OK:
+            if cluster.now_s >= deadline_s:
+                reason = heard[-1].reason if heard else "no answer"
+                raise PromiseBrokenError("clients_are_served_in_the_end", f"{question(asked)}: {reason}")
+            cluster.pass_time(cluster.now_s + LOOK_S)
+        workers.stop()
+
+    def _random(self, name: str) -> random.Random:
+        """The chances of one part: another part that draws more or less does not shift them."""
+        return random.Random(f"{self.case.seed}/{name}")
+
+
+def _until_heard(asked: Question, heard: list[Operation]) -> Script:
+    """What came of each try is `heard`; the last one is OK."""
+    while not heard or heard[-1].outcome is not Outcome.OK:
+        heard.append((yield asked))
+
+
+Begin = Callable[[Player, Any], AbstractContextManager[None]]
+
+BEGIN: dict[type[Fault], Begin] = {
+    Crash: Player.crash,
+    Pause: Player.on_node,
+    Drift: Player.on_node,
+    SlowDisk: Player.on_node,
+    FullDisk: Player.on_node,
+    Cut: Player.on_links,
+    Delay: Player.on_links,
+    Limit: Player.on_links,
+    Noise: Player.noise,
+    Clients: Player.clients,
+    Ask: Player.ask,
+    JoinAstray: Player.join_astray,
+    Move: Player.move,
+}
+"""A fault as a block, which it is over at the end of."""
+
+ON_NODES: dict[type[Fault], tuple[NodeKind, Callable[[Any], NodeState]]] = {
+    Pause: (NodeKind.PAUSE, lambda _: NodeState(paused=True)),
+    Drift: (NodeKind.CLOCK, lambda fault: NodeState(clock_rate=fault.rate)),
+    SlowDisk: (NodeKind.SLOW_DISK, lambda fault: NodeState(disk_latency_ms=fault.latency_ms)),
+    FullDisk: (NodeKind.FULL_DISK, lambda _: NodeState(disk_full=True)),
+}

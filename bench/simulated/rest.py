@@ -1,0 +1,69 @@
+"""A world at rest: every fault is over and all are agreed, so that nothing is owed any more. What that lets be judged
+besides what is judged after every event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bench.checkers.elections import one_leader_at_a_time
+from bench.evidence import Evidence
+from bench.simulated import invariants
+from bench.simulated.node import Record, recorded
+from bench.simulated.world import VirtualWorld
+from node.raft.transitions import RoleChanged
+from node.server import ANSWER_TIMEOUT_S, Leased, Started, Stopped
+
+LOOK_S = 0.05
+"""Between two looks whether everybody is answered."""
+LIVES = frozenset((RoleChanged, Started, Stopped))
+"""What of a trace tells who led when, besides the leases."""
+
+
+def judge(world: VirtualWorld) -> None:
+    """Raises PromiseBrokenError."""
+    _compare_contents(world)
+    _wait_until_answered(world)
+    _judge_what_is_said(world)
+
+
+def _compare_contents(world: VirtualWorld) -> None:
+    """Of what the nodes hold. Not of one that is busy: its core has handed out entries that its state machine has not
+    taken yet."""
+    for name, node in world.nodes.items():
+        if node.process is not None and not node.process.busy:
+            content = node.process.machine.freeze()
+            world.observer.held(name, node.process.raft.last_applied, content, world.engine.now)
+
+
+def _wait_until_answered(world: VirtualWorld) -> None:
+    """Whoever asked anybody who lives; it need not be who leads."""
+    engine = world.engine
+    deadline_s = engine.now + ANSWER_TIMEOUT_S
+    while waiting := [(node, request) for node in world.nodes.values() if (request := node.unanswered)]:
+        if engine.now >= deadline_s:
+            node, request = waiting[0]
+            invariants.questions_are_answered_in_the_end(node.name, request.question)
+        engine.run(engine.now + LOOK_S)
+
+
+def _judge_what_is_said(world: VirtualWorld) -> None:
+    """What the nodes say of themselves now, and what they have written down of it."""
+    for name, node in world.nodes.items():
+        if node.process is not None and not node.process.busy:
+            invariants.status_is_true_in_the_end(name, node.process.status, node.process.raft)
+    reigns = {name: tuple(map(recorded, _of_reigns(node.records))) for name, node in world.nodes.items()}
+    invariants.traces_tell_of_one_leader(one_leader_at_a_time(Evidence(history=(), traces=reigns, timeline=())))
+
+
+def _of_reigns(records: Iterable[Record]) -> list[Record]:
+    """What of a trace tells who led when. Of several leases only the last counts, and most records are leases."""
+    told: list[Record] = []
+    lease: Record | None = None
+    for record in records:
+        kind = type(record[1])
+        if kind is Leased:
+            lease = record
+        elif kind in LIVES:
+            told += [record] if lease is None else [lease, record]
+            lease = None
+    return told if lease is None else [*told, lease]

@@ -1,0 +1,557 @@
+"""The store of runs: what a run's folder looks like is known here and nowhere else.
+
+    runs/<what was run>/<UTC time>[-seed-N][-k]/
+        manifest.json        what was run, where, and what came of it (`bench.manifest`)
+        case.json            the case, of a run that played one
+        history.jsonl        what clients asked and were told
+        timeline.jsonl       what the bench did
+        nodes/<node>/        trace.jsonl, and whatever else the node leaves behind
+        cluster.log, toxiproxy.log
+        verdict.json         the findings
+        seal.json            a checksum for each line of all this but the logs
+
+History and timeline are written as things happen, a line by one unbuffered call: a bench that is killed loses at most
+the line it was writing. `Recording` is a run being written, and holds a lock for as long, which the kernel takes away
+from it however it ends: so a killed bench is told from one that runs. At the end all is sealed. `StoredRun` reads a
+run, and believes nothing that was cut or changed since: it raises StoreError, which names file and line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+import msgspec
+
+from bench import history
+from bench.case import LARGEST_BYTES, Case, CaseError, Plan
+from bench.evidence import Evidence, Record
+from bench.history import Event, HistoryError, operations
+from bench.manifest import FORMAT, Manifest, RunKind, this_machine
+from bench.operations import Operation
+from bench.schedule import Name
+from bench.seal import Seal, SealBrokenError, checksums, split, verify
+from bench.verdict import Finding, combined
+
+T = TypeVar("T")
+
+MANIFEST, CASE, VERDICT, SEAL = "manifest.json", "case.json", "verdict.json", "seal.json"
+HISTORY, TIMELINE = "history.jsonl", "timeline.jsonl"
+EVIDENCE = (MANIFEST, CASE, HISTORY, TIMELINE, VERDICT)
+"""What is sealed, with the traces."""
+LOG, PROXIES_LOG = "cluster.log", "toxiproxy.log"
+LARGEST = {MANIFEST: 1024 * 1024, CASE: LARGEST_BYTES, VERDICT: 16 * 1024 * 1024}
+"""Beyond so many bytes a file is none of ours."""
+TAIL_BYTES = 64 * 1024
+
+UNFIT = re.compile(r"[^A-Za-z0-9_.,+=\[\]-]|^\.+")
+"""What has no place in a folder's name."""
+LONGEST_NAME = 100
+
+_encode = msgspec.json.Encoder().encode
+_fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
+NO_LINE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What is raised for a line that was not written as such."""
+
+
+class StoreError(Exception):
+    """There is no such run, or it cannot be read; the text names file and line, and says what is wrong there."""
+
+
+class UnusableFolderError(Exception):
+    """Nothing can be written there; the text names the variable that says where else."""
+
+
+def usable(folder: Path, variable: str) -> Path:
+    """Make the folder if it is not there, and write to it. Raises UnusableFolderError.
+
+    Asking for permissions is not enough: a read-only disk, or /proc, allows what it then refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"?")
+    except OSError as error:
+        raise UnusableFolderError(
+            f"cannot write to {folder.absolute()} ({error.strerror}); set {variable} to a folder that can be written"
+        ) from error
+    return folder
+
+
+class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run came to."""
+
+    told: tuple[Finding, ...] = ()
+    """By the story and its world while it was played; nobody can judge that again."""
+    judged: tuple[Finding, ...] = ()
+    """By the manifest's checks, in their order, from the evidence."""
+
+    @property
+    def all(self) -> tuple[Finding, ...]:
+        return (*self.told, *self.judged)
+
+
+# Writing
+
+
+def begin(
+    runs: Path,
+    *,
+    kind: RunKind,
+    name: str,
+    world: str,
+    plan: Plan,
+    profile: str | None = None,
+    file: Path | None = None,
+    checks: Iterable[str] = (),
+) -> Recording:
+    """A run of its own in a folder under `runs` that was not there before. Raises OSError when it cannot be written."""
+    began = datetime.now(UTC)
+    manifest = Manifest(
+        kind=kind,
+        name=name,
+        file=None if file is None else str(file.absolute()),
+        world=world,
+        plan=plan,
+        profile=profile,
+        checks=tuple(checks),
+        machine=this_machine(),
+        pid=os.getpid(),
+        began=began,
+    )
+    return Recording(_new_folder(runs.absolute(), manifest), manifest)
+
+
+class Recording:
+    """A run being written. Safe to be written to from many threads."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._began_s = time.monotonic()
+        self._history = (folder / HISTORY).open("ab", buffering=0)
+        self._timeline = (folder / TIMELINE).open("ab", buffering=0)
+        # Before there is a manifest, which is what others find the run by.
+        fcntl.flock(self._history, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _write_json(folder / MANIFEST, manifest)
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Without `finish` before, it is a run that did not end."""
+        self._history.close()
+        self._timeline.close()
+
+    def plays(self, case: Case, left_out: Iterable[str] = ()) -> None:
+        """This case it is; `left_out` says what was to be played besides, and why it is not."""
+        (self.folder / CASE).write_bytes(case.to_json())
+        self.manifest = msgspec.structs.replace(self.manifest, left_out=tuple(left_out))
+        _write_json(self.folder / MANIFEST, self.manifest)
+
+    # As it happens
+
+    def event(self, event: Event) -> None:
+        """Of the history. Raises OSError when it cannot be written."""
+        _append(self._history, history.encode(event))
+
+    def note(self, record: Record) -> None:
+        """Of the timeline. Raises OSError when it cannot be written."""
+        _append(self._timeline, _encode(record))
+
+    # Where others write
+
+    def node_folder(self, node: str) -> Path:
+        """Of the node's own. Raises ValueError for what cannot name one."""
+        folder = self.folder / _of_node(node)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def trace_file(self, node: str) -> Path:
+        self.node_folder(node)
+        return self.folder / _trace_of(node)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG
+
+    @property
+    def toxiproxy_log(self) -> Path:
+        return self.folder / PROXIES_LOG
+
+    # At the end
+
+    def trace(self, node: str, records: Iterable[Record]) -> None:
+        """Of a node that does not write its own."""
+        self.trace_file(node).write_bytes(b"".join(_encode(record) + b"\n" for record in records))
+
+    def write_log(self, lines: Iterable[str]) -> None:
+        """Of a world whose nodes do not write theirs."""
+        self.log.write_text("".join(f"{line}\n" for line in lines))
+
+    def evidence(self) -> Evidence:
+        """As whoever reads the run later finds it. Raises StoreError."""
+        return _Files(self.folder, None).evidence(self.manifest.plan.nodes)
+
+    def finish(self, findings: Findings, digest: str | None = None) -> None:
+        """The run has ended, and this came of it: from here on nobody writes to it any more."""
+        _write_json(self.folder / VERDICT, findings)
+        verdict = combined(findings.all) if findings.all else None
+        seconds = round(time.monotonic() - self._began_s, 3)
+        self.manifest = msgspec.structs.replace(
+            self.manifest, ended=datetime.now(UTC), seconds=seconds, verdict=verdict, digest=digest
+        )
+        _write_json(self.folder / MANIFEST, self.manifest)
+        traces = [_trace_of(node) for node in self.manifest.plan.nodes]
+        files = (file for file in (*EVIDENCE, *traces) if (self.folder / file).exists())
+        lines = {file: checksums(split((self.folder / file).read_bytes())) for file in files}
+        _write_json(self.folder / SEAL, Seal(lines))
+
+
+def _new_folder(runs: Path, manifest: Manifest) -> Path:
+    """Its name alone tells it from all other runs, in the folders of other scenarios too."""
+    seed = f"-seed-{manifest.plan.seed}" if manifest.world != "live" or manifest.plan.seed else ""
+    stamp = f"{manifest.began:%Y%m%dT%H%M%SZ}{seed}"
+    parent = runs / (UNFIT.sub("_", manifest.name)[:LONGEST_NAME] or "_")
+    for attempt in itertools.count():
+        name = f"{stamp}-{attempt}" if attempt else stamp
+        parent.mkdir(parents=True, exist_ok=True)
+        if any(os.path.lexists(Path(other, name)) for other in os.scandir(runs)):
+            continue
+        # Somebody else may take it in between, or tidy its parent away.
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            (parent / name).mkdir()
+            return parent / name
+    raise AssertionError("there is always another number")
+
+
+def _append(file: Any, line: bytes) -> None:
+    line += b"\n"
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
+
+
+def _write_json(file: Path, value: object) -> None:
+    """All of it or nothing."""
+    whole = file.with_suffix(".new")
+    whole.write_bytes(msgspec.json.format(_encode(value), indent=2) + b"\n")
+    whole.replace(file)
+
+
+def _of_node(node: str) -> str:
+    try:
+        return f"nodes/{msgspec.convert(node, Name)}"
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{node!r} cannot name a node") from error
+
+
+def _trace_of(node: str) -> str:
+    return f"{_of_node(node)}/trace.jsonl"
+
+
+# Reading
+
+
+class RunState(StrEnum):
+    GOING_ON = "going on"
+    ENDED = "ended"
+    CUT_OFF = "cut off"
+    """Whatever wrote it is gone, and had not ended it."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as its folder has it. What reads more than the manifest raises StoreError."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """By which the commands know it."""
+        return self.folder.name
+
+    @property
+    def long_id(self) -> str:
+        """The same with what was run, should two runs ever share the short one."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def state(self) -> RunState:
+        """Now."""
+        if self.manifest.ended is not None:
+            return RunState.ENDED
+        return RunState.GOING_ON if _is_locked(self.folder / HISTORY) else RunState.CUT_OFF
+
+    @property
+    def size_bytes(self) -> int:
+        total = 0
+        for folder, _, files in os.walk(self.folder):
+            for file in files:
+                with contextlib.suppress(FileNotFoundError):  # Of what is going on some come and go.
+                    total += Path(folder, file).lstat().st_size
+        return total
+
+    def case(self) -> Case | None:
+        """None of a run that played none."""
+        return self._files().case()
+
+    def evidence(self) -> Evidence:
+        return self._files().evidence(self.manifest.plan.nodes)
+
+    def findings(self) -> Findings | None:
+        """What the run said; None of one that did not end."""
+        return self._files().json(VERDICT, Findings) if self.manifest.ended is not None else None
+
+    def log_tail(self, lines: int) -> list[str]:
+        """The end of what was logged."""
+        return self._files().tail(LOG, lines)
+
+    def verify(self) -> None:
+        """That the manifest is the one that the run was sealed with."""
+        self._files().lines(MANIFEST)
+
+    def _files(self) -> _Files:
+        unsealed = _Files(self.folder, None)
+        # What has a seal has ended, whatever its manifest says by now.
+        has_seal = self.manifest.ended is not None or (self.folder / SEAL).exists()
+        return _Files(self.folder, unsealed.json(SEAL, Seal)) if has_seal else unsealed
+
+
+class Listing(NamedTuple):
+    runs: tuple[StoredRun, ...]
+    """Newest first."""
+    unreadable: tuple[StoreError, ...]
+    """Why other folders are not among them."""
+
+
+def runs_in(folder: Path) -> Listing:
+    """What is kept there, as far as the manifests tell."""
+    runs: list[StoredRun] = []
+    unreadable: list[StoreError] = []
+    for manifest in folder.glob(f"*/*/{MANIFEST}"):
+        run = manifest.parent
+        if run.is_symlink() or run.parent.is_symlink():
+            continue
+        try:
+            runs.append(_listed(run))
+        except StoreError as error:
+            unreadable.append(error)
+    return Listing(tuple(sorted(runs, key=lambda run: run.manifest.began, reverse=True)), tuple(unreadable))
+
+
+def read(folder: Path) -> StoredRun:
+    """The run in this folder. Raises StoreError."""
+    run = _listed(folder)
+    run.verify()
+    return run
+
+
+def find(folder: Path, name: str) -> StoredRun:
+    """A run by its id, or by its own folder; ``last`` is the newest that is kept in `folder`. Raises StoreError."""
+    runs = runs_in(folder).runs
+    found = runs[:1] if name == "last" else [run for run in runs if name in (run.id, run.long_id)]
+    match list(found):
+        case [run]:
+            return read(run.folder)
+        case [] if os.path.isdir(name):  # noqa: PTH112  Of a name that can be no path, this says no.
+            return read(Path(name))
+        case []:
+            raise StoreError(f"there is no run {name} in {folder.absolute()}; see: bench runs")
+        case several:
+            raise StoreError(f"{name} may be {' or '.join(run.long_id for run in several)}; name one of them")
+
+
+class Removed(NamedTuple):
+    run: StoredRun
+    size_bytes: int
+
+
+def prune(folder: Path, keep: int) -> Iterator[Removed]:
+    """Remove all but the `keep` newest runs; never one that is going on, nor a folder without a manifest of ours.
+    Raises OSError."""
+    for run in runs_in(folder).runs[keep:]:
+        if run.state is RunState.GOING_ON:
+            continue
+        size_bytes = run.size_bytes
+        shutil.rmtree(run.folder)
+        with contextlib.suppress(OSError):  # It has other runs.
+            run.folder.parent.rmdir()
+        yield Removed(run, size_bytes)
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: int
+
+
+def _listed(folder: Path) -> StoredRun:
+    files = _Files(folder, None)
+    version = files.json(MANIFEST, _Format).format
+    if version != FORMAT:
+        raise StoreError(f"{folder / MANIFEST}: a run of format {version}; this program reads format {FORMAT}")
+    return StoredRun(folder, files.json(MANIFEST, Manifest))
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a folder, held to the seal of a run that has ended."""
+
+    folder: Path
+    seal: Seal | None
+
+    def lines(self, file: str) -> list[bytes]:
+        """With their ends, which the last one may be without."""
+        lines = split(self._content(file))
+        if self.seal is not None:
+            if file not in self.seal.lines:
+                raise StoreError(f"{self.folder / file}: added after the run ended")
+            try:
+                verify(lines, self.seal.lines[file])
+            except SealBrokenError as error:
+                raise self._wrong(file, error.line, error.words) from error
+        return lines
+
+    def json(self, file: str, kind: type[T]) -> T:
+        content = b"".join(self.lines(file))
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.ValidationError as error:
+            raise StoreError(f"{self.folder / file}: {error}") from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self._wrong(file, _breaks_at(content), "no JSON from here on") from error
+
+    def case(self) -> Case | None:
+        if not self._has(CASE):
+            return None
+        try:
+            return Case.from_json(b"".join(self.lines(CASE)))
+        except CaseError as error:
+            raise StoreError(f"{self.folder / CASE}: {error}") from error
+
+    def evidence(self, nodes: Iterable[str]) -> Evidence:
+        traces = {node: self._trace(_trace_of(node)) for node in nodes if self._has(_trace_of(node))}
+        return Evidence(self._operations(), traces, tuple(self._timeline()))
+
+    def tail(self, file: str, lines: int) -> list[str]:
+        if not (self.folder / file).exists():
+            return []
+        with self._open(file) as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
+            return stream.read().decode(errors="replace").splitlines()[-lines:]
+
+    def _operations(self) -> tuple[Operation, ...]:
+        number = 0
+
+        def events() -> Iterator[Event]:
+            nonlocal number
+            for line in self._whole_lines(HISTORY):
+                number += 1
+                yield history.decode(line)
+
+        try:
+            return operations(events())
+        except (*NO_LINE, HistoryError) as error:
+            raise self._wrong(HISTORY, number, str(error)) from error
+
+    def _timeline(self) -> Iterator[Record]:
+        for number, line in enumerate(self._whole_lines(TIMELINE), 1):
+            try:
+                yield _record(line)
+            except NO_LINE as error:
+                raise self._wrong(TIMELINE, number, str(error)) from error
+
+    def _whole_lines(self, file: str) -> list[bytes]:
+        """Without the one in which the bench was killed."""
+        lines = self.lines(file)
+        return lines[:-1] if self.seal is None and lines and not lines[-1].endswith(b"\n") else lines
+
+    def _trace(self, file: str) -> tuple[Record, ...]:
+        """A line that its node could not write to its end, because it was killed or its disk was full, is no fault of
+        the folder's: nothing follows it, or the node's next life. It is left out."""
+        records: list[Record] = []
+        torn: list[StoreError] = []
+        lines = self.lines(file)
+        for number, line in enumerate(lines, 1):
+            try:
+                record = _record(line)
+            except NO_LINE as error:
+                torn.append(self._wrong(file, number, str(error)))
+                continue
+            if torn and record["event"] != "start":
+                raise torn[0]
+            torn.clear()
+            records.append(record)
+        if torn and lines[-1].endswith(b"\n"):
+            raise torn[0]
+        return tuple(records)
+
+    def _has(self, file: str) -> bool:
+        return (self.folder / file).exists() or (self.seal is not None and file in self.seal.lines)
+
+    def _content(self, file: str) -> bytes:
+        most = LARGEST.get(file)
+        with self._open(file) as stream:
+            if most is not None and os.fstat(stream.fileno()).st_size > most:
+                raise StoreError(f"{self.folder / file}: has more than {most} bytes, which none of ours has")
+            return stream.read()
+
+    def _open(self, file: str) -> BinaryIO:
+        path = self.folder / file
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise StoreError(f"{path}: leads out of the run's folder")
+        try:
+            if not path.is_file():
+                raise StoreError(f"{path}: {'no file' if path.exists() else 'missing'}")
+            return path.open("rb")
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+
+    def _wrong(self, file: str, line: int, words: str) -> StoreError:
+        return StoreError(f"{self.folder / file}, line {line}: {words}")
+
+
+def _record(line: bytes) -> Record:
+    """Raises one of NO_LINE."""
+    record = _fields(line)
+    if not isinstance(record.get("event"), str) or not isinstance(record.get("at_s"), int | float):
+        raise ValueError("it has no event, or not when that was")
+    return record
+
+
+def _breaks_at(content: bytes) -> int:
+    """The line from which on it is no JSON."""
+    try:
+        json.loads(content)
+    except json.JSONDecodeError as error:
+        return error.lineno
+    except (UnicodeDecodeError, RecursionError):
+        return 1
+    return content.count(b"\n") + 1
+
+
+def _is_locked(file: Path) -> bool:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

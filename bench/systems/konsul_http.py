@@ -1,0 +1,209 @@
+"""What our node is asked over HTTP, and what its answers mean to a client.
+
+A question becomes one request (`request_of`), and its answer what a client may believe (`told`). An answer that cannot
+be read, whatever its status says, is UNKNOWN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from bench.operations import (
+    Cas,
+    Delete,
+    DeleteAll,
+    Freshness,
+    Get,
+    GetAll,
+    Join,
+    Leave,
+    Outcome,
+    Put,
+    Question,
+    SetAll,
+    TakeSnapshot,
+    Told,
+    Transfer,
+    Writing,
+)
+from faults.links import Address
+
+DEFINITELY_NOT = {
+    "not leader",
+    "no leader",
+    "clustering not enabled",
+    "overwritten",
+    "stopping",
+    "cas mismatch",
+    "transferring",
+}
+"""`error`s that say that nothing happened, nor will."""
+
+# What it is asked
+
+
+class HttpRequest(NamedTuple):
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+
+
+READS = {
+    Freshness.STALE: "",
+    Freshness.LEASE: "?consistency=leader",
+    Freshness.LINEARIZABLE: "?consistent=true",
+}
+
+
+def request_of(asked: Question, addresses: Mapping[str, Address]) -> HttpRequest:
+    """`addresses` says where each node lives, for one that is to be let in."""
+    match asked:
+        case Put(key=key, value=value):
+            return HttpRequest("PUT", _path(key), {"value": value, **_identity(asked)})
+        case Cas(key=key, value=value, expected_index=expected):
+            return HttpRequest("PUT", _path(key), {"value": value, "cas": expected, **_identity(asked)})
+        case Delete(key=key, expected_index=expected):
+            query = urlencode({**({} if expected is None else {"cas": expected}), **_identity(asked)})
+            return HttpRequest("DELETE", f"{_path(key)}{'?' if query else ''}{query}")
+        case SetAll(items=items):
+            return _batch("set", asked, {"items": {item.key: item.value for item in items}})
+        case DeleteAll(items=items):
+            return _batch("delete", asked, {"keys": [item.key for item in items]})
+        case Get(key=key, freshness=freshness):
+            return HttpRequest("GET", f"{_path(key)}{READS[freshness]}")
+        case GetAll(keys=keys):
+            return HttpRequest("POST", "/batch/kv/get", {"keys": keys})
+        case Join(node=node, address=address):
+            return HttpRequest("POST", "/cluster/join", {"node_id": node, "address": address or str(addresses[node])})
+        case Leave(node=node):
+            return HttpRequest("DELETE", f"/cluster/leave/{node}")
+        case Transfer(to=to):
+            return HttpRequest("POST", "/cluster/transfer-leadership", {"to": to} if to else None)
+        case TakeSnapshot():
+            return HttpRequest("POST", "/cluster/snapshot")
+
+
+def _path(key: str) -> str:
+    return f"/kv/{quote(key, safe='')}"
+
+
+def _batch(what: str, asked: SetAll | DeleteAll, body: Mapping[str, Any]) -> HttpRequest:
+    """Either nothing is expected of any key, or something of each."""
+    body = {**body, **_identity(asked)}
+    expected = {item.key: item.expected_index for item in asked.items if item.expected_index is not None}
+    if not expected:
+        return HttpRequest("POST", f"/batch/kv/{what}", body)
+    return HttpRequest("POST", f"/batch/kv/{what}-cas", {**body, "expected_indices": expected})
+
+
+def _identity(asked: Writing) -> dict[str, Any]:
+    """What makes the node take all tries of a write for one."""
+    return {"client_id": asked.client_id, "sequence": asked.sequence} if asked.sequence else {}
+
+
+def as_bytes(request: HttpRequest) -> bytes:
+    """The whole request, for who writes it to a socket."""
+    head = f"{request.method} {request.path} HTTP/1.1\r\nHost: localhost\r\n".encode()
+    if request.body is None:
+        return head + b"\r\n"
+    body = msgspec.json.encode(request.body)
+    return b"%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
+
+
+# What it answers
+
+
+class StoredBody(msgspec.Struct):
+    modify_index: int
+
+
+class FoundBody(msgspec.Struct):
+    value: str
+
+
+class AllFoundBody(msgspec.Struct):
+    found: dict[str, str]
+
+
+class LedBody(msgspec.Struct):
+    leader_id: str
+
+
+class DoneBody(msgspec.Struct):
+    status: Literal["ok"]
+
+
+class RefusedBody(msgspec.Struct):
+    error: str
+    modify_index: int | None = None
+
+
+class PeerBody(msgspec.Struct):
+    id: str
+    address: str
+
+
+class StatsBody(msgspec.Struct):
+    term: int
+    log_digest: str
+    last_snapshot_index: int
+    messages_sent: dict[str, int]
+
+
+class StatusBody(msgspec.Struct):
+    state: str
+    leader_id: str | None
+    peers: list[PeerBody]
+    last_index: int
+    applied_index: int
+    commit_index: int
+    stats: StatsBody
+
+
+# Made before any thread is: msgspec prepares a type when it is first needed, and two threads at that at once crash.
+STORED = msgspec.json.Decoder(StoredBody)
+FOUND = msgspec.json.Decoder(FoundBody)
+ALL_FOUND = msgspec.json.Decoder(AllFoundBody)
+LED = msgspec.json.Decoder(LedBody)
+DONE = msgspec.json.Decoder(DoneBody)
+REFUSED = msgspec.json.Decoder(RefusedBody)
+STATUS = msgspec.json.Decoder(StatusBody)
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises, by what is wrong with what it is given."""
+
+
+def told(asked: Question, status: int, body: bytes) -> Told:
+    """What an answer tells its client about its question."""
+    try:
+        return _done(asked, body) if status < HTTPStatus.MULTIPLE_CHOICES else _refused(asked, status, body)
+    except UNREADABLE as error:
+        return Told(Outcome.UNKNOWN, f"status {status}, and a body that cannot be read: {error}")
+
+
+def _done(asked: Question, body: bytes) -> Told:
+    match asked:
+        case Get():
+            return Told(Outcome.OK, result=FOUND.decode(body).value)
+        case GetAll():
+            return Told(Outcome.OK, result=ALL_FOUND.decode(body).found)
+        case Transfer():
+            return Told(Outcome.OK, result=LED.decode(body).leader_id)
+        case Join() | Leave() | TakeSnapshot():
+            DONE.decode(body)
+            return Told(Outcome.OK)
+        case Put() | Cas() | Delete() | SetAll() | DeleteAll():
+            return Told(Outcome.OK, modify_index=STORED.decode(body).modify_index)
+
+
+def _refused(asked: Question, status: int, body: bytes) -> Told:
+    refused = REFUSED.decode(body)
+    if isinstance(asked, Get) and refused.error == "key not found":
+        return Told(Outcome.OK)
+    of_the_question = status < HTTPStatus.INTERNAL_SERVER_ERROR and refused.error != "superseded"
+    outcome = Outcome.FAILED if of_the_question or refused.error in DEFINITELY_NOT else Outcome.UNKNOWN
+    return Told(outcome, refused.error, modify_index=refused.modify_index)

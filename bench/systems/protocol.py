@@ -1,0 +1,126 @@
+"""What the bench needs to know of a system to put it on the bench, and all that it knows.
+
+A system is known by what its nodes are started with, where they listen, what they can be asked, and what they say of
+themselves; never by its code. `bench.live` and `bench.measure` use this and name no system.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bench.case import Plan
+from bench.cluster import NodeStatus
+from bench.operations import Question, Told
+from faults.links import Address
+from faults.processes import ManagedProcess
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """Where a node lives."""
+
+    name: str
+    http: Address
+    """The node's own port for clients; only the bench asks there, behind the faults' back."""
+    client: Address
+    """Its client link, which is what people and clients are shown."""
+    raft: Address
+    folder: Path
+    """Of the node's own, in the run's."""
+    trace: Path
+    """Where it writes its trace, if the system knows of one."""
+    dial: Mapping[Address, Address]
+    """For each peer's address, the listener of this node's link to it."""
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+
+class Running(Protocol):
+    """One incarnation of a node, with its log."""
+
+    process: ManagedProcess
+
+    def tell_stacks(self) -> None:
+        """Have it write down what it is doing, for whoever wonders why it says nothing."""
+        ...
+
+    def printed(self) -> str:
+        """What it and the incarnations before it have printed: why it did not start, for example."""
+        ...
+
+    def ended(self) -> None:
+        """To be called when the process is dead: takes in what it had still logged."""
+        ...
+
+
+class Connection(Protocol):
+    """One client's way to one node, for one thread at a time."""
+
+    def ask(self, asked: Question) -> Told:
+        """What the node says; whatever cannot be told for certain is UNKNOWN, and a broken connection is. Never
+        raises for what the node or the network do."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class System(Protocol):
+    @property
+    def name(self) -> str:
+        """As a case names it."""
+        ...
+
+    def can(self, need: str) -> str | None:
+        """None if real nodes of it can do this, one of `bench.cluster.NEEDS`; else the reason why not."""
+        ...
+
+    def prepare(self) -> None:
+        """Do beforehand what makes nodes start quickly. To be called before any other process is started."""
+        ...
+
+    def start(self, node: NodePlan, cluster: Plan, *, founders: Sequence[NodePlan], stream: logging.Handler) -> Running:
+        """Start the node; with `founders`, which are then all first members, it founds a cluster unless it has data.
+        What it logs goes to `stream` too."""
+        ...
+
+    def connect(self, node: NodePlan, peers: Mapping[str, NodePlan], timeout_s: float) -> Connection:
+        """To the node's client link. `peers` has every node, for who is to be joined."""
+        ...
+
+    def examples(self, node: NodePlan) -> Sequence[str]:
+        """Commands with which a person may try a node, by its client link."""
+        ...
+
+    def status(self, node: NodePlan) -> NodeStatus | None:
+        """What it says of itself, asked behind the faults' back; None when it says nothing in time."""
+        ...
+
+    def messages_sent(self, node: NodePlan) -> Mapping[str, int] | None:
+        """How many messages this incarnation tried to send to each peer, None when it does not say so in time."""
+        ...
+
+    def snapshot_files(self, node: NodePlan) -> list[Path]:
+        """Oldest first, without those that the node knows to be damaged."""
+        ...
+
+    def disk_bytes(self, node: NodePlan) -> Mapping[str, int]:
+        """How much it has on its disk, of each kind of thing: ``log``, ``snapshots``."""
+        ...
+
+    # For the load generator: whole HTTP/1.1 requests, answered with a Content-Length
+
+    def put_request(self, key: str, value: str) -> bytes: ...
+
+    def read_request(self, key: str) -> bytes:
+        """A linearizable read."""
+        ...
+
+    def is_acknowledged(self, status: int) -> bool:
+        """Whether an answer with this HTTP status says that it was done."""
+        ...

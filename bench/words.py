@@ -1,0 +1,129 @@
+"""What is asked and what is done, in words: one short clause each. Pure."""
+
+from __future__ import annotations
+
+from bench.operations import (
+    Cas,
+    Delete,
+    DeleteAll,
+    Freshness,
+    Get,
+    GetAll,
+    Item,
+    Join,
+    Leave,
+    Put,
+    Question,
+    SetAll,
+    TakeSnapshot,
+    Transfer,
+)
+from bench.schedule import (
+    ROLES,
+    AnyFault,
+    Ask,
+    Clients,
+    Crash,
+    Cut,
+    Delay,
+    Drift,
+    FullDisk,
+    JoinAstray,
+    Limit,
+    Move,
+    Noise,
+    Pause,
+    SlowDisk,
+)
+
+LONG = 20
+"""What is longer is told by its beginning and its length."""
+
+
+def question(asked: Question) -> str:
+    """What is asked, and which of its client's writes that is."""
+    sequence = getattr(asked, "sequence", 0)
+    return f"{_question(asked)}{f' (write {sequence})' if sequence else ''}"
+
+
+def _question(asked: Question) -> str:
+    match asked:
+        case Get(key=key, freshness=freshness):
+            return f"get {key}" if freshness is Freshness.STALE else f"{freshness.value} get {key}"
+        case GetAll(keys=keys):
+            return f"get {', '.join(keys)}"
+        case Put(key=key, value=value):
+            return _put(Item(key, value))
+        case Cas(key=key, value=value, expected_index=expected):
+            return _put(Item(key, value, expected))
+        case Delete(key=key, expected_index=expected):
+            return f"delete {key}{_if_at(expected)}"
+        case SetAll(items=items):
+            return "; ".join(map(_put, items))
+        case DeleteAll(items=items):
+            return f"delete {', '.join(f'{item.key}{_if_at(item.expected_index)}' for item in items)}"
+        case Join(node=node, address=address):
+            return f"join {node}{f' at {address}' if address else ''}"
+        case Leave(node=node):
+            return f"leave {node}"
+        case Transfer(to=to):
+            return f"transfer {to}".rstrip()
+        case TakeSnapshot():
+            return "snapshot"
+
+
+def _put(item: Item) -> str:
+    return f"put {item.key} = {short(item.value or '')}{_if_at(item.expected_index)}"
+
+
+def _if_at(expected_index: int | None) -> str:
+    return "" if expected_index is None else f" if at {expected_index}"
+
+
+def short(value: str) -> str:
+    return value if len(value) <= LONG else f"{value[:LONG]}... ({len(value)} characters)"
+
+
+def fault(done: AnyFault) -> str:
+    lasts = f" for {done.for_s:g} s" if done.for_s else ""
+    return f"{_fault(done)}{lasts}"
+
+
+def _fault(done: AnyFault) -> str:
+    match done:
+        case Crash(node=node, torn=torn):
+            return f"{whom(node)} is killed{' in its next save, which is torn,' if torn else ''}"
+        case Pause(node=node):
+            return f"{whom(node)} is stopped"
+        case SlowDisk(node=node, latency_ms=latency_ms):
+            return f"each save of {whom(node)} takes {latency_ms} ms longer"
+        case FullDisk(node=node):
+            return f"the disk of {whom(node)} is full"
+        case Drift(node=node, rate=rate):
+            return f"the clock of {whom(node)} runs at {rate:g} of its rate"
+        case Cut(mode=mode):
+            return f"links {_links(done)} are cut ({mode.value})"
+        case Delay(latency_ms=latency_ms, jitter_ms=jitter_ms):
+            return f"links {_links(done)} are {latency_ms} ms late, up to {jitter_ms} ms more or less"
+        case Limit(rate_kib_s=rate_kib_s):
+            return f"links {_links(done)} carry {rate_kib_s} KiB a second"
+        case Noise(loss=loss, duplication=duplication, reordering=reordering):
+            return f"messages are lost ({loss:g}), doubled ({duplication:g}), overtaken ({reordering:g})"
+        case Clients(number=number):
+            return f"{number} client{'s write and read' if number > 1 else ' writes and reads'}"
+        case Ask(node=node, what=what):
+            return f"{whom(node)} is asked: {question(what)}"
+        case JoinAstray(node=node):
+            return f"the leader is asked: join {whom(node)} under a wrong address"
+        case Move(node=node):
+            return f"{whom(node)} moves to another address, under which it is to join,"
+
+
+def _links(on: Cut | Delay | Limit) -> str:
+    sources, targets = (", ".join(map(whom, names)) or "everybody else" for names in (on.sources, on.targets))
+    return f"between {sources} and {targets}" if on.both_ways else f"from {sources} to {targets}"
+
+
+def whom(name: str) -> str:
+    """A node, or who has the role."""
+    return {"leader": "the leader", "follower": "a follower"}[name] if name in ROLES else name

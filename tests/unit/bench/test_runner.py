@@ -1,0 +1,283 @@
+"""What is made of a story, however it ends, in virtual time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from bench import checkers, judging, store
+from bench.case import Case, Plan
+from bench.cluster import Cluster, PromiseBrokenError
+from bench.evidence import Evidence
+from bench.judging import judge_again
+from bench.runner import Run, run_case, run_scenario
+from bench.scenarios import SCENARIOS, Scenario
+from bench.schedule import AnyFault, Clients, Cut, Noise, Schedule
+from bench.search.explore import case_of, play
+from bench.simulated.cluster import SimulatedCluster
+from bench.store import Recording, RunState
+from bench.verdict import Check, Finding, Verdict
+from bench.worlds import SimulatedWorld
+
+STORIES = ["three_nodes", "kill_leader", "full_disk[leader_of]", "clock_skew[1.2]", "batches", "damaged_snapshot"]
+THREE = ("n1", "n2", "n3")
+
+
+def case(*faults: AnyFault, **fields: object) -> Case:
+    schedule = Schedule(nodes=THREE, members=THREE, length_s=4.0, faults=faults)
+    return Case(schedule=schedule, seed=3, **fields)  # type: ignore[arg-type]
+
+
+def run(scenario: Scenario, runs: Path) -> Run:
+    return run_scenario(scenario, runs=runs, world=SimulatedWorld())
+
+
+# What is stored is what is judged
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_who_judges_a_stored_run_again_says_what_the_run_said(name: str, tmp_path: Path) -> None:
+    done = run(SCENARIOS[name], tmp_path)
+    again = judge_again(store.read(done.folder))
+    assert (again.verdict, again.agrees) == (done.verdict, True)
+    assert done.verdict in (Verdict.VALID, Verdict.SKIPPED)
+
+
+def test_the_seed_of_a_scenario_is_its_run(tmp_path: Path) -> None:
+    first, second, other = (
+        run_scenario(SCENARIOS["kill_leader"], runs=tmp_path, world=SimulatedWorld(), seed=seed) for seed in (5, 5, 6)
+    )
+    assert first.digest == second.digest != other.digest
+    assert store.read(first.folder).evidence() == store.read(second.folder).evidence()
+
+
+def test_a_manifest_says_what_was_run(tmp_path: Path) -> None:
+    scenario = replace(SCENARIOS["three_nodes"], file=tmp_path / "mine.py")
+    done = run_scenario(scenario, runs=tmp_path, world=SimulatedWorld(), nodes=5, profile="default", seed=9)
+    manifest = store.read(done.folder).manifest
+    assert (manifest.name, manifest.file, manifest.world) == ("three_nodes", str(scenario.file), "simulated")
+    assert (manifest.profile, manifest.plan) == ("default", scenario.plan(5, profile="default", seed=9))
+    assert manifest.checks == (*(check.__name__ for check in scenario.checks), "faults_touched_traffic")
+    assert (manifest.verdict, manifest.digest) == (done.verdict, done.digest)
+
+
+# Cases
+
+
+def test_a_case_that_exploring_found_is_the_same_run_when_it_is_played(tmp_path: Path) -> None:
+    found = next(violation for seed in range(50) if (violation := play(case_of(seed, 3, "vote_twice")).violation))
+    done = run_case(found.case, runs=tmp_path, world=SimulatedWorld())
+    assert (done.verdict, done.digest) == (Verdict.INVALID, found.digest)
+    assert Finding(found.promise, Verdict.INVALID, found.words) in done.findings
+    stored = store.read(done.folder)
+    assert (stored.case(), judge_again(stored).agrees) == (found.case, True)
+
+
+def test_a_case_whose_faults_meet_no_traffic_is_valid_if_one_of_them_does(tmp_path: Path) -> None:
+    silent = Cut(at_s=0.0, for_s=0.1, sources=("n3",), targets=("n2",), both_ways=False)
+    busy = Cut(at_s=2.0, for_s=1.0, sources=("leader",))
+    clients = Clients(at_s=0.0, for_s=4.0, number=2)
+    verdicts = [
+        run_case(case(clients, *faults), runs=tmp_path, world=SimulatedWorld()).verdict
+        for faults in ([silent], [silent, busy])
+    ]
+    assert verdicts == [Verdict.UNKNOWN, Verdict.VALID]
+
+
+@dataclass(frozen=True)
+class WorldOf(SimulatedWorld):
+    kind: type[SimulatedCluster] = SimulatedCluster
+
+    def cluster(self, plan: Plan, recording: Recording) -> SimulatedCluster:
+        return self.kind(plan, recording)
+
+
+class Quiet(SimulatedCluster):
+    """In which nothing can be lost on the way, and no rule broken."""
+
+    def can(self, need: str) -> str | None:
+        return f"no {need} here" if need in ("noise", "flaws") else super().can(need)
+
+
+NOISY = case(Noise(at_s=1.0, for_s=1.0, loss=0.5), Clients(at_s=0.0, for_s=4.0, number=2))
+
+
+def test_a_case_that_needs_what_a_world_cannot_do_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    done = run_case(NOISY, runs=tmp_path, world=WorldOf(kind=Quiet))
+    assert (done.verdict, done.findings) == (
+        Verdict.SKIPPED,
+        (Finding("noise", Verdict.SKIPPED, "no noise here"),),
+    )
+    stored = store.read(done.folder)
+    assert (stored.case(), judge_again(stored).agrees) == (NOISY, True)
+    assert stored.evidence().timeline == ()
+
+
+def test_what_is_left_out_of_a_case_is_listed(tmp_path: Path) -> None:
+    done = run_case(NOISY, runs=tmp_path, world=WorldOf(kind=Quiet), leave_out=True)
+    (left_out,) = [finding for finding in done.findings if finding.verdict is Verdict.SKIPPED]
+    assert done.verdict is Verdict.VALID
+    assert "no noise here; left out:" in left_out.reason
+    assert "at 1 s messages are lost (0.5)" in left_out.reason
+    stored = store.read(done.folder)
+    assert stored.manifest.left_out == (left_out.reason,)
+    assert stored.case() == NOISY.without(frozenset({"noise"}))
+
+
+def test_a_flaw_is_never_left_out(tmp_path: Path) -> None:
+    done = run_case(case(flaw="vote_twice"), runs=tmp_path, world=WorldOf(kind=Quiet), leave_out=True)
+    assert done.findings == (Finding("flaws", Verdict.SKIPPED, "no flaws here"),)
+
+
+# However a story ends
+
+
+def interrupted(_: Cluster) -> None:
+    raise KeyboardInterrupt
+
+
+def broken(_: Cluster) -> None:
+    raise PromiseBrokenError("logs_match", "n1 and n2 differ at 7")
+
+
+def failed(cluster: Cluster) -> None:
+    cluster.client("n1").put("k", "v")
+    raise AssertionError("it was not to be")
+
+
+def endless(cluster: Cluster) -> None:
+    while True:
+        cluster.wait_for_leader()
+
+
+def exits(_: Cluster) -> None:
+    sys.exit(0)
+
+
+def doomed(play: Callable[[Cluster], None], **fields: object) -> Scenario:
+    return replace(SCENARIOS["three_nodes"], name="doomed", play=play, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("play", "verdict", "check"),
+    [
+        (broken, Verdict.INVALID, "logs_match"),
+        (failed, Verdict.INVALID, "story"),
+        (exits, Verdict.UNKNOWN, "story"),
+        (endless, Verdict.UNKNOWN, "story"),
+    ],
+)
+def test_the_evidence_of_a_story_that_goes_wrong_is_stored_and_judged_too(
+    play: Callable[[Cluster], None], verdict: Verdict, check: str, tmp_path: Path
+) -> None:
+    done = run(doomed(play, limit_s=0.2 if play is endless else 60.0), tmp_path)
+    assert (done.verdict, done.findings[0].check, done.findings[0].verdict) == (verdict, check, verdict)
+    assert {finding.check for finding in done.findings} > {"one_leader_per_term", "faults_touched_traffic"}
+    stored = store.read(done.folder)
+    assert (stored.state, judge_again(stored).agrees) == (RunState.ENDED, True)
+    assert set(stored.evidence().traces) == set(THREE)
+
+
+def test_of_a_run_that_is_interrupted_there_is_what_there_was(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(doomed(interrupted), tmp_path)
+    (stored,) = store.runs_in(tmp_path).runs
+    findings = stored.findings()
+    assert findings is not None
+    assert findings.told == (Finding("story", Verdict.UNKNOWN, "interrupted"),)
+    assert (stored.manifest.verdict, judge_again(stored).agrees) == (Verdict.UNKNOWN, True)
+
+
+def test_whoever_is_called_on_a_failure_finds_the_cluster_up(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def look(cluster: SimulatedCluster) -> None:
+        seen.append(cluster.wait_for_leader())
+
+    for story in (failed, SCENARIOS["three_nodes"].play):
+        run_scenario(doomed(story), runs=tmp_path, world=SimulatedWorld(), on_failure=look)
+    assert len(seen) == 1
+
+
+class NoPortError(Exception):
+    """What a bench cannot help."""
+
+
+class Poor(SimulatedCluster):
+    """Of which nothing can be opened."""
+
+    @contextmanager
+    def opened(self) -> Iterator[Self]:
+        raise NoPortError("no free port")
+        yield self
+
+
+class Confused(SimulatedCluster):
+    """A bench with a mistake in it."""
+
+    def tell(self, fault: AnyFault, *, over: bool = False) -> None:
+        raise AssertionError("this cannot be")
+
+
+def test_what_the_bench_could_not_do_is_no_verdict_on_anybody(tmp_path: Path) -> None:
+    with pytest.raises(NoPortError):
+        run_scenario(SCENARIOS["three_nodes"], runs=tmp_path / "a", world=WorldOf(kind=Poor))
+    with pytest.raises(AssertionError, match="this cannot be"):
+        run_case(case(Clients(at_s=0.0, for_s=1.0, number=1)), runs=tmp_path / "b", world=WorldOf(kind=Confused))
+    for runs in ("a", "b"):
+        (stored,) = store.runs_in(tmp_path / runs).runs
+        assert (stored.state, stored.findings()) == (RunState.CUT_OFF, None)
+        assert judge_again(stored).findings.told[0].reason == "the run did not end"
+
+
+# Checks
+
+
+def raises(_: Evidence) -> Finding:
+    raise ValueError("no idea")
+
+
+def leaves(_: Evidence) -> Finding:
+    sys.exit(0)
+
+
+def shrugs(_: Evidence) -> Finding:
+    return None  # type: ignore[return-value]
+
+
+def hangs(_: Evidence) -> Finding:
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [(raises, "ValueError: no idea"), (leaves, "SystemExit: 0"), (shrugs, "returned None"), (hangs, "did not end")],
+)
+def test_a_check_that_goes_wrong_has_found_nothing_out(
+    check: Check, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "LIMIT_S", 0.2)
+    finding = judging.judge(check, Evidence((), {}, ()))
+    assert (finding.check, finding.verdict, words in finding.reason) == (check.__name__, Verdict.UNKNOWN, True)
+
+
+def test_a_check_of_ones_own_is_not_taken_for_one_of_ours() -> None:
+    def logs_agree(evidence: Evidence) -> Finding:
+        return Finding("logs_agree", Verdict.VALID, "as far as anybody knows")
+
+    name = judging.name_of(logs_agree)
+    assert judging.find(name) is None
+    assert judging.find(name, [logs_agree]) is logs_agree
+    assert judging.find("logs_agree", [logs_agree]) is checkers.logs_agree
+
+
+@pytest.mark.parametrize("name", ["os.system", "SAFETY", "own:os.system", "Evidence", "checkers"])
+def test_a_name_that_is_no_checks_finds_none(name: str) -> None:
+    assert judging.find(name) is None
