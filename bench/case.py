@@ -184,7 +184,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def from_json(cls, data: bytes) -> Case:
         """Raises CaseError."""
         if len(data) > LARGEST_BYTES:
-            raise CaseError(f"{len(data)} bytes are too many for a case; it has {LARGEST_BYTES} at most")
+            raise CaseError(f"it has more than {LARGEST_BYTES} bytes, which is too many for a case")
         try:
             return msgspec.json.decode(data, type=cls)
         except msgspec.ValidationError as error:

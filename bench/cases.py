@@ -37,5 +37,6 @@ def _content(file: Path) -> bytes:
 
 def _must_be_known(field: str, name: str, known: Collection[str]) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-        raise CaseError(f"at {field}: there is no {field} {name!r}; did you mean {', '.join(near)}?")
+        near = difflib.get_close_matches(name, known, n=3)
+        way_out = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
+        raise CaseError(f"at {field}: there is no {field} {name!r}; {way_out}")

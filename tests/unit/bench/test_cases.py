@@ -45,7 +45,7 @@ def test_a_case_is_played_from_its_file_and_stored_as_it_was_played(tmp_path: Pa
 @pytest.mark.parametrize(
     ("was", "becomes", "words"),
     [
-        (b'"konsul"', b'"etcd"', "at system: there is no system 'etcd'; did you mean konsul?"),
+        (b'"konsul"', b'"etcd"', "at system: there is no system 'etcd'; there are konsul"),
         (b'"mixed"', b'"mixd"', "at workload: there is no workload 'mixd'; did you mean mixed?"),
         (b'"flaw":null', b'"flaw":"vote_twise"', "at flaw: there is no flaw 'vote_twise'; did you mean vote_twice"),
         (b'"node":"n2"', b'"node":"n9"', "fault 1 (Crash) names n9"),
