@@ -1,4 +1,4 @@
-"""`Raft`: one server's consensus state, stepped by its owner. The package's essay states the rules it keeps."""
+"""`Raft`: one server's consensus state, stepped by its owner. The package's docstring states the rules it keeps."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ from node.raft.transitions import (
 
 
 class Raft(Following, Leading):
-    """One server. What it raises is in `node.raft.errors`, and leaves it unchanged.
+    """One server. Its errors are in `node.raft.errors`, and each of them leaves the server unchanged.
 
-    With a `snapshot`, `log` may still hold entries that the snapshot stands for; the owner has restored its state
-    machine from it, so that the next entry handed out to be applied is the one behind.
+    With a `snapshot`, `log` may still hold entries that the snapshot stands for. The owner has restored its state
+    machine from the snapshot, so the next entry handed out to be applied is the first one after it.
 
-    A server whose `hard_state` is not the first one has lived before, and may have promised a leader or a candidate not
-    to vote; it keeps that promise by counting its start as contact.
+    A server whose `hard_state` is not the initial one has run before, and may have promised a leader or a candidate not
+    to vote. It keeps that promise by counting its start as contact.
     """
 
     __slots__ = ()
 
     @property
     def deadline(self) -> float:
-        """When `tick` is next due, and effects are to be taken."""
+        """When `tick` is next due and the effects should be taken."""
         if self.last_applied < self.commit_index:
             return self._now
         if self.role is Role.LEADER:
@@ -78,7 +78,7 @@ class Raft(Following, Leading):
         HANDLERS[type(message)](self, message)
 
     def tick(self, now: float) -> None:
-        """Time has come to `now`; does whatever `deadline` announced."""
+        """The time is now `now`: do what `deadline` announced."""
         self._advance_clock(now)
         if self.role is Role.LEADER:
             self._tick_leader()
@@ -86,9 +86,10 @@ class Raft(Following, Leading):
             self._tick_election()
 
     def propose(self, data: bytes, now: float) -> LogPosition:
-        """Append a command; it is decided when an entry of this index is committed, ours if the term is this one.
+        """Append a command.
 
-        Raises NotLeaderError and TransferInProgressError.
+        It is decided once an entry at this index is committed, and that entry is ours if it has this term. Raises
+        NotLeaderError and TransferInProgressError.
         """
         self._require_leadership(now)
         if self._transfer is not None:
@@ -98,8 +99,8 @@ class Raft(Following, Leading):
     def read(self, now: float) -> int:
         """Ask for a linearizable read; its ticket comes back in `Effects.reads` (ReadIndex, thesis 6.4).
 
-        It rests on a round of messages and on no clock: whoever wakes with its lease over takes it in too, and answers
-        it only if a majority still follows. Raises NotLeaderError for who does not even hold the role.
+        A read rests on a round of messages and on no clock. So a leader that wakes with its lease over accepts it too,
+        and answers it only if a majority still follows. Raises NotLeaderError if the role is not even leader.
         """
         self._require_role(now)
         ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
@@ -111,13 +112,13 @@ class Raft(Following, Leading):
     def lease_read(self, now: float) -> int:
         """The index that must be applied before a read may be answered on the strength of the lease (thesis 6.4.1).
 
-        The answer must be given before `lease_until_s` has come, so whoever gives it looks at the clock once more.
+        The answer must be given before `lease_until_s`, so the owner looks at the clock once more before it answers.
         """
         self._require_leadership(now)
         return self._read_index()
 
     def join(self, server_id: str, address: str, now: float) -> bool:
-        """Bring a server in, or give it a new address; True once it is a voter there and that is committed.
+        """Add a server, or give it a new address; True once it is a voter at that address and the change is committed.
 
         Call again until it is True: the server is staged first, and one change is made at a time. Raises
         NotLeaderError, and MembershipChangeError for an address that another server has.
@@ -135,11 +136,11 @@ class Raft(Following, Leading):
         return False
 
     def leave(self, server_id: str, now: float) -> LogPosition | None:
-        """Let a server go; done when an entry is committed at the position returned. None: ask again, a change is
-        under way.
+        """Remove a server; done when the entry at the position returned is committed.
 
-        A leader may let itself go; it leads on until that is committed, and hands over (thesis 4.2.2). Raises
-        NotLeaderError, and MembershipChangeError for a server that is no member and for the last voter.
+        None means that another change is under way: ask again. A leader may remove itself; it leads until its removal
+        is committed, and then hands over (thesis 4.2.2). Raises NotLeaderError, and MembershipChangeError for a server
+        that is not a member and for the last voter.
         """
         self._require_leadership(now)
         if self.configuration.get(server_id) is None:
@@ -152,10 +153,10 @@ class Raft(Following, Leading):
         return self._change_membership(remaining)
 
     def transfer_leadership(self, to: str | None, now: float) -> str:
-        """Begin to hand leadership to a voter, by default the one whose log is furthest; returns who it is.
+        """Begin to hand leadership to a voter, by default the one whose log matches furthest; returns the voter's name.
 
-        It has happened when this node leads no more, and has failed when `transfer_target` is None while it still
-        does. Raises NotLeaderError, TransferInProgressError and TransferError.
+        The transfer is done when this node no longer leads. It has failed when `transfer_target` is None and this node
+        still leads. Raises NotLeaderError, TransferInProgressError and TransferError.
         """
         self._require_leadership(now)
         if self._transfer is not None:
@@ -170,11 +171,11 @@ class Raft(Following, Leading):
         return target
 
     def nudge(self, peer: str, now: float) -> None:
-        """The connection to `peer` broke or came back, which is a hint, no proof: say something to it at once.
+        """A hint, not a proof, that the connection to `peer` broke or came back: say something to the peer at once.
 
-        A leader sends a heartbeat, in the place of what was under way and may be lost; a follower repeats what it last
-        answered its leader. Both are needed: of a partition that heals link by link the first heartbeat gets through
-        before the way back is open.
+        A leader sends a heartbeat in place of what was in flight and may be lost. A follower repeats its last answer to
+        its leader. Both are needed: when a partition heals link by link, the first heartbeat gets through before the
+        way back is open.
         """
         self._advance_clock(now)
         progress = self._progress.get(peer)
@@ -185,7 +186,7 @@ class Raft(Following, Leading):
             self._send(self._last_answer)
 
     def describe_snapshot(self) -> SnapshotMeta:
-        """What a snapshot of everything that was handed out to be applied stands for."""
+        """What a snapshot of everything handed out to be applied stands for."""
         index = self.last_applied
         configuration_index, configuration = self._memberships.at(index)
         return SnapshotMeta(index, self.log.term_at(index), configuration, configuration_index)
@@ -193,8 +194,8 @@ class Raft(Following, Leading):
     def compact(self, snapshot: Snapshot, *, first_kept: int) -> None:
         """The owner has made `snapshot` durable: forget the entries before `first_kept`, as far as it stands for them.
 
-        One older than the snapshot held is ignored; one of the same index takes its place, since it may be the same
-        bytes in a file that were in memory.
+        A snapshot older than the one held is ignored. One of the same index replaces it, since it may have the same
+        bytes in a file instead of in memory.
         """
         held = self.snapshot.meta.index if self.snapshot else 0
         if snapshot.meta.index < held:
@@ -210,9 +211,9 @@ class Raft(Following, Leading):
         )
 
     def abandon_join(self, server_id: str, now: float) -> None:
-        """Let go of a server that is still staged; does nothing when it is not, or when another change is under way.
+        """Remove a server that is still staged; does nothing when it is not, or when another change is under way.
 
-        A joiner that never answers would otherwise be sent the log for ever.
+        Otherwise a server that never answers would be sent the log for ever.
         """
         self._require_leadership(now)
         server = self.configuration.get(server_id)
@@ -222,7 +223,7 @@ class Raft(Following, Leading):
     def bootstrap(self, configuration: Configuration, now: float) -> None:
         """Found a cluster: this configuration becomes entry 1 of term 1, and this node stands for election at once.
 
-        On a node that has lived before it is a mistake of the caller's, and asserted.
+        Bootstrapping a node that has a history is the caller's mistake, and fails an assertion.
         """
         assert (self.log.last_index, self.current_term) == (0, 0), "only a node without a history can found a cluster"
         assert self.id in configuration.voters
@@ -232,13 +233,13 @@ class Raft(Following, Leading):
         self.campaign(now)
 
     def campaign(self, now: float) -> None:
-        """Stand for election now instead of at the timeout, if this node may at all."""
+        """Stand for election now instead of at the timeout, if this node may stand at all."""
         self._advance_clock(now)
         if self.role is not Role.LEADER and self._may_campaign():
             self._become_pre_candidate()
 
     def take_effects(self) -> Effects:
-        """Everything that follows from what was told since the last call; the caller now owes rule 1."""
+        """Everything that follows from what the core was told since the last call; the caller now owes it rule 1."""
         led = self.role is Role.LEADER
         if led:
             self._look_after_members()
@@ -256,7 +257,7 @@ class Raft(Following, Leading):
         first = pending.first_unsaved
         last = self.commit_index
         if leads or not led:
-            # Who has just handed over hands out everything: whoever asked for it is still to be told so.
+            # A leader that has just handed over hands out everything, so that its clients are still told what is done.
             last = min(last, self.last_applied + self.limits.entries_applied_at_once)
         committed = self.log.between(self.last_applied + 1, last)
         self.last_applied = last
@@ -296,10 +297,10 @@ class Raft(Following, Leading):
                 self._check_configuration(entry.data, entry.index)
 
     def _check_answer(self, response: AppendEntriesResponse) -> None:
-        """It speaks of our own log, of which we have taken nothing back since we lead."""
+        """An answer is about our own log, and a leader's log only grows (Leader Append-Only, §5.3)."""
         beyond = self.role is Role.LEADER and response.match_index > self.log.last_index
         if response.term == self.current_term and (beyond or not (response.success or response.conflict_index)):
-            raise ProtocolViolationError(f"{response.sender} answers of what it was never sent")
+            raise ProtocolViolationError(f"{response.sender} answers what it was never sent")
 
     def _check_configuration(self, data: bytes, index: int) -> None:
         try:

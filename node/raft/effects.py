@@ -17,7 +17,7 @@ class LogPosition(msgspec.Struct, frozen=True):
 class ReadReady(msgspec.Struct, frozen=True):
     """The read with this ticket may be answered once the entry at `index` has been applied (thesis 6.4).
 
-    `index` is None when leadership was lost first: the read must not be answered.
+    `index` is None when leadership was lost first; then the read must not be answered.
     """
 
     ticket: int
@@ -29,12 +29,12 @@ class Effects(msgspec.Struct, frozen=True, kw_only=True):
 
     hard_state: HardState | None = None
     snapshot: Snapshot | None = None
-    """Received from the leader: to be stored, and the state machine restored from it before anything is applied."""
+    """Received from the leader. Store it, and restore the state machine from it before anything is applied."""
     entries: tuple[Entry, ...] = ()
-    """To be stored in the place of everything from `entries[0].index` on; beside a snapshot, of everything."""
+    """To be stored, in place of every entry from `entries[0].index` on; with a snapshot, in place of the whole log."""
     messages: tuple[AnyMessage, ...] = ()
     committed: tuple[Entry, ...] = ()
-    """To be applied, in order; what is committed beyond `FlowLimits.entries_applied_at_once` comes next time."""
+    """To be applied, in order. Entries beyond `FlowLimits.entries_applied_at_once` come next time."""
     reads: tuple[ReadReady, ...] = ()
     transitions: tuple[Transition, ...] = ()
     news: bool = False

@@ -1,4 +1,4 @@
-"""`Elections`: roles, and how a server comes to lead (§5.2; pre-vote, thesis 9.6).
+"""`Elections`: roles, and how a server becomes leader (§5.2; pre-vote, thesis 9.6).
 
 A role changes in `_become_follower`, `_become_pre_candidate`, `_become_candidate`, `_become_leader`, and nowhere else.
 """
@@ -33,7 +33,7 @@ class Elections(Rules):
     # Roles
 
     def _become_follower(self, term: int, *, leader: str | None = None, by: str | None = None) -> None:
-        """`by` is whose message brings the term, if one does."""
+        """`by` is the sender of the message that brings the term, if one does."""
         ended = self._end_of_reign(term, by) if self.role is Role.LEADER else None
         if term > self.current_term:
             self._set_term(term)
@@ -56,7 +56,8 @@ class Elections(Rules):
             self._reads = []
 
     def _end_of_reign(self, term: int, by: str | None) -> RoleChanged:
-        """A leader that was stopped may hear of its successor before it looks at its lease, which ended its reign."""
+        """A leader that was stopped may hear of its successor before it looks at its own lease. An expired lease is
+        then what ended its leadership."""
         until_s = self.lease_until_s
         if self._now >= until_s:
             return RoleChanged(at_s=until_s, term=term, role=Role.FOLLOWER, cause=Cause.LEASE_OVER)
@@ -122,7 +123,7 @@ class Elections(Rules):
             self._ask_for_votes()
 
     def _ask_for_votes(self) -> None:
-        """Ask every voter that has not answered yet, again each heartbeat interval (§5.1: requests are retried)."""
+        """Ask every voter that has not granted its vote, and again each heartbeat interval (§5.1: RPCs are retried)."""
         self._next_heartbeat_s = self._now + self.timing.heartbeat_interval_s
         ask = self._pre_vote_to if self.role is Role.PRE_CANDIDATE else self._request_vote_to
         for voter in self._memberships.voters:

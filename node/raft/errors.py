@@ -1,10 +1,10 @@
-"""What `Raft` refuses. Whichever it raises, it has changed nothing."""
+"""What `Raft` refuses. When it raises one of these errors, it has changed nothing."""
 
 from __future__ import annotations
 
 
 class NotLeaderError(Exception):
-    """Only the leader can do this; `leader` is who that is, as far as this node knows."""
+    """Only the leader can do this; `leader` is its name, if this node knows it."""
 
     def __init__(self, leader: str | None) -> None:
         super().__init__(f"not leader (the leader is {leader or 'not known'})")

@@ -36,7 +36,7 @@ class Following(Elections):
         self._answer_append(request, success=True)
 
     def _follow(self, request: AppendEntries | InstallSnapshot) -> bool:
-        """Whether this comes from the leader of our term, which is contact; one of an earlier term is told ours."""
+        """Whether this comes from the leader of our term, and so counts as contact. Our answer names our term."""
         if request.term < self.current_term:
             return False
         self._become_follower(request.term, leader=request.sender)

@@ -1,4 +1,4 @@
-"""`Leading`: replicating, committing, answering reads, changing who is a member, handing over."""
+"""`Leading`: replicating, committing, answering reads, changing the membership, handing over."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Leading(Elections):
             progress.heartbeat_due = True
 
     def _replicate(self) -> None:
-        """Send each follower what it lacks, in one message for all that was proposed since the last time."""
+        """Send each follower what it lacks. One message carries all that was proposed since the last call."""
         for name, progress in self._progress.items():
             while self._owes(progress):
                 self._send_append(name, progress)
@@ -104,7 +104,7 @@ class Leading(Elections):
             progress.note_sent(message.last_index, sum([len(entry.data) for entry in entries]))
 
     def _send_chunk(self, name: str, progress: Progress) -> None:
-        """The next chunk of the snapshot; when a heartbeat is due, again what was not answered."""
+        """Send the next chunk of the snapshot; when a heartbeat is due, go back to the first chunk not answered."""
         if progress.sending is None:
             assert self.snapshot is not None, "entries are compacted only behind a snapshot"
             progress.sending = Sending(self.snapshot)
@@ -131,8 +131,8 @@ class Leading(Elections):
         sending.started = True
         sending.sent += len(data)
         progress.heartbeat_due = False
-        # It cannot take in a newer commit before it has the snapshot; to owe it one would be a deadline long past, and
-        # the owner would never sleep again.
+        # The follower cannot take a newer commit index before it has the snapshot. If we still owed it one, the
+        # deadline would stay in the past, and the owner would never sleep.
         progress.told_commit = self.commit_index
 
     def _on_append_entries_response(self, response: AppendEntriesResponse) -> None:
@@ -151,9 +151,9 @@ class Leading(Elections):
         self._answer_reads()
 
     def _is_behind(self, progress: Progress, response: AppendEntriesResponse) -> bool:
-        """Whether a refusal is news. One from before the last match, or from before we last backed up, is an old one
-        delivered late, and there may be hundreds of them when a link that held everything back is healed; backing up on
-        each sends the same again and again."""
+        """Whether a refusal is news. One about an index that has matched since, or of a message from before we last
+        backed up, comes late. A link that held everything back may deliver hundreds of these when it heals, and backing
+        up on each would send the same entries again and again."""
         news = response.prev_log_index > progress.match_index and response.sent_at_s >= progress.probing_since_s
         return news and progress.sending is None
 
@@ -171,7 +171,7 @@ class Leading(Elections):
         self._answer_reads()
 
     def _answered(self, response: AppendEntriesResponse | InstallSnapshotResponse) -> Progress | None:
-        """Whose answer this is, if it is one to us as the leader that we are; it extends the lease."""
+        """The progress of the follower that answered, whose answer extends the lease; None if it does not count."""
         if self.role is not Role.LEADER or not self._counts_answer(response):
             return None
         progress = self._progress.get(response.sender)
@@ -183,18 +183,20 @@ class Leading(Elections):
         return progress
 
     def _has_lost_its_log(self, progress: Progress, response: AppendEntriesResponse) -> bool:
-        """A follower that refuses what we knew it to have before we sent this: its disk was wiped.
+        """Whether a follower refuses what we knew it had when we sent the message: then its disk was wiped.
 
-        A refusal of what was sent before we knew proves nothing. Say a message with entry 5 is late and one that builds
-        on it arrives first: that is refused, entry 5 is accepted, and the refusal may still come in after the success.
+        A refusal of a message sent before we knew proves nothing. Say the message with entry 5 is late, and one that
+        builds on entry 5 arrives first. The second is refused, entry 5 is accepted, and the refusal may still arrive
+        after the success.
 
-        Raft's argument does not cover it (Figure 2: the log is persistent), and its vote may do harm; but an operator
-        who wipes one node of a healthy cluster expects it to be filled again, not to be refused for ever.
+        Raft's argument does not cover a wiped disk (Figure 2: the log is persistent), and the follower's vote may do
+        harm. But an operator who wipes one node of a healthy cluster expects it to be filled again, and not refused for
+        ever.
         """
         return response.prev_log_index <= progress.match_index and response.sent_at_s > progress.matched_at_s
 
     def _take_match(self, progress: Progress, match_index: int) -> None:
-        # A match found while a snapshot was on its way, by an answer that came late, does not end the snapshot.
+        # A late answer may report a match while a snapshot is being sent. It does not end the sending.
         if progress.take_match(match_index):
             self._matches_cache = None
             if match_index > self.commit_index:
@@ -222,22 +224,22 @@ class Leading(Elections):
     # Handing over (thesis 3.10, 4.2.2)
 
     def _hand_over(self) -> None:
-        """Cease to lead when a transfer has become possible, or when our own removal is committed."""
+        """Step down once a transfer has become possible, or once our own removal is committed."""
         if self.id not in self._memberships.voters and self.commit_index >= self.configuration_index:
             self._abdicate(self._furthest_voter())
         elif self._transfer is not None and self._may_abdicate(self._transfer):
             self._abdicate(self._transfer.target)
 
     def _may_abdicate(self, transfer: Handover) -> bool:
-        """Once the target is known to live and has everything, it wins; once all is committed, nobody waits for an
-        answer that we could not give any more."""
+        """A target that is known to be alive and has our whole log will win. Once everything is committed, no client
+        waits for an answer that we could no longer give."""
         progress = self._progress.get(transfer.target)
         if progress is None or progress.answered_sent_at_s < transfer.asked_at_s:
             return False
         return progress.match_index == self.log.last_index == self.commit_index
 
     def _abdicate(self, successor: str | None) -> None:
-        """Step down first and only then say so: from the moment somebody may stand, we do not lead."""
+        """Step down before telling the successor: from the moment it may stand for election, we must not lead."""
         self._become_follower(self.current_term)
         if successor is not None:
             self._send(TimeoutNow(sender=self.id, recipient=successor, term=self.current_term))
@@ -246,7 +248,7 @@ class Leading(Elections):
             )
 
     def _furthest_voter(self) -> str | None:
-        """Of the other voters, the one whose log is known to match furthest; of several, who was heard from last."""
+        """The other voter whose log is known to match furthest; among equals, the one heard from last."""
         others = [name for name in self._memberships.voters if name in self._progress]
         return max(others, key=lambda name: self._progress[name].standing, default=None)
 
@@ -258,7 +260,7 @@ class Leading(Elections):
 
     def _look_after_members(self) -> None:
         if len(self._memberships.voters) == 1:
-            # Nobody's answer will come to commit what the only voter appended.
+            # The only voter gets no answers, so nothing else would commit what it appended.
             self._advance_commit()
         if self._memberships.staged:
             self._promote_who_caught_up()
@@ -266,7 +268,8 @@ class Leading(Elections):
     def _promote_who_caught_up(self) -> None:
         """A staged server becomes a voter once it is within one message of the end of the log (thesis 4.2.1).
 
-        It can be the leader itself, which left and came back before it had handed over; its successor will see to it.
+        A staged server can be the leader itself, if it left and came back before it had handed over. Its successor will
+        promote it.
         """
         for server in self._memberships.staged:
             progress = self._progress.get(server.id)
@@ -278,7 +281,7 @@ class Leading(Elections):
                 self._change_membership(self.configuration.with_server(voter))
 
     def _dismiss_who_left(self) -> None:
-        """A change of membership is committed: let go of who left, with a last message that tells it so."""
+        """A change of membership is committed: drop each server that left, after a last message that tells it so."""
         staying = self.configuration.names
         for name, progress in self._progress.items():
             if name not in staying:

@@ -1,11 +1,11 @@
 """Who is in the cluster, and how that changes: one server at a time (thesis 4.1), learners first (4.2.1).
 
-A configuration is an ordinary log entry, in force on each server as soon as it stands in that server's log, committed
-or not. Each configuration also carries the cluster's id, derived from the first configuration: it is what a message
-must know to be let in. A stricter check, that the sender stands in the receiver's own configuration, would be wrong.
-Say a fifth server joined, its promotion and a write are stored on it and on two of the four old ones, and those two
-die: only the fifth has the write, so only it may be elected, and it needs the votes of two servers of which one may
-never have heard of it. They must listen to it (thesis 4.1: requests are processed without consulting the
+A configuration is an ordinary log entry. It is in force on each server as soon as it is in that server's log, committed
+or not. Each configuration also carries the cluster's id, derived from the first configuration, and a message must name
+that id to be let in. A stricter check, that the receiver's own configuration has the sender, would be wrong. Say a
+fifth server joined. Its promotion and a write are stored on it and on two of the four old servers, and those two die.
+Only the fifth has the write, so only the fifth may be elected. It needs the votes of the other two, one of which may
+never have heard of it, and both must listen to it (thesis 4.1: requests are processed without consulting the
 configuration).
 """
 
@@ -31,22 +31,22 @@ class Suffrage(StrEnum):
 class Member(msgspec.Struct, frozen=True):
     id: Name
     address: Name
-    """host:port of its Raft port, as it is told to the others."""
+    """host:port of its Raft port, as the others are told."""
     suffrage: Suffrage = Suffrage.VOTER
 
 
 class Configuration(msgspec.Struct, frozen=True, dict=True):
-    """Every server of a cluster. No two share an id or an address; the empty one knows no cluster yet."""
+    """Every server of a cluster. No two share an id or an address; the empty configuration names no cluster yet."""
 
     cluster_id: str = ""
     servers: tuple[Member, ...] = ()
 
     @classmethod
     def first(cls, members: Iterable[tuple[str, str]]) -> Configuration:
-        """The configuration a cluster is born with, from (id, address) pairs.
+        """The first configuration of a cluster, from (id, address) pairs.
 
-        The same pairs give the same bytes: nodes that were all told to bootstrap with one list write one entry, so
-        that the log cannot differ at index 1.
+        The same pairs give the same bytes: nodes that all bootstrap with one list write the same entry, so their logs
+        cannot differ at index 1.
         """
         servers = tuple(Member(id, address) for id, address in sorted(members))
         digest = hashlib.blake2b(msgspec.json.encode(servers), digest_size=8)
@@ -85,7 +85,7 @@ class Configuration(msgspec.Struct, frozen=True, dict=True):
         return next((server for server in self.servers if server.address == address), None)
 
     def with_server(self, server: Member) -> Configuration:
-        """This configuration with `server` in the place of its id, or at the end."""
+        """This configuration with `server` in place of the one with its id, or at the end."""
         if self.get(server.id) is None:
             return msgspec.structs.replace(self, servers=(*self.servers, server))
         return msgspec.structs.replace(self, servers=tuple(server if s.id == server.id else s for s in self.servers))
@@ -95,36 +95,36 @@ class Configuration(msgspec.Struct, frozen=True, dict=True):
 
 
 class Memberships:
-    """The configurations that stand in one log and in the snapshot before it, oldest first.
+    """The configurations in one log and in the snapshot before it, oldest first.
 
-    The last of them, `current`, is in force; it stands at `index` in the log.
+    The last of them, `current`, is in force; `index` is its place in the log.
     """
 
     def __init__(self, base: tuple[int, Configuration] = (0, Configuration()), entries: Iterable[Entry] = ()) -> None:
-        """`base` is the configuration in force before `entries`, with the index at which it stood."""
+        """`base` is the configuration in force before `entries`, with its index."""
         self._by_index: list[tuple[int, Configuration]] = [base]
         self._look_up()
         for entry in entries:
             self.note(entry)
 
     def _look_up(self) -> None:
-        """What is asked for in every step, found once for each change."""
+        """Every step needs these, so they are found once for each change."""
         self.index, self.current = self._by_index[-1]
         self.voters = self.current.voters
         self.staged = tuple(server for server in self.current.servers if server.suffrage is Suffrage.STAGING)
 
     def at(self, index: int) -> tuple[int, Configuration]:
-        """The configuration in force at `index`, with the index at which it stands."""
+        """The configuration in force at `index`, with its own index."""
         return next(found for found in reversed(self._by_index) if found[0] <= index)
 
     def since(self, index: int) -> list[Configuration]:
-        """The configuration in force at `index` and all that follow it: those that may be in force when no more than
-        `index` is known to be committed, oldest first."""
+        """The configuration in force at `index` and all later ones, oldest first: any of them may be in force while no
+        entry after `index` is known to be committed."""
         start, _ = self.at(index)
         return [configuration for stood, configuration in self._by_index if stood >= start]
 
     def names_since(self, index: int) -> list[str]:
-        """Everybody who is a member in any of these, each once."""
+        """The members of all these configurations, each once."""
         return list(dict.fromkeys(name for configuration in self.since(index) for name in configuration.names))
 
     def may_vote(self, name: str, committed: int) -> bool:
@@ -132,7 +132,7 @@ class Memberships:
         return any(name in configuration.voters for configuration in self.since(committed))
 
     def note(self, entry: Entry) -> bool:
-        """Take an appended entry into account; whether the configuration changed."""
+        """Take an appended entry into account; returns whether the configuration changed."""
         if entry.kind is not EntryKind.CONFIGURATION:
             return False
         self._by_index.append((entry.index, Configuration.from_entry(entry)))
@@ -140,13 +140,13 @@ class Memberships:
         return True
 
     def truncate_from(self, index: int) -> bool:
-        """Go back to what was in force before `index`; whether the configuration changed."""
+        """Go back to the configuration in force before `index`; returns whether it changed."""
         before = len(self._by_index)
         self._by_index = [found for found in self._by_index if found[0] < index]
         self._look_up()
         return len(self._by_index) != before
 
     def compact_to(self, index: int) -> None:
-        """Forget what was no longer in force at `index`."""
+        """Forget the configurations that were no longer in force at `index`."""
         base = self.at(index)
         self._by_index = [base, *(found for found in self._by_index if found[0] > base[0])]

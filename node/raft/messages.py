@@ -1,8 +1,7 @@
-"""The values Raft keeps and sends. All frozen; all decodable from JSON with every field checked.
+"""The values Raft keeps and sends. All are frozen, and all can be decoded from JSON with every field checked.
 
-A response is a message of its own, travelling on the reverse link. Requests carry `sent_at_s`, a reading of the
-sender's clock that the response echoes: the leader's lease and its reads are both counted from it, and nobody else
-interprets it.
+A response is a message of its own, travelling on the reverse link. `sent_at_s` is a reading of the sender's clock, and
+the response echoes it. The leader counts its lease and its reads from it, and nobody else interprets it.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class HardState(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What every message says: who speaks to whom, in which term the sender lives."""
+    """What every message carries: its sender, its recipient, and the sender's term."""
 
     sender: Name
     recipient: Name
@@ -66,7 +65,7 @@ class RequestVote(Message, frozen=True, kw_only=True):
     last_log_index: Count
     last_log_term: Count
     leadership_transfer: bool = False
-    """The leader asked for this election and leads no more, so nobody need protect it (thesis 4.2.3)."""
+    """The leader asked for this election and no longer leads, so nobody needs to protect it (thesis 4.2.3)."""
     sent_at_s: float
 
 
@@ -76,7 +75,7 @@ class RequestVoteResponse(Message, frozen=True, kw_only=True):
 
 
 class AppendEntries(Message, frozen=True, kw_only=True):
-    """§5.3, Figure 2; with no entries, a heartbeat. Its entries follow `prev_log_index` without a hole."""
+    """§5.3, Figure 2; with no entries, a heartbeat. Its entries follow `prev_log_index` without a gap."""
 
     prev_log_index: Count
     prev_log_term: Count
@@ -101,7 +100,7 @@ class AppendEntries(Message, frozen=True, kw_only=True):
 
 
 class AppendEntriesResponse(Message, frozen=True, kw_only=True):
-    """`match_index` is what the request proved to be alike, never more (an own tail behind it proves nothing).
+    """`match_index` is how far the request proved the logs equal, never more: a tail after that proves nothing.
 
     On failure `conflict_index` is where the leader should try next: the first index of the conflicting term, or one
     past the follower's last entry (§5.3, the paragraph on reducing rejected messages).
@@ -133,7 +132,7 @@ class InstallSnapshot(Message, frozen=True, kw_only=True):
 
 
 class InstallSnapshotResponse(Message, frozen=True, kw_only=True):
-    """`offset` is how much the follower has without a gap: all of it once the snapshot is installed and durable."""
+    """`offset` is how many bytes the follower has without a gap: all, once the snapshot is installed and durable."""
 
     last_index: Count
     offset: Count

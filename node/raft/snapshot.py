@@ -1,8 +1,8 @@
-"""Snapshots: the state machine's bytes in the place of a prefix of the log (Raft §7).
+"""Snapshots: the state machine's bytes in place of a prefix of the log (Raft §7).
 
-Raft does not look into `Snapshot.data`; it may be bytes or anything that slices to bytes, such as a mapped file, so
-that a snapshot need not fit in memory twice. It travels in chunks, each of which says which snapshot it belongs to, and
-`Incoming` puts them together again.
+Raft does not look into `Snapshot.data`. The data may be bytes or anything that slices to bytes, such as a mapped file,
+so a snapshot need not fit in memory twice. A snapshot travels in chunks. Each chunk says which snapshot it belongs to,
+and `Incoming` puts the chunks together again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Snapshot:
 
     @cached_property
     def checksum(self) -> str:
-        """Of the data; what arrives in chunks is held against it."""
+        """Of the data; a snapshot that arrives in chunks is checked against it."""
         return hashlib.blake2b(self.data, digest_size=16).hexdigest()
 
     def chunk(self, offset: int, size: int) -> bytes:
@@ -59,7 +59,7 @@ class Incoming:
 
     @property
     def received(self) -> int:
-        """How many bytes are here, from the beginning without a gap: the offset of the chunk that is wanted next."""
+        """How many bytes are here, from the beginning without a gap: the offset of the next chunk wanted."""
         return len(self._data)
 
     @property
@@ -72,11 +72,11 @@ class Incoming:
         return mine == (chunk.last_index, chunk.last_term, chunk.total, chunk.checksum)
 
     def take(self, chunk: InstallSnapshot) -> None:
-        """Add the chunk if it is the one wanted next; one that came twice or too early is dropped."""
+        """Add the chunk if it is the next one wanted; one that comes twice or too early is dropped."""
         if chunk.offset == self.received:
             self._data += chunk.data
 
     def finished(self) -> Snapshot | None:
-        """The snapshot, or None when its bytes do not have the checksum they were sent under."""
+        """The snapshot, or None when its bytes do not have the checksum that they were sent with."""
         snapshot = Snapshot(self._meta, bytes(self._data))
         return snapshot if snapshot.checksum == self._checksum else None

@@ -1,4 +1,4 @@
-"""`State`: what a server holds (Figure 2), what can be seen of it, and the few ways in which it changes."""
+"""`State`: what a server holds (Figure 2), what others can see of it, and the few ways in which it changes."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Handover:
 class State:
     """The fields of Figure 2 and what this core adds to them. `Raft` is the whole; this is its lowest layer.
 
-    What has a name without an underscore may be read by whoever owns the core or watches it, and is written here and in
-    the layers above alone (a unit test holds that); to be plain attributes makes exploring a good deal faster.
+    The core's owner and observers may read the fields without an underscore. Only this layer and those above write
+    them, which a unit test checks. They are plain attributes because that makes exploring a good deal faster.
     """
 
     __slots__ = (
@@ -106,13 +106,13 @@ class State:
         self.current_term = hard_state.current_term
         self.voted_for = hard_state.voted_for
         self.snapshot = snapshot
-        """The newest one: what a follower is sent that needs entries which the log has no more."""
+        """The newest one. A follower is sent it when it needs entries that are no longer in the log."""
         self._memberships = memberships_of(log, snapshot)
         self.role = Role.FOLLOWER
         self.leader: str | None = None
-        """Whom this node takes for the leader of its term."""
+        """The leader of this node's term, as far as it knows."""
         self.commit_index = self.last_applied = snapshot.meta.index if snapshot else 0
-        """Committed as far as is known here, and handed out to be applied."""
+        """The last entry known here to be committed, and the last one handed out to be applied."""
         self._last_contact_s = now if hard_state.current_term else LONG_AGO
         self._votes: dict[str, float] = {}
         self._progress: dict[str, Progress] = {}
@@ -123,7 +123,7 @@ class State:
         self._first_index_of_reign = 0
         self._confirmed_cache: float | None = None
         self._counted_since_s = now
-        """As leader, since when those count who count now."""
+        """As leader, since when the present members have counted."""
         self._matches_cache: Mapping[str, int] | None = None
         self._transfer: Handover | None = None
         self._elected_by_transfer = False
@@ -151,14 +151,15 @@ class State:
 
     @property
     def transfer_target(self) -> str | None:
-        """To whom leadership is being handed over; None when it is not."""
+        """The server to which leadership is being handed over; None when there is no transfer."""
         return self._transfer.target if self._transfer else None
 
     @property
     def lease_until_s(self) -> float:
-        """Up to when this node is leader; an answer given later must not claim it. -inf when it does not lead.
+        """Until when this node is leader; an answer given later must not claim that it leads. -inf when it does not.
 
-        It is not over before those count who count now, of whom it may never have heard: until then it held."""
+        A change of members never ends the lease in the past. This node may not have heard from the new members, but up
+        to the change the lease held with the old ones."""
         if self.role is not Role.LEADER:
             return LONG_AGO
         confirmed_s = self._confirmed_cache
@@ -167,7 +168,7 @@ class State:
         return max(confirmed_s + self.timing.leader_lease_timeout_s, self._counted_since_s)
 
     def _confirmed_s(self) -> float:
-        """Up to when a majority is known to have taken us for the leader: when what it answered was sent."""
+        """Until when a majority is known to have followed us: the time at which we sent what that majority answered."""
         if self._confirmed_cache is None:
             answered = {name: progress.answered_sent_at_s for name, progress in self._progress.items()}
             answered[self.id] = NEVER
@@ -217,8 +218,8 @@ class State:
         )
 
     def _track_members(self) -> None:
-        """As leader, keep a Progress for each other member, and for one that is going until it is gone: it should
-        learn that it is no member any more, and is one again if this change is never committed."""
+        """As leader, keep a Progress for each other member, and for one being removed until its removal is committed.
+        It should learn that it is no longer a member, and it is a member again if the change is never committed."""
         next_index = self.log.last_index + 1
         members = self._memberships.names_since(self.commit_index)
         others = [name for name in members if name != self.id]
@@ -233,7 +234,7 @@ class State:
             self._now = now
 
     def _draw(self, timeout_s: float) -> float:
-        """From once to twice the timeout from now, so that split votes are rare (§5.2)."""
+        """A time once to twice the timeout from now, drawn at random so that split votes are rare (§5.2)."""
         return self._now + timeout_s * self._rng.uniform(1, 2)
 
     def _send(self, message: AnyMessage) -> None:
@@ -241,7 +242,7 @@ class State:
 
 
 def memberships_of(log: Log, snapshot: Snapshot | None) -> Memberships:
-    """The configurations that a log and the snapshot before it hold."""
+    """The configurations in a log and in the snapshot before it."""
     if snapshot is None:
         return Memberships(entries=log.between(log.first_index, log.last_index))
     meta = snapshot.meta

@@ -1,7 +1,7 @@
 """What can change in a node, as values: the lines of its trace.
 
-`at_s` is the instant from which the change holds, on the clock the core was given. It can lie before the step that
-noticed: a leader stopped past its lease ceased to be leader when the lease ran out, not when it woke.
+`at_s` is the instant from which the change holds, on the clock the core was given. It can be earlier than the step that
+noticed the change: a leader stopped past its lease ceased to lead when the lease ran out, not when it woke.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
 
 
 class Cause(StrEnum):
-    """Why a leader leads no more."""
+    """Why a leader no longer leads."""
 
     LEASE_OVER = "lease over"
-    """Too few answered in time, or it was stopped; what it heard afterwards changed nothing any more."""
+    """Too few servers answered in time, or the leader was stopped. What it heard afterwards made no difference."""
     HIGHER_TERM = "higher term"
-    """Its lease held, and a message of a later term came."""
+    """The lease still held when a message of a later term came."""
     HANDED_OVER = "handed over"
 
 
 class RoleChanged(Transition, frozen=True, kw_only=True, omit_defaults=True, tag="role"):
     role: Role
     cause: Cause | None = None
-    """Of the end of a reign."""
+    """Set when a leader ceases to lead."""
     by: str | None = None
-    """Whose message had the higher term."""
+    """The sender of the message with the higher term."""
 
 
 class TermChanged(Transition, frozen=True, kw_only=True, tag="term"):
@@ -57,14 +57,14 @@ class Committed(Transition, frozen=True, kw_only=True, tag="commit"):
 
 class MembershipChanged(Transition, frozen=True, kw_only=True, tag="membership"):
     index: int
-    """Where in the log the configuration stands, committed or not; 0 is no configuration."""
+    """Where the configuration is in the log, committed or not; 0 means that there is none."""
     voters: tuple[str, ...]
     others: tuple[str, ...]
 
 
 class SnapshotTaken(Transition, frozen=True, kw_only=True, tag="snapshot_taken"):
     index: int
-    """The last entry it stands for."""
+    """The last entry that the snapshot stands for."""
 
 
 class SnapshotInstalled(Transition, frozen=True, kw_only=True, tag="snapshot_installed"):
