@@ -1,10 +1,10 @@
 """Snapshots on the disk: one file each, complete or not there.
 
-A file is `<term>-<index>.snap`: a line of JSON that says what the snapshot stands for, how long it is and what its
-checksum is, and then the data. It is written piece by piece, so that the whole is never in memory, under another name,
-synced, renamed, and the folder synced. So a file of that name with a wrong checksum was not cut short by a crash: it
-was damaged, and the one before stands in for it. That is why `retention` of them are kept, and why the log keeps every
-entry since the oldest of them.
+A file is named `<term>-<index>.snap`. It has a line of JSON that says what the snapshot stands for, its size and its
+checksum, and then the data. The file is written under another name, piece by piece, so that the whole is never in
+memory. Then the file is synced and renamed, and the folder is synced. So a file of that name with a wrong checksum was
+not cut short by a crash: it was damaged, and the one before stands in for it. That is why `retention` files are kept,
+and why the log keeps every entry since the oldest of them.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _DECODER = msgspec.json.Decoder(FileHead)
 
 
 class SnapshotFiles:
-    """The snapshots of one node. Raises OSError where the disk fails; its caller must then stop.
+    """The snapshots of one node. Raises OSError when the disk fails; the caller must then stop.
 
-    `write` may be called from any thread, everything else belongs to one.
+    `write` may be called from any thread; everything else belongs to one thread.
     """
 
     def __init__(self, folder: Path, *, retention: int) -> None:
@@ -56,21 +56,21 @@ class SnapshotFiles:
         self._retention = retention
         self._kept: list[SnapshotMeta] = []
         self.damaged: list[Path] = []
-        """What was found to be no good, set aside."""
+        """The damaged files, set aside."""
         self.folder.mkdir(exist_ok=True)
         for draft in self.folder.glob("*.draft"):
             draft.unlink()
 
     @property
     def fallback_index(self) -> int | None:
-        """The entries after this one are needed if all snapshots but the oldest turn out damaged.
+        """The entries after this one are needed if all snapshots but the oldest turn out to be damaged.
 
-        None before there are as many as are to be kept: then it is the whole log that the first would fall back on.
+        None before `retention` snapshots are kept: the first would then fall back on the whole log.
         """
         return self._kept[0].index if len(self._kept) >= self._retention else None
 
     def load(self) -> list[Snapshot]:
-        """All that are whole, oldest first. Damaged ones are set aside, with a warning."""
+        """All that are intact, oldest first. Damaged ones are set aside, with a warning."""
         found = []
         for path in sorted(self.folder.iterdir(), key=_index_of):
             if NAME.fullmatch(path.name):
@@ -80,12 +80,12 @@ class SnapshotFiles:
                     aside = path.with_suffix(".damaged")
                     path.replace(aside)
                     self.damaged.append(aside)
-                    log.warning("%s is damaged (%s); the snapshot before it has to do", path, error)
+                    log.warning("%s is damaged (%s); the snapshot before it must stand in", path, error)
         self._kept = [snapshot.meta for snapshot in found]
         return found
 
     def write(self, meta: SnapshotMeta, data: Iterable[Data]) -> Snapshot:
-        """Make it durable, piece by piece; returns it with its data in the file, so that memory is free of it."""
+        """Make a snapshot durable, piece by piece; returns it with its data in the file instead of in memory."""
         path = self._path(meta)
         draft = path.with_suffix(f".{os.urandom(4).hex()}.draft")
         with draft.open("wb") as file:
@@ -103,7 +103,7 @@ class SnapshotFiles:
         return _read(path)
 
     def keep(self, meta: SnapshotMeta) -> None:
-        """Count the one that was written among the kept, and delete those it makes superfluous."""
+        """Count the snapshot that was written among those kept, and delete those it makes superfluous."""
         kept = [other for other in self._kept if other.index != meta.index]
         self._kept = sorted([*kept, meta], key=lambda found: found.index)
         while len(self._kept) > self._retention:
@@ -114,7 +114,7 @@ class SnapshotFiles:
 
 
 def _head_line(meta: SnapshotMeta, size: int, checksum: str) -> bytes:
-    """Padded, so that it can be written over when size and checksum are known."""
+    """Padded, so that it can be overwritten once size and checksum are known."""
     widest = FileHead(FORMAT, meta, LARGEST, "0" * 2 * CHECKSUM_BYTES)
     return msgspec.json.encode(FileHead(FORMAT, meta, size, checksum)).ljust(len(msgspec.json.encode(widest))) + b"\n"
 

@@ -1,13 +1,12 @@
 """The replicated state machine: a flat key-value store. Pure: the same commands in the same order give the same state.
 
 Every write is a `Command`, encoded as JSON in the log. A command that names its client and a sequence number is
-applied once, however often it stands in the log: a client that lost its answer asks again with the same number and is
-told the first answer (Raft §8; without it a retried write could undo a newer one).
+applied once, however often it is in the log. A client that lost its answer asks again with the same number and is told
+the first answer (Raft §8). Without this, a retried write could undo a newer one.
 
-Once has a bound. The last answer of each client is kept, for the `SESSIONS` clients seen most recently, which the log's
-order makes the same everywhere. A client that asks again after so many others have written is not recognized, and its
-write takes effect again: it is taken for a new one, where thesis 6.3 has clients register, so that one whose session is
-gone is told so.
+"Once" has a limit. The last answer is kept for the `SESSIONS` clients seen most recently, which the order of the log
+makes the same on every server. A client that asks again after so many others have written is taken for a new one, and
+its write takes effect again. In thesis 6.3 clients register, so that a client whose session is gone is told so.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class SetKey(msgspec.Struct, frozen=True, tag="set"):
     value: str
     flags: Index = 0
     cas: Index | None = None
-    """Only if the key's modify_index is this; 0 is only if there is no such key."""
+    """Only if the key's modify_index is this; 0 means only if the key does not exist."""
 
 
 class DeleteKey(msgspec.Struct, frozen=True, tag="delete"):
@@ -39,10 +38,10 @@ class DeleteKey(msgspec.Struct, frozen=True, tag="delete"):
 
 
 class Batch(msgspec.Struct, frozen=True, tag="batch"):
-    """Several writes in one log entry, all or none: one CAS that does not hold and nothing is changed.
+    """Several writes in one log entry, all or none: if one CAS does not hold, nothing is changed.
 
-    Every `cas` means the store as it was before the batch. A key stands in it once. To delete what is not there is no
-    failure here: the batch asks for the key to be gone.
+    Every `cas` refers to the store as it was before the batch. Each key is in the batch once. To delete a key that does
+    not exist is no failure here: the batch asks for the key to be gone.
     """
 
     operations: tuple[SetKey | DeleteKey, ...]
@@ -52,7 +51,7 @@ class Command(msgspec.Struct, frozen=True):
     operation: SetKey | DeleteKey | Batch
     client_id: str = ""
     sequence: Index = 0
-    """Counts the client's writes from 1; 0 is a write that is never retried."""
+    """Counts the client's writes from 1; 0 means a write that is never retried."""
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
@@ -63,7 +62,7 @@ class Command(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """The `command_type` of the metrics: of a batch, that of its first operation."""
+        """The `command_type` of the metrics; a batch has that of its first operation."""
         if isinstance(self.operation, Batch):
             return f"batch_{_kind(self.operation.operations[0])}"
         return _kind(self.operation)
@@ -82,7 +81,7 @@ class Decision(StrEnum):
     MISSING = "missing"
     CONFLICT = "conflict"
     SUPERSEDED = "superseded"
-    """A later write of the same client stands before it in the log; whether this one ever took effect is forgotten."""
+    """A later write of the same client is before this one in the log; whether this one took effect is forgotten."""
 
 
 class Value(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -93,12 +92,12 @@ class Value(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of a command; `modify_index` is the log index it took effect at, or what a CAS found instead."""
+    """The result of a command; `modify_index` is the log index where it took effect, or what a CAS found instead."""
 
     status: Decision
     modify_index: int
     conflicts: dict[str, int] = {}
-    """Of a batch that was refused: each key whose CAS did not hold, with the modify_index found."""
+    """For a batch that was refused: each key whose CAS did not hold, with the modify_index found."""
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
@@ -117,7 +116,7 @@ class KeyValueStore:
         self._values = dict(values)
         self._sessions = OrderedDict(sessions)
         self._changes = 0
-        """Odd while an operation is under way, whose keys change one after the other."""
+        """Odd while an operation is changing its keys, one after the other."""
 
     def __len__(self) -> int:
         return len(self._values)
@@ -126,8 +125,8 @@ class KeyValueStore:
         return self._values.get(key)
 
     def get_all(self, keys: Iterable[str]) -> dict[str, Value | None]:
-        """What all of them were at one instant, whichever thread asks: never a batch half done, and never a later write
-        without an earlier one."""
+        """All the values at one instant, whichever thread asks: never half a batch, and never a later write without an
+        earlier one."""
         keys = tuple(keys)
         while True:
             changes, values = self._changes, self._values
@@ -136,22 +135,22 @@ class KeyValueStore:
                 return found
 
     def copy(self) -> KeyValueStore:
-        """The store as it is now, for as long as it is wanted; cheap, because values are never changed in place."""
+        """A copy of the store as it is now; cheap, because values are never changed in place."""
         return KeyValueStore(self._values, self._sessions)
 
     def replace(self, other: KeyValueStore) -> None:
-        """Become what `other` is, at once: a reader on another thread sees the one or the other."""
+        """Become what `other` is, at once: a reader on another thread sees either the old store or the new one."""
         self._values, self._sessions = other._values, other._sessions
 
     def values(self) -> ItemsView[str, Value]:
         return self._values.items()
 
     def sessions(self) -> ItemsView[str, Session]:
-        """Those of the clients seen longest ago first."""
+        """The client seen longest ago comes first."""
         return self._sessions.items()
 
     def apply(self, index: int, command: Command) -> Result:
-        """Apply the command that stands at `index`, once."""
+        """Apply the command at `index`, once."""
         if not command.sequence:
             return self._perform(index, command.operation)
         session = self._sessions.get(command.client_id)
@@ -184,7 +183,7 @@ class KeyValueStore:
         return Result(Decision.DONE, index)
 
     def _modify_index(self, key: str) -> int:
-        """0 is a key that is not there."""
+        """0 for a key that does not exist."""
         value = self._values.get(key)
         return value.modify_index if value else 0
 

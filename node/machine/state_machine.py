@@ -1,7 +1,7 @@
 """What a log does to a server besides Raft: the key-value store, and a digest by which two servers can be compared.
 
 Pure, and the same in every world: the live driver and the simulated one apply the same entries to it and get the same
-state, the same answers and the same bytes of a snapshot.
+state, the same answers and the same snapshot, byte for byte.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 ROWS_PER_LINE = 500
-"""A line is encoded in one call, in which no other thread of the process runs: half a millisecond or so."""
+"""A line is encoded in one call, during which no other thread of the process runs: half a millisecond or so."""
 
 
 class ContentHead(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,7 +61,7 @@ class Frozen:
 
     @classmethod
     def decode(cls, data: Data) -> Frozen:
-        """What `encode` was called on. Raises ValueError for what cannot be one."""
+        """The state that `encode` was called on. Raises ValueError for data that cannot be one."""
         try:
             lines = iter(io.BytesIO(data))
             head = _HEAD.decode(next(lines, b""))
@@ -87,10 +87,10 @@ class StateMachine:
         self.digest = bytes(8)
         """Chains every entry applied so far: two servers that agree on it agree on all of them."""
         self.outcomes: Counter[tuple[str, str]] = Counter()
-        """How many commands of which kind ended how, in this process."""
+        """How many commands of each kind ended in each way, in this process."""
 
     def apply(self, entry: Entry) -> Result | None:
-        """What came of the entry; None when it is no command."""
+        """The result of the entry; None when it is not a command."""
         self.digest = _chain(self.digest, entry)
         if entry.kind is not EntryKind.COMMAND:
             return None
@@ -103,7 +103,7 @@ class StateMachine:
         return Frozen(self.store.copy(), self.digest)
 
     def restore(self, frozen: Frozen) -> None:
-        """Become what this is, at once; the state machine is its owner from now on."""
+        """Become this state, at once; the state machine owns it from now on."""
         self.store.replace(frozen.store)
         self.digest = frozen.digest
 
