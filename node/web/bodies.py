@@ -1,4 +1,4 @@
-"""The bodies that the HTTP API takes: JSON, every field checked as it is decoded, whatever the header says."""
+"""The bodies that the HTTP API takes: JSON whatever the header says, with every field checked as it is decoded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Items = Annotated[dict[Key, str], msgspec.Meta(min_length=1, max_length=MAX_KEYS
 
 
 def check_session(client_id: str, sequence: int) -> None:
-    """Raises ValueError for what would make two clients one, so that the second is told the first's answer."""
+    """Raises ValueError for what would make one client of two, so that the second is told the first one's answer."""
     if len(client_id) > MAX_CLIENT_ID:
         raise ValueError(f"client_id is longer than {MAX_CLIENT_ID} characters")
     if sequence and not client_id:
@@ -27,7 +27,7 @@ def check_session(client_id: str, sequence: int) -> None:
 
 
 class WriteBody(msgspec.Struct, kw_only=True):
-    """`sequence` counts the writes of `client_id`, which makes each of them take effect once."""
+    """`sequence` counts the writes of `client_id`, so that each of them takes effect once."""
 
     client_id: Annotated[str, msgspec.Meta(max_length=MAX_CLIENT_ID)] = ""
     sequence: Index = 0
@@ -37,10 +37,10 @@ class WriteBody(msgspec.Struct, kw_only=True):
 
 
 class BatchBody(WriteBody, kw_only=True):
-    """What every batch of writes is."""
+    """What all batches of writes have in common."""
 
     DONE: ClassVar[str]
-    """What is said to have been done to the keys."""
+    """The word for what was done to the keys."""
 
     def batch(self) -> Batch:
         raise NotImplementedError
@@ -59,7 +59,7 @@ class BatchGetBody(msgspec.Struct):
 
 
 class BatchSetBody(BatchBody, kw_only=True):
-    """{"items": {"a": "1", "b": "2"}}, with "flags": {"a": 7} for those that shall have some."""
+    """{"items": {"a": "1", "b": "2"}}, with "flags": {"a": 7} for keys that have flags."""
 
     DONE: ClassVar[str] = "set"
     items: Items
@@ -98,7 +98,7 @@ class BatchDeleteBody(BatchBody, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(set(self.keys)) != len(self.keys):
-            raise ValueError("a key stands in the batch twice")
+            raise ValueError("a key is in the batch twice")
 
     def batch(self) -> Batch:
         return Batch(tuple(DeleteKey(key) for key in self.keys))
@@ -126,7 +126,7 @@ class JoinBody(msgspec.Struct):
 
 
 class TransferBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Nothing else: a name under another field's would be overlooked, and leadership go to somebody else."""
+    """No other field is allowed: a misspelt `to` would be ignored, and leadership would go to another server."""
 
     to: Name | None = None
 

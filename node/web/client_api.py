@@ -1,15 +1,15 @@
 """The HTTP port: Konsul's /cluster/*, /kv/*, /batch/kv/*, /health and /metrics.
 
-What a failed write means is in its `error`, and clients decide by it: "not leader", "no leader", "transferring",
-"overwritten", "stopping" and "cas mismatch" say that it never happened, "leadership lost", "timeout" and "superseded"
-that it may have, or may yet.
+The `error` of a failed write says what became of it, and clients decide by that. "not leader", "no leader",
+"transferring", "overwritten", "stopping" and "cas mismatch" mean that the write never happened. "leadership lost",
+"timeout" and "superseded" mean that it may have happened, or may yet.
 
 A write that names a `client_id` (non-empty) and a `sequence` (from 1, one more for each write) takes effect once,
-however often it is sent: in the body of a PUT or a batch, in the query of a DELETE.
+however often it is sent. The two are in the body of a PUT or a batch, and in the query of a DELETE.
 
-Reads: `?consistency=default` is what this node has applied, however old; `consistent` (or `?consistent=true`) is
-linearizable by a round of heartbeats, `leader` by the leader's lease, which is looked at once more when the value has
-been read: a node that was stopped in between answers nothing.
+Reads: `?consistency=default` returns what this node has applied, however old. `consistent` (or `?consistent=true`) is
+linearizable by a round of heartbeats, and `leader` by the leader's lease. The lease is checked again when the value has
+been read: a node that was stopped in between does not answer with it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def client_app(
 
 
 def metrics_app(driver: Driver, *, hosts: frozenset[str] = frozenset()) -> Flask:
-    """/metrics alone, for the port where SEED.md asks."""
+    """/metrics and /health alone, for KONSUL_METRICS_PORT."""
     app = new_app("metrics", max_body=MAX_BODY, hosts=hosts)
     app.register_blueprint(_health(driver))
     return app
@@ -218,7 +218,7 @@ def _enabled(driver: Driver | None) -> Driver:
 
 
 def _check_identity(status: Status, body: JoinBody, identify: Identify) -> None:
-    """Let nobody in who is not there, or is somebody else. A voter that asks again, say after a restart, is known."""
+    """Refuse a server that does not answer, or is another one. A known voter, say after a restart, is not asked."""
     known = status.configuration.get(body.node_id)
     if known is not None and known.address == body.address and known.suffrage is Suffrage.VOTER:
         return
@@ -306,7 +306,7 @@ def _raft_address(status: Status, node: str) -> str:
 
 
 def _flag(name: str) -> bool:
-    """Whether a flag of the query is set. Raises ApiError 400 for what is neither yes nor no."""
+    """Whether a flag of the query is set. Raises ApiError 400 for a value that is neither true nor false."""
     value = request.args.get(name, "false").lower()
     if value not in ("true", "1", "", "false", "0"):
         raise ApiError(400, "bad request", f"{name} is {value!r}; it must be true or false")
@@ -314,7 +314,7 @@ def _flag(name: str) -> bool:
 
 
 def _number(name: str) -> int | None:
-    """A number from the query; None when it is not there. Raises ApiError 400."""
+    """A number from the query; None when the query does not have it. Raises ApiError 400."""
     value = request.args.get(name)
     if value is not None and not (value.isascii() and value.isdigit() and len(value) < MAX_DIGITS):
         raise ApiError(400, "bad request", f"{name} is {value!r}; it must be a whole number")
@@ -335,7 +335,7 @@ def _shown(value: Value) -> object:
 
 
 def _read(backend: Driver | Standalone, store: KeyValueStore, keys: tuple[str, ...]) -> Mapping[str, Value | None]:
-    """What is at these keys, as fresh as the query wants it; how old it may be by default nobody need be asked for."""
+    """The values of these keys, as fresh as the query wants them. A default read may be stale, so it asks nobody."""
     asked = request.args.get("consistency", "consistent" if _flag("consistent") else "default")
     if asked not in list(Consistency):
         raise ApiError(400, "bad request", f"consistency is {asked!r}; it must be default, consistent or leader")
@@ -346,7 +346,7 @@ def _read(backend: Driver | Standalone, store: KeyValueStore, keys: tuple[str, .
 
 
 def _write(backend: Driver | Standalone, command: Command, what: str) -> Result:
-    """What came of it. Raises ApiError for what the state machine refused."""
+    """The result of the write. Raises ApiError when the state machine refused it."""
     result: Result = _ask(backend, Write(command.encode())).value
     refusal = REFUSALS.get(result.status)
     if refusal is None:
@@ -368,7 +368,7 @@ def _refused(result: Result, what: str) -> str:
 
 
 def _ask(backend: Driver | Standalone, question: Question) -> Answer:
-    """The answer, or the error that tells a client what it may believe."""
+    """The answer. Raises the ApiError that tells a client what it may conclude."""
     try:
         answer = backend.ask(question).result(PATIENCE_S[type(question)]).at(time.monotonic())
         if answer.error is not None:

@@ -1,13 +1,13 @@
-"""Whose requests are answered: who asks for this node by a name of its own, and is no page from elsewhere. Pure.
+"""Whose requests are answered: those that ask for this node by one of its names and come from no foreign page. Pure.
 
-A browser sends what any page tells it to any address, and lets a page read the answers whose name leads to this machine
-(DNS rebinding: its owner can make it do so once the page is loaded). Two headers are not the page's to choose: Host is
-the name that was asked for, and Origin says whose page asks. Who is no browser may write what they like in both, and
-needs no page to do harm; that is not kept out here.
+A browser sends requests to any address for any page. It also lets a page read the answers if the page's own name leads
+to this machine, and the owner of that name can make it do so once the page is loaded (DNS rebinding). A page cannot
+choose two headers: Host is the name that was asked for, and Origin says whose page asks. A client that is not a browser
+may write anything in both, and needs no page to do harm; such clients are not kept out here.
 
-A request without Host is answered: HTTP/1.0 knows none, and no browser leaves it out. A malformed Host is refused.
-Sec-Fetch-Site is not looked at: all that it tells beside these two is that a link here was followed from elsewhere,
-which changes nothing.
+A request without Host is answered: HTTP/1.0 does not have it, and no browser leaves it out. A malformed Host is
+refused. Sec-Fetch-Site is ignored: beyond these two it only tells that a link to this node was followed from another
+site, and following a link changes nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Refusal(NamedTuple):
 
 
 def why_refused(host: str | None, origin: str | None, ours: frozenset[str]) -> Refusal | None:
-    """Why a request with these headers is not answered, None if it is; `ours` is of `names_of`."""
+    """Why a request with these headers is not answered, None if it is; `ours` comes from `names_of`."""
     if host is not None:
         asked_for = _HOST.fullmatch(host)
         if asked_for is None:
@@ -49,11 +49,11 @@ def why_refused(host: str | None, origin: str | None, ours: frozenset[str]) -> R
 
 
 def names_of(hosts: Iterable[str]) -> frozenset[str]:
-    """The names and addresses, as they are compared."""
+    """The names and addresses, in the form in which they are compared."""
     return frozenset(_compared(host) for host in hosts)
 
 
-# The same few come with every request. What was asked for has a bounded length, and so has the memory of it.
+# The same few names come with every request. A name has a bounded length, so the cache is bounded too.
 @lru_cache(maxsize=256)
 def _is_ours(name: str, ours: frozenset[str]) -> bool:
     compared = _compared(name)
@@ -68,7 +68,7 @@ def _is_loopback(name: str) -> bool:
 
 
 def _compared(name: str) -> str:
-    """In lower case, without brackets or the root's dot, an address in its shortest form."""
+    """In lower case, without brackets or a trailing dot; an address in its shortest form."""
     bare = name.strip("[]").removesuffix(".").lower()
     try:
         return str(ip_address(bare))

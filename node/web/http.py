@@ -1,7 +1,7 @@
 """What the HTTP surfaces share: who is let in, JSON in and out, errors as JSON, and sockets to listen on.
 
-Each surface has a server and threads of its own: writes that wait for a majority hold a thread each, and if
-votes had to queue behind them the cluster could not elect the leader those writes are waiting for.
+Each surface has a server and threads of its own. Writes that wait for a majority hold a thread each, and if votes had
+to queue behind them, the cluster could not elect the leader that those writes are waiting for.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class ApiError(Exception):
 
 
 def new_app(name: str, *, max_body: int, hosts: frozenset[str] = frozenset()) -> Flask:
-    """A Flask application whose every error is JSON, and that is asked for by one of `hosts` or a name of loopback."""
+    """A Flask application whose every error is JSON, and that answers to `hosts` and to the names of loopback."""
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body
-    # What an error handler raises ends the thread instead of being an answer.
+    # An error raised by an error handler ends the thread instead of becoming an answer.
     app.config["PROPAGATE_EXCEPTIONS"] = True
     app.register_error_handler(ApiError, _answer_api_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
@@ -58,9 +58,9 @@ def new_app(name: str, *, max_body: int, hosts: frozenset[str] = frozenset()) ->
 
 
 def body_by(decoder: msgspec.json.Decoder[T]) -> T:
-    """The request's body, JSON whatever its header says (`curl -d` sends none). Raises ApiError 400.
+    """The request's body, JSON whatever its header says (`curl -d` says it is a form). Raises ApiError 400.
 
-    The decoder has to have been made before there were threads: `node.wire` says why.
+    The decoder must be made before there are threads: `node.wire` says why.
     """
     try:
         return decoder.decode(request.get_data())
@@ -91,8 +91,8 @@ def _answer_bug(error: Exception) -> Response:
 
 
 def own_hosts(config: Config, listeners: Sequence[socket.socket]) -> frozenset[str]:
-    """By which names this node may be asked for: those it was given, where it listens, and if that is everywhere, all
-    of this machine's."""
+    """The names by which this node may be asked for: those it was given, those it listens on, and, if it listens on
+    every interface, all names of this machine."""
     hosts = [*config.hosts, *(listener.getsockname()[0] for listener in listeners)]
     if WILDCARDS.intersection(hosts):
         interfaces = psutil.net_if_addrs().values()
@@ -107,8 +107,8 @@ def bind(host: str, port: int | FirstFree, purpose: str) -> socket.socket:
     for candidate in range(first, first + tried):
         listener = socket.socket()
         if isinstance(port, int):
-            # Only for a port that was asked for: with it, one that another process holds and does not listen on, as
-            # the bench does for its links, looks free, and taking it breaks that bench.
+            # Only for a port that was asked for. With this option, a port that another process holds without listening
+            # on it looks free. A bench holds the ports of its links like that, and taking one breaks the bench.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))

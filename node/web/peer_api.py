@@ -1,7 +1,7 @@
-"""The Raft port: POST /raft/messages takes an `Envelope` and answers 202 as soon as the driver has it in its inbox.
-GET /raft/identity says who is here, to whoever is asked to let this node in.
+"""The Raft port. POST /raft/messages takes an `Envelope` and answers 202 as soon as the driver has it in its inbox.
+GET /raft/identity says which node this is; a leader asks before it lets the node in.
 
-Nothing of Raft is in the answer; what the core has to say goes out as messages of its own on the reverse link.
+The answers carry nothing of Raft: the core's responses are messages of their own, on the reverse link.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def peer_app(driver: Driver, *, hosts: frozenset[str] = frozenset()) -> Flask:
             raise ApiError(400, "bad request", f"not a batch of Raft messages: {error}") from error
         _check_membership(driver, envelope)
         driver.deliver(envelope)
-        # Not 204: waitress closes the connection behind an answer without a body, and what the peer had already
-        # written on it is lost until the next heartbeat.
+        # Not 204: waitress closes the connection after an answer without a body, and what the peer had already written
+        # on it is lost until the next heartbeat.
         return json_response({}, 202)
 
     @app.get(wire.IDENTITY_PATH)
@@ -40,7 +40,7 @@ def peer_app(driver: Driver, *, hosts: frozenset[str] = frozenset()) -> Flask:
 
 
 def _check_membership(driver: Driver, envelope: wire.Envelope) -> None:
-    """Say at once what the server would only not listen to (`node.server` asks the same again)."""
+    """Refuse at once, with a reason, what the server would ignore (`node.server` checks the same again)."""
     status = driver.status
     if not lets_in(status.configuration, status.cluster_id, envelope.sender, envelope.cluster_id):
         raise ApiError(

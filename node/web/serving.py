@@ -1,13 +1,13 @@
 """Flask behind waitress's parser and tasks, with a thread for each connection.
 
-waitress's own server reads every connection in one thread, which asks each of them at every turn whether it wants to
-read or write, hands the request to a thread of a pool, and is woken through a pipe after each answer, spinning as long
-as that is under way. With 64 clients most of the interpreter's time went there. Here the thread that reads a request
-answers it, in one write, so that the only hand-over left is the one to the driver and back. A connection that falls
-silent in the middle of a request, or does not read its answer, holds its own thread and nobody else's.
+waitress's own server reads every connection in one thread. At every turn that thread asks each connection whether it
+wants to read or write, and it hands each request to a thread of a pool. A pipe wakes it after each answer, and it spins
+while an answer is under way. With 64 clients most of the interpreter's time went there. Here the thread that reads a
+request answers it, in one write, so the only hand-over left is the one to the driver and back. A connection that falls
+silent in the middle of a request, or does not read its answer, holds up its own thread and no other.
 
-What is used of waitress is its inside (`check_waitress`). What its tasks use of ours is in `HttpServer` and
-`_Connection` under the names that they ask for.
+This module uses waitress's internals (`check_waitress`). waitress's tasks use `HttpServer` and `_Connection`, by the
+names that they expect.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from waitress.task import ErrorTask, WSGITask
 from node.config import Address
 
 IDLE_S = 120
-"""A connection that has nothing to say, or does not take its answer, for so long is closed."""
+"""A connection that sends nothing, or does not take its answer, for this long is closed."""
 STOP_S = 1.0
 RETRY_S = 0.1
 RECEIVE_BYTES = 256 * 1024
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 def check_waitress() -> None:
-    """Raises RuntimeError when waitress lacks what is used of it here. Written for waitress 3.0.2."""
+    """Raises RuntimeError when waitress lacks a name that is used here. Written for waitress 3.0.2."""
     for kind, names in USED_OF_WAITRESS.items():
         for name in names:
             if not hasattr(kind, name):
@@ -76,7 +76,7 @@ class HttpServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Accept nothing more; who is being answered gets the answer, if it is there within `STOP_S`."""
+        """Accept nothing more; a request under way gets its answer, if that is there within `STOP_S`."""
         self.stopping = True
         self._wake.close()
         self._room.release()
@@ -101,7 +101,7 @@ class HttpServer:
                         target=self._serve, args=(accepted, peer), name=f"http-{peer[1]}", daemon=True
                     ).start()
                 except (OSError, RuntimeError) as error:
-                    # Too many files, or threads, for this process: whoever waits still does, so look again later.
+                    # Too many files or threads in this process. The connection still waits, so look again later.
                     log.warning("a connection could not be accepted: %s", error)
                     self._room.release()
                     select.select([self._woken], [], [], RETRY_S)
@@ -111,8 +111,8 @@ class HttpServer:
         try:
             with accepted:
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                # Not settimeout: with it Python asks poll before each call, and gives up and regains the interpreter's
-                # lock twice instead of once, which under load is what costs.
+                # Not settimeout: with it Python polls before each call, and so releases and retakes the interpreter's
+                # lock twice instead of once. Under load that is what costs.
                 for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                     accepted.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", IDLE_S, 0))
                 _Connection(self, accepted, peer).serve()
@@ -134,7 +134,7 @@ class _Connection:
         self._answer: list[bytes] = []
 
     def write_soon(self, data: bytes) -> int:
-        """Called by the task with head and body; they leave together when it is done."""
+        """Called by the task with head and body; they leave together when the task is done."""
         self._answer.append(data)
         return len(data)
 
@@ -143,7 +143,7 @@ class _Connection:
         return False
 
     def serve(self) -> None:
-        """Request after request, also those sent ahead of the answers. Raises OSError where the connection breaks."""
+        """Serve request after request, also those sent ahead of answers. Raises OSError when the connection breaks."""
         request, data = HTTPRequestParser(self.adj), b""
         while not self.server.stopping:
             data = data or self._socket.recv(RECEIVE_BYTES)
@@ -159,7 +159,7 @@ class _Connection:
                 request = HTTPRequestParser(self.adj)
 
     def _answered(self, request: Any) -> bool:
-        """Answer one request; whether the connection stays open."""
+        """Answer one request; returns whether the connection stays open."""
         task = (ErrorTask if request.error else WSGITask)(self, request)
         try:
             task.service()
