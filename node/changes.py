@@ -1,7 +1,7 @@
-"""What takes several rounds: bringing a server in, letting one go, handing leadership over. Pure.
+"""What takes several rounds: adding a server, removing one, handing leadership over. Pure.
 
-Each is asked once a round whether it is over (`poll`), does the next step if it is not, and answers whoever asked
-itself. What the core refuses, it raises, and the server tells whoever waits.
+Once a round the server polls each change. A change that is over answers its client; any other takes its next step. When
+the core refuses, `poll` raises, and the server tells the client.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ REFUSED = (
     LeadershipLostError,
     NotInTimeError,
 )
-"""How a change can end that was not made."""
+"""How a change can end other than with an answer."""
 
 
 class Change(Protocol):
     to: Any
-    """Whom to answer."""
+    """The client to answer."""
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
-        """Do what can be done now; whether nothing is left to do. Raises what the core raises, and NotInTimeError."""
+        """Do what can be done now; returns whether the change is over. Raises one of `REFUSED`."""
 
     def note(self, transition: Transition) -> None:
-        """The core has said so."""
+        """The core reports this transition."""
 
 
 class Joining:
-    """Over when the server votes under its address; refused when it was given another after this one.
+    """Over when the server votes under its address; refused when the server is given another address meanwhile.
 
-    Two that are asked for at once, of a server that is not a voter yet, would else undo one another until both are out
-    of time: thousands of configurations, each of them saved and sent.
+    Otherwise two requests at once, with different addresses for a server that is not yet a voter, would undo each other
+    until both run out of time: thousands of configurations, each of them saved and sent.
     """
 
     def __init__(self, join: AddServer, to: Any, now: float) -> None:
@@ -63,7 +63,7 @@ class Joining:
         self._deadline_s = now + CHANGE_TIMEOUT_S
 
     def note(self, transition: Transition) -> None:
-        """Nothing: the configuration is looked at."""
+        """Nothing: `poll` looks at the configuration."""
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
         if self._stood and self._address_in(raft) not in (self._address, None) and raft.role is Role.LEADER:
@@ -72,7 +72,7 @@ class Joining:
             joined = raft.join(self._server_id, self._address, now)
         except NotLeaderError as error:
             if self._begun:
-                # It may be staged by now, and the next leader may see it through.
+                # The server may be staged by now, and the next leader may make it a voter.
                 raise LeadershipLostError(
                     f"leadership was lost while {self._server_id} was being brought in"
                 ) from error
@@ -88,13 +88,13 @@ class Joining:
         return False
 
     def _address_in(self, raft: Raft) -> str | None:
-        """The server's, as the configuration has it."""
+        """The server's address in the configuration."""
         server = raft.configuration.get(self._server_id)
         return server.address if server else None
 
 
 class Leaving:
-    """Over when the configuration without the server is appended; whoever asked is told when it is committed."""
+    """Over when the configuration without the server is appended; the client is told when that is committed."""
 
     def __init__(self, leave: RemoveServer, to: Any, now: float) -> None:
         self.to = to
@@ -102,7 +102,7 @@ class Leaving:
         self._deadline_s = now + CHANGE_TIMEOUT_S
 
     def note(self, transition: Transition) -> None:
-        """Nothing: its entry is waited for."""
+        """Nothing: the client waits for the entry."""
 
     def poll(self, raft: Raft, pending: Pending, now: float) -> bool:
         position = raft.leave(self._server_id, now)
@@ -111,7 +111,7 @@ class Leaving:
             return True
         if now >= self._deadline_s:
             raise NotInTimeError(
-                f"{self._server_id} was not let go: other changes were under way for {CHANGE_TIMEOUT_S:g} s"
+                f"{self._server_id} was not removed: other changes were under way for {CHANGE_TIMEOUT_S:g} s"
             )
         return False
 
@@ -127,7 +127,7 @@ class Transferring:
         self._deadline_s = math.inf
 
     def note(self, transition: Transition) -> None:
-        """Whether the target was told to stand for election."""
+        """Remember that the target was told to stand for election."""
         if isinstance(transition, LeadershipTransferred) and transition.to == self._target:
             self._handed_over = True
 
@@ -153,4 +153,4 @@ CHANGES: dict[type, Callable[[Any, Any, float], Change]] = {
     RemoveServer: Leaving,
     TransferLeadership: Transferring,
 }
-"""What a question begins."""
+"""The change that each kind of question begins."""

@@ -3,13 +3,13 @@
     inbox -> step -> save -> saved -> trace, publish, send, answer -> wait for more
 
 Everything else (the two HTTP servers, the peers' senders) talks to it through `Driver`'s public methods, which only put
-something in the inbox and hand out a future. What the node says of itself is `Driver.status`, a frozen value replaced
-after each round; whoever reads it never waits, and asks `Status.is_leader_at` instead of looking at the role, because a
-node that was stopped may be read before its driver has noticed that its lease is over.
+something in the inbox and hand out a future. `Driver.status` is what the node says of itself, a frozen value replaced
+after each round. Its readers never wait. They ask `Status.is_leader_at` instead of looking at the role, because a node
+that was stopped may be read before its driver has noticed that its lease is over.
 
-A snapshot is encoded, written and synced by a thread of its own, beside the rounds; the stored log is then let go in
-portions, one a round, so that no write waits for the deletion of ten thousand rows. A disk that fails there fails the
-node, as it does anywhere: the error is raised on this thread.
+A snapshot is encoded, written and synced by a thread of its own, beside the rounds. The stored log is then deleted in
+portions, one a round, so that no write waits for the deletion of ten thousand rows. A disk error there stops the node,
+as it does anywhere: the error is raised on the driver's thread.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from node.transport import Transport
 log = logging.getLogger(__name__)
 
 ROWS_PER_ROUND = 500
-"""How many stored entries are let go at once."""
+"""How many stored entries are deleted at once."""
 LOGGED: dict[type[Transition], Callable[[Any], str]] = {
     RoleChanged: lambda record: f"{record.role.value} in term {record.term}",
     SnapshotInstalled: lambda record: f"installed the leader's snapshot at {record.index}",
 }
-"""What of the trace an operator should find in the log too."""
+"""The records of the trace that an operator should find in the log too."""
 
 
 class _Drafted(NamedTuple):
@@ -54,7 +54,7 @@ class _Drafted(NamedTuple):
 
 
 class Driver:
-    """Runs `server` on its own thread from `start` to `stop`; `on_failure` is told when the thread dies of an error."""
+    """Runs `server` on its own thread from `start` to `stop`; calls `on_failure` when the thread dies of an error."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Driver:
         self._server = server
         self._storage = storage
         self.outcomes = outcomes
-        """How many commands of which kind ended how; from any thread."""
+        """How many commands of each kind ended in each way; may be called from any thread."""
         self._trace = trace
         self._raft_address = raft_address
         self._http_address = http_address
@@ -80,13 +80,13 @@ class Driver:
         self._inbox: queue.SimpleQueue[Item | _Drafted] = queue.SimpleQueue()
         self._running = True
         self._taken: Sequence[Item | _Drafted] = ()
-        """What was last taken from the inbox: whoever asked may wait still, if its round fails."""
+        """What was last taken from the inbox. If its round fails, the clients may still be waiting."""
         self._owed: Sequence[Answer] = ()
-        """What the round under way has decided and nobody has been told yet."""
+        """The answers of the round under way that nobody has been told yet."""
         self._writer: threading.Thread | None = None
         self._first_kept = 0
         self._letting_go = False
-        """Whether there are stored entries before that to be let go."""
+        """Whether stored entries before `_first_kept` are still to be deleted."""
         self.failed = False
         self.meters = Meters(server.status.node_id)
         self.meters.restores.inc(1 if server.status.snapshot_index else 0)
@@ -99,7 +99,7 @@ class Driver:
         self._thread.start()
 
     def stop(self) -> None:
-        """End once leadership is handed over, if it can be; what is undecided then is told so."""
+        """End, after handing leadership over if possible. Clients whose requests are still undecided are told so."""
         self._inbox.put(Stop())
         self._thread.join()
 
@@ -111,7 +111,7 @@ class Driver:
         self._inbox.put(envelope)
 
     def ask(self, question: Question) -> Future[Answer]:
-        """The answer, which has a value; raises, through the future, one of `node.questions.MEANINGS`."""
+        """A future of the answer, which has a value; the future raises one of `node.questions.MEANINGS`."""
         future: Future[Answer] = Future()
         self._inbox.put(Asked(question, future))
         if not self._running:
@@ -120,7 +120,7 @@ class Driver:
         return future
 
     def messages_sent(self) -> dict[str, int]:
-        """How many messages this process tried to send to each peer; a cut link shows here as any other does."""
+        """How many messages this process tried to send to each peer; those over a cut link count too."""
         return self._transport.attempts()
 
     # The loop
@@ -131,8 +131,8 @@ class Driver:
             while self._running:
                 self._round(self._wait())
         except Exception:
-            # Whatever it is (a full disk, a failed fsync, a broken invariant of ours), what is on the disk is no longer
-            # known to match what the core believes, and going on could acknowledge what is lost.
+            # Whatever the error is (a full disk, a failed fsync, a broken invariant of ours), the disk is no longer
+            # known to match what the core believes, and going on could acknowledge a write that is lost.
             log.critical("the node stops: its driver failed", exc_info=True)
             self.failed = True
             self._on_failure()
@@ -148,8 +148,8 @@ class Driver:
                 self._writer.join()
 
     def _round(self, items: Iterable[Item]) -> None:
-        """Save before you send, before you apply, before you tell anybody: the order is the safety (Raft, Figure 2,
-        persistent state)."""
+        """Save before anything is sent, applied or told: safety rests on this order (Raft, Figure 2, persistent
+        state)."""
         effects = self._server.step(items, time.monotonic())
         stored = self._save(effects)
         began_s = time.monotonic()
@@ -167,7 +167,7 @@ class Driver:
         return None
 
     def _carry_out(self, done: Done) -> None:
-        """In the order of its fields."""
+        """Deal with the fields of `done` in their order."""
         self._owed = done.answers
         self._trace.write(done.trace)
         self.status = done.status
@@ -190,7 +190,7 @@ class Driver:
         self._running = not done.ended
 
     def _wait(self) -> Iterable[Item]:
-        """Everything in the inbox, waiting for the first until somebody's deadline."""
+        """Everything in the inbox; waits for the first item until the server's deadline."""
         deadline_s = self._server.deadline
         if self._letting_go:
             timeout: float | None = 0.0
@@ -206,13 +206,13 @@ class Driver:
             return [self._taken_in(item) for item in taken]
 
     def _tell_who_was_taken(self) -> None:
-        """Of a round that failed half way: whether it was begun nobody knows."""
+        """Tell the clients of a round that failed half way; nobody knows how much of it took effect."""
         for item in self._taken:
             if isinstance(item, Asked) and not item.to.done():
                 item.to.set_exception(LeadershipLostError("the node failed before this was decided"))
 
     def _turn_away(self) -> None:
-        """Nobody will look into the inbox any more: whoever waits there is told so."""
+        """Nobody will look into the inbox any more: tell the clients that still wait there."""
         while True:
             try:
                 item = self._inbox.get_nowait()
@@ -229,8 +229,8 @@ class Driver:
         try:
             snapshot = self._storage.write_snapshot(draft.meta, draft.content.lines())
         except Exception as error:  # noqa: BLE001
-            # A file that is not what was written to it is a disk that fails, like one that cannot be written; and
-            # whatever else it is, the driver raises it: in silence there would never be a snapshot again.
+            # A file that reads back differently means a failing disk, as does one that cannot be written. The driver
+            # raises any other error too: swallowed here, it would mean that there is never a snapshot again.
             failed = error
         self._inbox.put(_Drafted(snapshot, failed, time.monotonic() - began_s))
 

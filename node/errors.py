@@ -1,17 +1,17 @@
-"""What a client may be told instead of an answer, beside what the core refuses (`node.raft.errors`).
+"""What a client may be told instead of an answer, besides the core's refusals (`node.raft.errors`).
 
-Each says whether the thing asked for has happened, and that is its meaning: see `node.web.client_api`.
+Each error says whether what was asked for has happened: see `node.web.client_api`.
 """
 
 from __future__ import annotations
 
 
 class LeadershipLostError(Exception):
-    """The node ceased to lead before this was decided: it may have taken effect, or may yet, or may not."""
+    """The node ceased to lead before this was decided. The request may have taken effect, may yet, or never will."""
 
 
 class OverwrittenError(Exception):
-    """Another leader's entry stands where this one stood: it has not taken effect and never will."""
+    """Another leader's entry has replaced this one, which has not taken effect and never will."""
 
 
 class StoppingError(Exception):

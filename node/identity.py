@@ -1,7 +1,7 @@
-"""Who answers at an address: what is asked before a server is let in.
+"""Who answers at an address, which is asked before a server is let in.
 
-A cluster that takes in an address where nobody answers has one more voter to wait for and none to vote; one where
-somebody else answers sends its log to a stranger.
+With an address where nobody answers, a cluster would have a voter that cannot vote. With an address where somebody else
+answers, it would send its log to a stranger.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class Meters:
-    """Each may be used from any thread."""
+    """Every meter may be used from any thread."""
 
     def __init__(self, node_id: str) -> None:
         self.registry = CollectorRegistry()

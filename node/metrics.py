@@ -1,8 +1,9 @@
 """konsul_raft_*: what the driver's `Status` says at the moment of the scrape, so that `is_leader` is true when told,
 and what `node.meters` has counted and timed.
 
-replication_lag has one sample for each follower, on the leader: the entries it is not known to have. apply_total counts
-what the log did to the state machine here, so on every node alike; a retry that was answered from memory counts too.
+replication_lag, on the leader, has one sample for each follower: the entries that the follower is not known to have.
+apply_total counts commands applied here, on every node and not only on the leader; a retry that was answered from
+memory counts too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`Pending`: who waits for what, from the question until there is something to say. Pure.
+"""`Pending`: who waits for what, from the question to the answer. Pure.
 
-An answer is kept until the round is over and the status published (`take_answers`): who is told "not leader" looks
-there for whom to turn to.
+Answers are kept until the round is over and the status is published (`take_answers`), because a client that is told
+"not leader" is sent to the leader that the status names.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ class _Proposal(NamedTuple):
 
 
 class Pending:
-    """Whom to answer is told beside each question; this never looks at it."""
+    """`to`, given with each question, stands for the client to answer; nothing here looks at it."""
 
     def __init__(self) -> None:
         self._proposals: dict[int, _Proposal] = {}
         self._confirmations: dict[int, tuple[Read, Any]] = {}
         self.reads: list[tuple[int, Read, Any]] = []
-        """What waits for the entry at this index to be applied."""
+        """Each read waits for the entry at this index to be applied."""
         self.answers: list[Answer] = []
-        """What is known and nobody has been told yet."""
+        """The answers that nobody has been told yet."""
         self.waited_s: list[float] = []
-        """How long each write had waited that was decided meanwhile, in seconds."""
+        """How long each write decided meanwhile had waited, in seconds."""
 
     def answer(self, to: Any, value: Any, position: LogPosition | None = None, until_s: float = math.inf) -> None:
         self.answers.append(Answer(to, value, None, until_s, position))
@@ -49,11 +49,11 @@ class Pending:
         return waited_s
 
     def await_decision(self, position: LogPosition, to: Any, now: float) -> None:
-        """Whoever waits asked for what stands at `position`."""
+        """The client waits for the entry at `position` to be decided."""
         self._proposals[position.index] = _Proposal(position, now, to)
 
     def decide(self, entry: Entry, result: Any, now: float) -> None:
-        """`entry` is committed and applied, with this result. Only its index and its term together say whose it is."""
+        """`entry` is committed and applied, with this result. Only index and term together say whose entry it is."""
         proposal = self._proposals.pop(entry.index, None)
         if proposal is None:
             return
@@ -70,7 +70,7 @@ class Pending:
         self.reads.append((index, read, to))
 
     def confirm(self, reads: Iterable[ReadReady]) -> None:
-        """What the core says of reads."""
+        """The core says that these reads are confirmed, or that leadership was lost first."""
         for ready in reads:
             read, to = self._confirmations.pop(ready.ticket)
             if ready.index is None:
@@ -81,8 +81,8 @@ class Pending:
     def answer_reads(
         self, applied: LogPosition, values: Callable[[tuple[str, ...]], Any], lease_until_s: float, now: float
     ) -> None:
-        """Whoever waits for no more than what is applied is told what is there (thesis 6.4, step 4); whoever asked on
-        the strength of a lease, only while that holds: time has passed since it was looked at, a save or a SIGSTOP."""
+        """Answer each read whose index is applied (thesis 6.4, step 4). A read by lease is answered only while the
+        lease holds: a save or a SIGSTOP may have taken time since the lease was checked."""
         waiting, self.reads = self.reads, []
         for index, read, to in waiting:
             by_lease = read.consistency is Consistency.LEADER
@@ -94,8 +94,8 @@ class Pending:
                 self.reads.append((index, read, to))
 
     def lose_leadership(self) -> None:
-        """What was proposed and is not decided yet: nobody here will hear how it ends. A read may wait for the entry
-        with which the reign began, and that may never be committed."""
+        """Refuse what was proposed and is not decided: this node will not hear how it ends. Refuse linearizable reads
+        too: one may wait for the no-op of the lost term, which may never be committed."""
         error = LeadershipLostError("leadership was lost before this was decided; it may or may not take effect")
         reads = [(read, to) for _, read, to in self.reads if read.consistency is not Consistency.DEFAULT]
         for to in [*(proposal.to for proposal in self._proposals.values()), *(to for _, to in reads)]:

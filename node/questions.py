@@ -1,8 +1,8 @@
-"""What a server is asked, what it answers, and what whoever asked may believe. Values; pure.
+"""What a server is asked, what it answers, and what the client may conclude. Values; pure.
 
-An answer is a value or an error, and what an error means is in one table (`MEANINGS`), which the HTTP surface and the
-simulated one both read: its name, which is what clients decide by, and whether it is certain that nothing has happened.
-A question that was told anything else may have taken effect, or may yet.
+An answer is a value or an error. One table, `MEANINGS`, says what each error means, and the HTTP surface and the
+simulated one both read it. It has the error's name, by which clients decide, and whether it is certain that nothing has
+happened. When that is not certain, the request may have taken effect, or may yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from node.raft import LogPosition, MembershipChangeError, NotLeaderError, Transf
 CHANGE_TIMEOUT_S = 10.0
 """How long a change of membership is tried."""
 ANSWER_TIMEOUT_S = 5.0
-"""How long whoever asked waits for an answer, and for that of a change after it was given up."""
+"""How long a client waits for an answer; for a change, how much longer than the change is tried."""
 SNAPSHOT_TIMEOUT_S = 60.0
 
 
@@ -38,7 +38,7 @@ class Consistency(StrEnum):
     CONSISTENT = "consistent"
     """Linearizable, by a round of heartbeats (ReadIndex, thesis 6.4)."""
     LEADER = "leader"
-    """Linearizable while clocks run about alike, by the leader's lease (thesis 6.4.1)."""
+    """Linearizable while clocks run at about the same rate, by the leader's lease (thesis 6.4.1)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Read:
-    """Answered with what is at each of the keys, None for one that is not there."""
+    """Answered with the value of each key, None for a key that does not exist."""
 
     keys: tuple[str, ...]
     consistency: Consistency = Consistency.DEFAULT
@@ -67,21 +67,22 @@ class AddServer:
 
 @dataclass(frozen=True)
 class RemoveServer:
-    """Answered when the server is no member any more."""
+    """Answered when the server is no longer a member."""
 
     server_id: str
 
 
 @dataclass(frozen=True)
 class TransferLeadership:
-    """Answered with who leads, once another does; None is whoever is furthest."""
+    """Answered with the new leader's name, once another server leads."""
 
     to: str | None = None
+    """None means the voter whose log is known to match furthest."""
 
 
 @dataclass(frozen=True)
 class MakeSnapshot:
-    """Answered with the index of a snapshot of at least what is applied now, once it is durable."""
+    """Answered with the index of a snapshot of at least what is applied now, once that snapshot is durable."""
 
 
 Question = Write | Read | AddServer | RemoveServer | TransferLeadership | MakeSnapshot
@@ -94,22 +95,22 @@ PATIENCE_S: dict[type, float] = {
     TransferLeadership: CHANGE_TIMEOUT_S + ANSWER_TIMEOUT_S,
     MakeSnapshot: SNAPSHOT_TIMEOUT_S,
 }
-"""After how long whoever asked is told that there is no answer: TimeoutError in `MEANINGS`."""
+"""How long a client waits before it is told that there is no answer: TimeoutError in `MEANINGS`."""
 
 
 class Answer(NamedTuple):
     """What came of a question."""
 
     to: Any
-    """What was put beside the question: whom to tell."""
+    """The client to answer, as given with the question."""
     value: Any = None
     error: Exception | None = None
-    """One of `MEANINGS`, in the place of a value."""
+    """One of `MEANINGS`, in place of a value."""
     until_s: float = math.inf
-    """By the server's clock: handed out then or later it may be untrue, and LeadershipLostError stands in its place."""
+    """On the server's clock. From then on the value may be untrue, and LeadershipLostError takes its place."""
     position: LogPosition | None = None
-    """What the value rests on: where the write stands that was asked for, or what was applied when the value was read,
-    in which case the term is that of the server."""
+    """What the value rests on. For a write, where its entry is; for a read, the last entry applied when the value was
+    read, but with the server's term."""
 
     def at(self, now: float) -> Answer:
         """What may be told at this instant."""
@@ -118,11 +119,11 @@ class Answer(NamedTuple):
 
 class Meaning(NamedTuple):
     status: int
-    """Over HTTP."""
+    """The HTTP status."""
     name: str
     """The `error` of the body."""
     certain: bool
-    """Whether nothing has happened, nor will."""
+    """Whether it is certain that nothing has happened, or will."""
 
 
 MEANINGS: Mapping[type[Exception], Meaning] = {
@@ -137,12 +138,12 @@ MEANINGS: Mapping[type[Exception], Meaning] = {
     NotInTimeError: Meaning(504, "not in time", certain=False),
     NothingToSnapshotError: Meaning(409, "nothing to snapshot", certain=True),
 }
-"""Of each error that may be an answer. Who knows another leader says so instead of "no leader": see `NOT_LEADER`."""
+"""For each error that may be an answer. A server that knows another leader says `NOT_LEADER` instead of "no leader"."""
 NOT_LEADER = Meaning(307, "not leader", certain=True)
 
 
 def meaning_of(error: Exception, *, leader_known: bool) -> Meaning:
-    """`leader_known` is whether whoever asked can be sent to a leader."""
+    """`leader_known` is whether the client can be sent to a leader."""
     if isinstance(error, NotLeaderError) and leader_known:
         return NOT_LEADER
     return next(meaning for kind, meaning in MEANINGS.items() if isinstance(error, kind))
@@ -153,4 +154,4 @@ REFUSALS: Mapping[Decision, Meaning] = {
     Decision.MISSING: Meaning(404, "key not found", certain=True),
     Decision.SUPERSEDED: Meaning(409, "superseded", certain=False),
 }
-"""Of what a state machine says instead of done."""
+"""For each decision of the state machine other than done."""

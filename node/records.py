@@ -1,8 +1,8 @@
-"""What a server writes in its trace besides the core's transitions: its life, what it has applied, and its lease. Pure.
+"""What a server writes in its trace besides the core's transitions: start, stop, what it has applied, its lease. Pure.
 
-A trace is true as far as it goes, whenever its node is killed, stopped or starved: of what is not in it nobody may
-conclude that it went on. So a reign says in advance until when it lasts (`Leased`), and whoever reads the trace of a
-node that wrote no more takes the last of these for its end.
+A trace is true as far as it goes, even if its node is killed, stopped or starved: where it ends, nobody may conclude
+that the last state went on. So a leader says in advance how long it leads (`Leased`). If its node writes nothing more,
+the reader takes the last of these records for the end of the leadership.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Applied(Transition, frozen=True, kw_only=True, tag="applied"):
 
 
 class Leased(Transition, frozen=True, kw_only=True, tag="lease"):
-    """As leader, the node may say so until then, and no longer unless a later one says so."""
+    """As leader, the node may say so until then, and no longer unless a later record says so."""
 
     until_s: float | None
-    """None is for ever: it is the only voter."""
+    """None means for ever: the node is the only voter."""
 
 
 class Stopped(Transition, frozen=True, kw_only=True, tag="stop"):

@@ -1,20 +1,20 @@
-"""`Server`: a whole server process without its I/O. Items in; what is to be saved out; once that is saved, the rest.
+"""`Server`: a whole server process without its I/O. Items go in; what to save comes out; once that is saved, the rest.
 
     items -> step -> Effects: save these -> saved -> Done: trace, publish, send, answer, draft, forget, in this order
 
-The live driver (`node.driver`) gives it a thread, a queue, a disk and sockets, the bench's simulated process gives it
-virtual ones, and neither has a rule of its own. Who waits for what is in `node.pending`, what takes several rounds in
-`node.changes`, when a snapshot is due in `node.snapshots`, what is asked and answered in `node.questions`.
+The live driver (`node.driver`) gives it a thread, a queue, a disk and sockets. The bench's simulated process gives it
+virtual ones. Neither adds a rule of its own. `node.pending` knows who waits for what, `node.changes` what takes several
+rounds, `node.snapshots` when a snapshot is due, and `node.questions` what is asked and answered.
 
 The rules
 ---------
-1. *Save before anything else.* `step` returns what the core wants durable. Nothing of what follows from the round is
-   there before the owner has said `saved`, so that nobody can send, publish or answer it early.
-2. *One round at a time.* A step that follows another without `saved` between them is a mistake of the owner's, and
-   asserted, as are a snapshot that nobody drafted, and items for a server that has ended.
-3. *What is told rests on what is applied.* `saved` applies what is committed before it decides what is answered: who
-   asked for a write that was committed in the very round in which its leader handed over is told so.
-4. *The status is of one instant* and says no more than the trace: its lease is the last one that was written down.
+1. *Save before anything else.* `step` returns what the core wants durable. What follows from the round comes only from
+   `saved`, so that nobody can send, publish or answer it early.
+2. *One round at a time.* A second `step` without `saved` in between is the owner's mistake, and fails an assertion. So
+   do a snapshot that nobody drafted, and a step of a server that has ended.
+3. *Answers rest on what is applied.* `saved` applies what is committed before it decides what to answer. So a client
+   whose write was committed in the very round in which its leader handed over is told that.
+4. *The status is of one instant* and says no more than the trace: its lease is the last one written down.
 """
 
 from __future__ import annotations
@@ -99,23 +99,23 @@ __all__ = [
 ]
 
 POLL_S = 0.02
-"""How often a change under way is looked after when nothing else happens."""
+"""How often a change under way is polled when nothing else happens."""
 LEASE_STEP = 1 / 2
 """A longer lease is written down, and published, once it is longer by this part of the heartbeat interval."""
 
 
 class Origin(NamedTuple):
-    """Who sends messages, and what the core has no use for: its cluster, and where it can be reached."""
+    """The sender of messages, and what the core has no use for: its cluster, and where it can be reached."""
 
     sender: str
     cluster_id: str
-    """Empty as long as it knows none."""
+    """Empty as long as the sender knows none."""
     raft_address: str
     http_address: str
 
 
 class Delivery(Protocol):
-    """Messages from one server to one other."""
+    """Messages from one server to another."""
 
     @property
     def origin(self) -> Origin: ...
@@ -125,26 +125,26 @@ class Delivery(Protocol):
 
 
 class Asked(NamedTuple):
-    """Somebody wants to know; `to` comes back in the answer, and means nothing to the server."""
+    """A client's question; `to` comes back in the answer, and means nothing to the server."""
 
     question: Question
     to: Any
 
 
 class Hint(NamedTuple):
-    """The connection to `peer` broke, or there can be one again."""
+    """The connection to `peer` broke, or is possible again."""
 
     peer: str
 
 
 class Found(NamedTuple):
-    """Found a cluster by this configuration; a server that has a history goes on with that."""
+    """Found a cluster with this configuration; a server that has a history goes on with that history instead."""
 
     configuration: Configuration
 
 
 class Stop(NamedTuple):
-    """Hand over, if somebody else could lead, and end."""
+    """Hand over, if another server could lead, and end."""
 
 
 Item = Delivery | Asked | Hint | Found | SnapshotWritten | Stop
@@ -156,35 +156,35 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     trace: Sequence[Transition] = ()
     """Write these down first: a node that is killed leaves a true trace behind, at worst without its last lines."""
     status: Status
-    """Publish it, in one piece. Before anything is sent: whoever is told to stand for election may lead at once, and
-    from then on nobody may be told that this node does."""
+    """Publish it, in one piece, before anything is sent. A server told to stand for election may lead at once, and from
+    then on nobody may be told that this node leads."""
     messages: Sequence[AnyMessage]
     """Send them. They may be lost; they must not be sent before what they promise is saved."""
     addresses: Mapping[str, str]
-    """Where to, by recipient; to who is not there nothing can be sent."""
+    """Where to send them, by recipient. A recipient that is not here cannot be reached."""
     answers: Sequence[Answer] = ()
-    """Hand these out, each before its time is over."""
+    """Hand these out, each before its `until_s`."""
     draft: SnapshotDraft | None = None
     """Write it, beside further rounds, and put `SnapshotWritten` among the items once it is durable."""
     first_kept: int = 0
-    """Stored entries before this one may be deleted, in portions; nothing depends on it. 0 is nothing new."""
+    """Stored entries before this one may be deleted, in portions; nothing depends on it. 0 means nothing new."""
     said: Sequence[str] = ()
     """What an operator should find in the log, besides what the trace has."""
     waited_s: Sequence[float] = ()
-    """How long each write that was decided in this round had waited."""
+    """How long each write decided in this round had waited."""
     ended: bool = False
-    """Whether the server takes in nothing more: what still waits is in `Server.give_up`."""
+    """Whether the server takes in nothing more; `Server.give_up` then answers the clients that still wait."""
     more: bool = False
-    """Whether there is anything besides the messages and the status: no duty, a short way for most rounds."""
+    """Whether there is anything besides the messages and the status: a shortcut for most rounds, not a duty."""
 
 
 class Server:
-    """One server over its `raft` and its `machine`, which has what `raft` has handed out to be applied so far.
+    """One server over its `raft` and its `machine`, which has applied what `raft` has handed out so far.
 
-    `raft` and `machine` are to be read by who watches, and to be told nothing.
+    Observers may read `raft` and `machine`, but must tell them nothing.
 
-    `process` tells this life from the others on the same disk. Raises ValueError from `step` for a snapshot that cannot
-    be restored; the owner must then stop.
+    `process` tells this process from the others that ran on the same disk. `step` raises ValueError for a snapshot that
+    cannot be restored; the owner must then stop.
     """
 
     __slots__ = (
@@ -234,7 +234,7 @@ class Server:
         self._trace: list[Transition] = []
         self._said: list[str] = []
         self.deadline = self._due_s = -math.inf
-        """When `step` is next due, with or without items; and when the core is."""
+        """When `step` is next due, with or without items; and when the core's `tick` is."""
         self._first_kept = 0
         self._led = False
         self._leader_changes = 0
@@ -243,14 +243,14 @@ class Server:
         self._lease_step_s = LEASE_STEP * raft.timing.heartbeat_interval_s
         self._heard_cluster_id = ""
         self._heard: dict[str, Origin] = {}
-        """What others said of themselves last."""
+        """What each other node last said of itself."""
         self._let_in: dict[str, Origin] = {}
-        """Who has been let in, as long as the configuration is the same."""
+        """The nodes let in since the configuration last changed."""
         self._http_addresses: Mapping[str, str] = {}
         self._addresses: Mapping[str, str] = {}
         self._configuration = raft.configuration
         self._heard_anew = self._news = True
-        """Whether somebody has said something new of itself, and whether there is anything new to be published."""
+        """Whether a node has said something new of itself, and whether there is anything new to publish."""
         self._note_start(process, now)
         self.status = self._describe()
         """What was published last."""
@@ -258,9 +258,9 @@ class Server:
     # What its owner does
 
     def step(self, items: Iterable[Item], now: float) -> Effects:
-        """Take in everything that waits. What it returns is to be saved, all or nothing, before `saved` is called:
-        hard state, entries (in the place of all from the first of them on) and the leader's snapshot. The rest of it is
-        for who watches."""
+        """Take in everything that waits; returns what to save, all or nothing, before `saved` is called: hard state,
+        entries (in place of all from the first of them on) and the leader's snapshot. The rest of the effects is for
+        observers."""
         assert self._under_way is None, "a round begins before the last one was saved"
         assert not self._ended, "a server that has ended is told something"
         raft = self.raft
@@ -272,12 +272,12 @@ class Server:
             self._poll_changes(now)
         effects = self._under_way = raft.take_effects()
         if effects.snapshot is not None:
-            # Before it is stored: one that cannot be restored would never let the node start again.
+            # Before it is stored: with a stored snapshot that cannot be restored, the node would never start again.
             self._restoring = Frozen.decode(effects.snapshot.data)
         return effects
 
     def saved(self, now: float, stored: Snapshot | None = None) -> Done:
-        """What `step` returned last is durable; `stored` is its snapshot as it is to be kept, out of memory."""
+        """What `step` returned last is durable; `stored` is its snapshot as it is to be kept, with its data on disk."""
         effects = self._under_way
         assert effects is not None, "saved, and there was nothing to save"
         self._under_way = None
@@ -319,8 +319,8 @@ class Server:
         )
 
     def _follow(self, effects: Effects, stored: Snapshot | None, now: float) -> None:
-        """Applied before a lost reign is noted: a leader that let itself go learns that it was committed in the very
-        round in which it ceases to lead, and whoever asked for it is to be told so."""
+        """Apply before noting that leadership is lost. A leader that removed itself learns that its removal is
+        committed in the very round in which it ceases to lead, and its client must be told that."""
         self._news = True
         self._trace += effects.transitions
         if effects.snapshot is not None:
@@ -333,8 +333,8 @@ class Server:
             self._note_reign(effects.transitions, now)
 
     def give_up(self) -> list[Answer]:
-        """There will be no further round, whether the server has ended or its owner could not save: publish the status
-        that says so, and tell everybody who waits."""
+        """There will be no further round, because the server has ended or its owner could not save. The status says so
+        from now on, and everybody who waits is answered."""
         self._ended = True
         self.status = msgspec.structs.replace(self.status, ended=True)
         self._pending.give_up()
@@ -358,12 +358,12 @@ class Server:
                 self._said.append(f"refused a message: {error}")
 
     def _lets_in(self, origin: Origin) -> bool:
-        """Whether who says so is listened to, and remembers what it says of itself if it is."""
+        """Whether the sender is listened to; if so, remember what it says of itself."""
         known = self._cluster_id()
         if not lets_in(self.raft.configuration, known, origin.sender, origin.cluster_id):
             return False
         if not known and origin.cluster_id:
-            # Who was let in because nobody knew better is asked again.
+            # Those let in while this server knew no cluster are checked again.
             self._heard_cluster_id, self._let_in = origin.cluster_id, {}
         self._heard[origin.sender] = self._let_in[origin.sender] = origin
         self._news = self._heard_anew = True
@@ -376,8 +376,8 @@ class Server:
         self.status = self._describe()
 
     def _look_up(self) -> None:
-        """Who may speak, and who is reached where: a member is dialled where the configuration says, a stranger where
-        it says itself."""
+        """Where each node is reached: a member where the configuration says, a stranger where it says itself. A new
+        configuration decides anew who is let in."""
         if self._configuration is not self.raft.configuration:
             self._configuration, self._let_in = self.raft.configuration, {}
         self._heard_anew = False
@@ -386,7 +386,7 @@ class Server:
         self._http_addresses = {name: origin.http_address for name, origin in self._heard.items()}
 
     def _cluster_id(self) -> str:
-        """The cluster this server belongs to, or has been spoken to by before it knew of any."""
+        """The cluster this server belongs to; before it knows any, the one that spoke to it first."""
         return self.raft.configuration.cluster_id or self._heard_cluster_id
 
     def _on_hint(self, hint: Hint, now: float) -> None:
@@ -430,8 +430,8 @@ class Server:
         elif read.consistency is Consistency.LEADER:
             self._pending.await_applied(self.raft.lease_read(now), read, to)
         else:
-            # The live HTTP surface asks the store itself, from a thread of its own: a read that may be old waits for
-            # nobody's round.
+            # The live HTTP surface asks the store itself, from a thread of its own: a read that may be stale need not
+            # wait for a round.
             self._pending.await_applied(0, read, to)
 
     def _on_change(self, question: AddServer | RemoveServer | TransferLeadership, to: Any, now: float) -> None:
@@ -454,8 +454,8 @@ class Server:
         self._polled = bool(self._changes or self._farewell)
 
     def _poll_farewell(self, farewell: Change, now: float) -> None:
-        """Nobody waits for its answer but the end of this server, so `Pending` is one that nobody reads. A hand-over
-        that fails costs an election time-out, and one that somebody has asked for before is let end first."""
+        """Only the end of this server waits for the farewell, so its `Pending` is one that nobody reads. A hand-over
+        that fails costs an election timeout, and one that a client asked for earlier ends first."""
         if any(isinstance(change, Transferring) for change in self._changes):
             return
         try:
@@ -522,7 +522,7 @@ class Server:
         self._led = leads
 
     def _note_lease(self, now: float) -> None:
-        """A lease becomes shorter when who counts for it changes, and longer with every answer."""
+        """A lease becomes longer with every answer, and may become shorter when the voters change."""
         until_s, noted_s = self.raft.lease_until_s, self._lease_s
         if until_s < noted_s or (until_s > noted_s and until_s - noted_s >= self._lease_step_s):
             self._lease_s = until_s
@@ -562,7 +562,7 @@ HANDLERS: dict[type, Callable[[Server, Any, float], None]] = {
     SnapshotWritten: Server._on_written,
     Stop: Server._on_stop,
 }
-"""What is not here is an envelope."""
+"""An item of any other type is an envelope."""
 ASKED: dict[type, Callable[[Server, Any, Any, float], None]] = {
     Write: Server._on_write,
     Read: Server._on_read,

@@ -1,10 +1,10 @@
-"""`Snapshots`: when one is due, when it counts as taken, and how much of the log it lets go. Pure.
+"""`Snapshots`: when one is due, when it counts as taken, and how much of the log may then go. Pure.
 
     the server's round     freeze the state (cheap: values are never changed in place) -> ... rounds ... -> compact
     its owner, beside it   encode and write line by line -> sync -> tell the server
 
-Until the owner has told that it is durable there is no snapshot: nobody is told that it was taken, and the log keeps
-every entry, for a crash may leave nothing else.
+A snapshot counts only once the owner says that it is durable. Until then nobody is told that it was taken, and the log
+keeps every entry, because a crash may leave nothing else.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class SnapshotPolicy:
     interval_s: float = 120.0
     """After this long, if anything was applied since the last one."""
     threshold: int = 8192
-    """As soon as so many entries were applied since the last one."""
+    """As soon as this many entries were applied since the last one."""
     retention: int = 2
     trailing_logs: int = 10240
-    """So many entries before the newest snapshot are kept for followers that are a little behind."""
+    """This many entries before the newest snapshot are kept for followers that are a little behind."""
 
 
 class SnapshotDraft(NamedTuple):
-    """What is to be made a snapshot of: what it stands for, and the state to be encoded, on any thread."""
+    """A snapshot to be written: what it stands for, and the state, which any thread may encode."""
 
     meta: SnapshotMeta
     content: Frozen
@@ -44,11 +44,11 @@ class SnapshotWritten(NamedTuple):
 
     snapshot: Snapshot
     fallback_index: int
-    """The entries after this one are needed if all snapshots but the oldest that is kept turn out damaged."""
+    """The entries after this one are needed if all snapshots but the oldest kept turn out to be damaged."""
 
 
 class Snapshots:
-    """Belongs to one `node.server.Server`, and goes by its `raft`'s `last_applied`, which `machine` has come to."""
+    """Belongs to one `node.server.Server`. `machine` has applied every entry up to `raft.last_applied`."""
 
     def __init__(self, raft: Raft, machine: StateMachine, policy: SnapshotPolicy, pending: Pending, now: float) -> None:
         self._raft = raft
@@ -62,25 +62,25 @@ class Snapshots:
         self._first_kept = 1
         self._asked: list[Any] = []
         self._served: list[Any] = []
-        """Who asked before the one under way began."""
+        """The clients that asked before the snapshot under way began."""
 
     @property
     def index(self) -> int:
-        """The last entry that the newest snapshot stands for; 0 is none."""
+        """The last entry that the newest snapshot stands for; 0 means that there is none."""
         return self._raft.snapshot.meta.index if self._raft.snapshot else 0
 
     def ask(self, to: Any) -> None:
-        """Take one of what is applied now; its index is the answer."""
+        """Take a snapshot of what is applied now; its index is the answer."""
         self._asked.append(to)
         self.deadline = -math.inf
 
     def note_applied(self) -> None:
-        """There is something new, and perhaps enough of it."""
+        """There are new entries applied, perhaps enough for a snapshot."""
         self.deadline = -math.inf
 
     def begin(self, now: float) -> SnapshotDraft | None:
-        """What is to be written, if a snapshot is due and none is under way. To be called when all that was handed out
-        is applied."""
+        """The snapshot to write, if one is due and none is under way. To be called when all that was handed out is
+        applied."""
         if self._under_way:
             self.deadline = math.inf
             return None
@@ -97,7 +97,7 @@ class Snapshots:
         return SnapshotDraft(self._raft.describe_snapshot(), self._machine.freeze())
 
     def keep(self, written: SnapshotWritten) -> int:
-        """Go by the snapshot from now on; returns the first entry that the log has to keep."""
+        """Count the snapshot as taken; returns the first entry that the log has to keep."""
         assert self._under_way, "a snapshot that nobody asked for"
         self._under_way, self.deadline = False, -math.inf
         snapshot = written.snapshot
@@ -107,7 +107,7 @@ class Snapshots:
         return self._first_kept
 
     def give_up(self) -> None:
-        """The node goes down: one that is being written may be there after all, one that was not begun will not."""
+        """The node goes down. A snapshot being written may be completed after all; one that was not begun will not."""
         for to in self._served:
             self._pending.interrupt(to)
         for to in self._asked:
@@ -123,6 +123,6 @@ class Snapshots:
 
 
 def first_to_keep(written: SnapshotWritten, trailing_logs: int) -> int:
-    """The first entry that the log has to keep behind a snapshot: whatever the oldest snapshot lacks, and
-    `trailing_logs` before this one, so that a follower that is a little behind is sent entries and not everything."""
+    """The first entry that the log has to keep. It keeps what the oldest snapshot lacks, and `trailing_logs` entries
+    before this snapshot, so that a follower a little behind is sent entries and not everything."""
     return max(0, min(written.fallback_index, written.snapshot.meta.index - trailing_logs)) + 1

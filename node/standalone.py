@@ -1,4 +1,4 @@
-"""The store without a cluster (KONSUL_RAFT_ENABLED=false): writes apply at once, and live in memory."""
+"""The store without a cluster (KONSUL_RAFT_ENABLED=false): writes apply at once, and are kept in memory."""
 
 from __future__ import annotations
 

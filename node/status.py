@@ -1,7 +1,6 @@
 """`Status`: what a node says of itself, as a frozen value that every thread may read. Pure.
 
-All of it is of one instant: the index that is applied and the digest of what was applied belong together, and the
-lease is the one that the trace has.
+All fields are of one instant: the applied index and the digest belong together, and the lease is the one in the trace.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ STATES = {
     Role.CANDIDATE: "Candidate",
     Role.LEADER: "Leader",
 }
-"""What Konsul calls each role, and so what /cluster/status does."""
+"""Konsul's name for each role, which /cluster/status shows."""
 SHUTDOWN = "Shutdown"
 """The state of a node whose server has ended: it has no role any more."""
 NOBODY: Mapping[str, int] = {}
 
 
 class Elsewhere(NamedTuple):
-    """Who leads, and where it serves its clients."""
+    """The leader, and where it serves its clients."""
 
     leader: str
     http_address: str
@@ -52,7 +51,7 @@ class Status(msgspec.Struct, frozen=True):
     cluster_id: str
     leader_changes: int
     matched: Mapping[str, int]
-    """As leader, up to where each follower was known to have the log when anything was last noted in the trace."""
+    """As leader, how far each follower's log was known to match when anything was last noted in the trace."""
     http_addresses: Mapping[str, str]
     """Where each peer that was heard from serves its clients."""
     ended: bool = False
@@ -63,7 +62,7 @@ class Status(msgspec.Struct, frozen=True):
         return self.role is Role.LEADER and now < self.lease_until_s and not self.ended
 
     def leader_at(self, now: float) -> str | None:
-        """Whom to send a client to; a node that has ended hears of no leader any more."""
+        """The leader to send a client to; None on a node that has ended, which hears of no leader any more."""
         if self.ended:
             return None
         if self.role is Role.LEADER:
@@ -71,20 +70,22 @@ class Status(msgspec.Struct, frozen=True):
         return self.leader
 
     def elsewhere_at(self, now: float) -> Elsewhere | None:
-        """Where a client is served that is not served here; None where nobody knows."""
+        """Where to send a client that is not served here; None when this node does not know."""
         leader = self.leader_at(now)
         address = self.http_addresses.get(leader) if leader else None
         return Elsewhere(leader, address) if leader and address else None
 
     def state_at(self, now: float) -> str:
-        """What this node may report of itself: a leader past its lease is a follower that has not noticed yet."""
+        """The state that this node may report: a leader past its lease is a follower that has not noticed yet."""
         if self.ended:
             return SHUTDOWN
         return STATES[Role.FOLLOWER if self.role is Role.LEADER and not self.is_leader_at(now) else self.role]
 
 
 def lets_in(configuration: Configuration, cluster_id: str, sender: str, senders_id: str) -> bool:
-    """Whether a server of this cluster listens to who says that it belongs to `senders_id` (`node.raft.membership` says
-    why its name is not asked for): to those of its own cluster, and to a member that has just been let in and has no
-    log yet to know a cluster from. Who knows no cluster listens to anybody."""
+    """Whether a server of the cluster `cluster_id` listens to `sender`, which says that it belongs to `senders_id`.
+
+    It listens to its own cluster, whatever the sender's name (`node.raft.membership` says why). It also listens to a
+    member that has just been let in and has no log yet from which to know its cluster. A server that knows no cluster
+    listens to anybody."""
     return not cluster_id or senders_id == cluster_id or (not senders_id and configuration.get(sender) is not None)

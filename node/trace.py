@@ -1,9 +1,9 @@
 """The trace: one JSON line for each change of role, term, vote, commit and membership, on the machine's own clock.
 
 Every process of one machine reads the same monotonic clock, so the lines of several nodes can be put in one exact
-order. A line is written in one unbuffered call before the node acts on what it says: a node killed at any instant
-leaves a true trace behind, at worst with half a last line, behind which its next life begins a new one. What the lines
-are is in `node.raft.transitions` and `node.records`.
+order. A line is written in one unbuffered call before the node acts on what it says. So a node killed at any instant
+leaves a true trace behind, at worst with half a last line, and the next process begins a new line after that. The
+records are defined in `node.raft.transitions` and `node.records`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Trace:
                 self._write(lines)
 
     def _write(self, lines: bytes) -> None:
-        """All of them. A disk that has room for a part takes that, and fails only when it is asked again."""
+        """Write them all. A disk with room for a part takes that part, and fails only at the next call."""
         assert self._stream is not None
         while lines:
             lines = lines[self._stream.write(lines) :]
@@ -44,7 +44,7 @@ class Trace:
 
 
 def _is_torn(file: Path) -> bool:
-    """Whether a former life was killed, or out of room, in the middle of a line."""
+    """Whether an earlier process was killed, or ran out of room, in the middle of a line."""
     if not file.is_file():
         return False
     with file.open("rb") as stream:

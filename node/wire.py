@@ -23,24 +23,24 @@ HostPort = Annotated[str, msgspec.Meta(pattern=r"^[^\s:@,=/]+:[0-9]{1,5}$")]
 
 
 def check_address(address: str) -> str:
-    """Raises ValueError for a port that there is not; the rest is in the pattern of `HostPort`."""
+    """Raises ValueError for a port that cannot exist; the pattern of `HostPort` checks the rest."""
     if not 0 < int(address.rpartition(":")[2]) < PORTS:
         raise ValueError(f"{address} has no port between 1 and {PORTS - 1}")
     return address
 
 
 def target_of(address: str, dial: Mapping[str, Address]) -> Address:
-    """Where to dial when `address` is meant (KONSUL_RAFT_DIAL)."""
+    """Where to dial to reach `address` (KONSUL_RAFT_DIAL)."""
     host, _, port = address.rpartition(":")
     return dial.get(address) or Address(host, int(port))
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """Messages from one node to one other, with what the core has no use for: where the sender can be reached."""
+    """Messages from one node to another, with what the core has no use for: where the sender can be reached."""
 
     sender: Name
     cluster_id: str
-    """The cluster the sender belongs to; empty as long as it knows none."""
+    """The cluster the sender belongs to; empty as long as the sender knows none."""
     raft_address: HostPort
     http_address: HostPort
     messages: tuple[AnyMessage, ...]
@@ -58,9 +58,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _DECODER = msgspec.json.Decoder(Envelope)
-"""Made while there is one thread. msgspec learns a type when it is first decoded, and two threads that are the first
-at once end the process with a null pointer: of some 150 nodes started on a busy machine, four died of their peers'
-first answers."""
+"""Made while there is one thread. msgspec prepares a type when it is first decoded, and two threads that do so at once
+crash the process with a null pointer: of some 150 nodes started on a busy machine, four died of their peers' first
+answers."""
 
 
 def encode(envelope: Envelope) -> bytes:
