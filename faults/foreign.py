@@ -1,7 +1,7 @@
-"""What is taken from other people's code that they never promised to keep.
+"""Names used from other projects' code that those projects never promised to keep.
 
-Each such name is touched in one place, which says what it was written for, and a unit test holds that against what is
-installed. Whoever changes a version is told by that test; who does not run it, by a sentence with the way out.
+Each such name is used in one place, which says for which version it was written, and a unit test checks that against
+what is installed. After a change of version that test fails; without the test, an error says what to do.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 
 class ForeignNameGoneError(Exception):
-    """What was taken from somebody else's code is no longer there."""
+    """A name used from another project's code is no longer there."""
 
 
 @contextlib.contextmanager
 def written_for(version: str) -> Iterator[None]:
-    """In here a name is looked up that `version` has. Raises ForeignNameGoneError when it is not there."""
+    """The block looks up a name that `version` has. Raises ForeignNameGoneError when the name is not there."""
     try:
         yield
     except AttributeError as error:
@@ -25,7 +25,7 @@ def written_for(version: str) -> Iterator[None]:
 
 
 def replace(module: Any, name: str, replacement: object, *, version: str) -> None:
-    """Have `module` of `version` find `replacement` where it looks for `name`. Raises ForeignNameGoneError."""
+    """Make `module`, as of `version`, use `replacement` under `name`. Raises ForeignNameGoneError."""
     with written_for(version):
         getattr(module, name)
     setattr(module, name, replacement)

@@ -1,8 +1,9 @@
-"""Faults that last, and what they come to together: the one bookkeeping of who suffers what. Pure.
+"""Faults that last, and their sum: the one record of which faults are on which link or node. Pure.
 
-A fault is a thing of its own from its beginning to its end. On each link and each node those that last are kept, oldest
-first, and what is in force there is their sum. An end is that fault left out and the sum taken anew: so it takes
-nothing from another, not even from one that does the same, in whatever order they began and end.
+Each fault is a thing of its own from its beginning to its end. Each link and each node has a list of the faults that
+last there, oldest first, and what is in force there is their sum. When a fault ends, it is left out and the sum is
+taken anew. So it takes nothing from another fault, not even from one that does the same, in whatever order they began
+and end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Summable(Protocol):
-    """What can be done to something. The sum of two is both at once."""
+    """What a fault does. The sum of two is both at once."""
 
     def __add__(self: S, other: S, /) -> S: ...
 
@@ -23,25 +24,25 @@ S = TypeVar("S", bound=Summable)
 
 @dataclass(frozen=True, eq=False)
 class Lasting(Generic[S]):
-    """A fault that has begun. Two that do the same are two."""
+    """A fault that has begun. Two faults that do the same are still two."""
 
     kind: str
     does: S
     by_command: bool = False
-    """Whether it lasts until a command ends it or puts another of its kind in its place."""
+    """Whether it lasts until a command ends it or replaces it with another of its kind."""
 
 
 Change = Callable[[tuple[Lasting[S], ...]], tuple[Lasting[S], ...]]
-"""From what lasted somewhere to what lasts there now."""
+"""From the faults that lasted on a link or node to those that last there now."""
 
 
 def total(faults: Iterable[Lasting[S]], nothing: S) -> S:
-    """What all of these do together; `nothing` is what none does."""
+    """What all of these do together; `nothing` is what no fault does."""
     return sum((fault.does for fault in faults), nothing)
 
 
 def with_also(fault: Lasting[S]) -> Change[S]:
-    """A command takes the place of the former one of its kind; any other fault is one more."""
+    """Add a fault. A command's fault replaces that of the former command of its kind."""
 
     def change(faults: tuple[Lasting[S], ...]) -> tuple[Lasting[S], ...]:
         kept = (other for other in faults if not (fault.by_command and other.by_command and other.kind == fault.kind))
@@ -55,6 +56,6 @@ def without(over: Lasting[S]) -> Change[S]:
 
 
 def without_kinds(kinds: Iterable[str]) -> Change[S]:
-    """Whoever began them."""
+    """Drop every fault of these kinds, whoever began it."""
     over = frozenset(kinds)
     return lambda faults: tuple(fault for fault in faults if fault.kind not in over)

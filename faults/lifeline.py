@@ -1,11 +1,13 @@
 """Nothing outlives the bench: how a child dies with it, even by kill -9, even while it is stopped.
 
 * `ParentDeathSignal`: Linux sends a child SIGKILL when the process that forked it ends (PR_SET_PDEATHSIG). Children are
-  forked by the forkserver, which ends when the last writer of a pipe is gone; a child inherits that pipe's write end
-  and closes it first, or the children would keep the forkserver alive and the forkserver them. It survives an exec.
-* `Reaper`: where there is no such signal. One small process reads a pipe of which only the bench keeps the write end.
-  Each child announces its pid through a copy of that end before it does anything else, and closes the copy; so the
-  pipe's end, which means that the bench is gone, cannot come before the announcement of anybody who has to die.
+  forked by the forkserver, which ends when the last writer of a pipe is gone. A child inherits the write end of that
+  pipe and closes it first; otherwise the children would keep the forkserver alive, and the forkserver the children. The
+  signal survives an exec.
+* `Announcement`, where there is no such signal: one small process, the reaper, reads a pipe. Only the bench keeps the
+  pipe's write end. Each child announces its pid through a copy of that end before it does anything else, and then
+  closes the copy. So the end of the pipe, which means that the bench is gone, comes only after every child that must
+  die has been announced.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ VARIABLE = "BENCH_LIFELINE"
 
 
 class NoSuchLifelineError(Exception):
-    """BENCH_LIFELINE names none."""
+    """BENCH_LIFELINE names no lifeline."""
 
 
 class Lifeline(Protocol):
@@ -47,7 +49,7 @@ class ParentDeathSignal:
 
 
 def let_forkserver_end() -> None:
-    """In its child, close the inherited end of the pipe that keeps it alive. Written for Python 3.11 to 3.13."""
+    """In a child of the forkserver, close the pipe end that keeps the forkserver alive. For Python 3.11 to 3.13."""
     with written_for("the forkserver of Python 3.11 to 3.13"):
         inherited: Any = forkserver._forkserver
         alive_fd: int | None = inherited._forkserver_alive_fd
@@ -57,7 +59,7 @@ def let_forkserver_end() -> None:
 
 
 class Announcement:
-    """The `Reaper`'s side of a child."""
+    """A child's end of the reaper's pipe."""
 
     def __init__(self, writer: Connection) -> None:
         self._writer = writer
@@ -68,7 +70,7 @@ class Announcement:
 
 
 def reap_at_end(reader: Connection) -> None:
-    """The reaper: remembers who was announced, and at the pipe's end kills all that are left."""
+    """The reaper: remembers which children were announced, and at the pipe's end kills all that are left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.setsid()

@@ -1,4 +1,4 @@
-"""Directed links, the addresses they live on, and what can be wrong with one."""
+"""Directed links, their addresses, and what can be wrong with a link."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 CLIENT = "client"
-"""Who is at the other end of a node's client link."""
+"""The name of what is at the other end of a node's client link."""
 
 
 class Address(NamedTuple):
@@ -41,7 +41,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Route:
-    """Where a link's traffic is taken in, and where it is passed on to."""
+    """Where a link takes its traffic in, and where it passes the traffic on to."""
 
     link: Link
     listen: Address
@@ -52,19 +52,19 @@ class Mode(StrEnum):
     """How a cut link treats its traffic."""
 
     BLACKHOLE = "blackhole"
-    """Taken in and dropped; the sender sees nothing wrong. Healing closes its connections."""
+    """Traffic is taken in and dropped; the sender sees nothing wrong. Healing closes the link's connections."""
     REFUSE = "refuse"
     """Connections are closed and new ones refused."""
     HOLD = "hold"
-    """Held back, and delivered when healed: what arrives is late, not lost."""
+    """Traffic is held back, and delivered after healing: late, not lost."""
 
 
 STRICTER = (None, Mode.HOLD, Mode.BLACKHOLE, Mode.REFUSE)
-"""Each lets through less than the one before: what is held arrives in the end, what is refused does not even leave."""
+"""Each lets less through than the one before: what is held arrives in the end, what is refused does not even leave."""
 
 
 class Kind(StrEnum):
-    """Of faults on links."""
+    """The kinds of faults on links."""
 
     CUT = "cut"
     DELAY = "delay"
@@ -74,7 +74,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class LinkState:
-    """What one fault does to a link, or what several do together. Raises ValueError for what nothing can do."""
+    """What one fault does to a link, or what several do together. Raises ValueError for what no fault can do."""
 
     cut: Mode | None = None
     latency_ms: int = 0
@@ -83,7 +83,7 @@ class LinkState:
     loss: float = 0.0
     duplication: float = 0.0
     reordering: float = 0.0
-    """Probabilities, for each message. No TCP proxy knows messages, so there is noise in virtual time alone."""
+    """Probabilities, for each message. A TCP proxy does not know messages, so noise exists in virtual time only."""
 
     def __post_init__(self) -> None:
         if self.latency_ms < 0 or self.jitter_ms < 0:
@@ -95,8 +95,8 @@ class LinkState:
                 raise ValueError(f"{probability} is no probability; it is between 0 and 1")
 
     def __add__(self, other: LinkState) -> LinkState:
-        """Both at once, as if one stood behind the other on the link: the stricter cut, the narrower limit, latencies
-        and jitters added, and a message meets each one's noise by itself."""
+        """Both at once, as if one stood behind the other on the link: the stricter cut, the narrower limit, the sums of
+        latencies and of jitters. A message meets each noise by itself."""
         rates = [rate for rate in (self.rate_kib_s, other.rate_kib_s) if rate is not None]
         return LinkState(
             cut=max(self.cut, other.cut, key=STRICTER.index),
@@ -124,16 +124,16 @@ class LinkState:
 
 
 def _either(one: float, other: float) -> float:
-    """How probable it is that at least one of two happens."""
+    """The probability that at least one of two happens, when neither depends on the other."""
     return one + other - one * other
 
 
 UP = LinkState()
-"""A link that nothing is done to."""
+"""A link without faults."""
 
 
 def peer_links(nodes: Iterable[str]) -> tuple[Link, ...]:
-    """Every ordered pair."""
+    """A link for every ordered pair of nodes."""
     return tuple(itertools.starmap(Link, itertools.permutations(nodes, 2)))
 
 

@@ -1,16 +1,16 @@
 """Faults on links: what is wanted, what is in force, and healing on every way out.
 
-`NetworkFaults` is what a scenario may say. `ToxiproxyNetwork` does it to TCP: a directed link is one proxy is one
-stream, so cutting A->B loses A's requests to B, with their answers on the same connection, and nothing that B sends.
+`NetworkFaults` is what a scenario may say. `ToxiproxyNetwork` does it to TCP. A directed link is one proxy, so cutting
+A->B loses A's requests to B and their answers on the same connection, but nothing that B sends on its own link.
 
-Faults overlap, and each ends alone (`faults.lasting`): a `with` block's when the block does, a command's when it is
-healed or another command of its kind takes its place. What is in force on a link is the sum of those that last, as if
-one stood behind the other on it (`LinkState.__add__`). `heal` ends them all, whoever began them; the end of a block
-whose fault was healed before does nothing more.
+Faults overlap, and each ends by itself (`faults.lasting`). The fault of a `with` block ends with the block. The fault
+of a command ends when it is healed or when another command of its kind replaces it. What is in force on a link is the
+sum of the faults that last, as if one stood behind the other on the link (`LinkState.__add__`). `heal` ends them all,
+whoever began them; the end of a block whose fault was healed before does nothing more.
 
-What is wanted is kept here, because a server that was restarted knows nothing; what is shown is read back from the
-server, because it may not have done what it was told. A server that stops answering is restarted once, with all that
-is wanted, and asked again.
+What is wanted is kept here, because a server that was restarted knows nothing. What is shown is read back from the
+server, because the server may not have done what it was told. A server that stops answering is restarted once, with all
+that is wanted, and asked again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 T = TypeVar("T")
 
 Meter = Callable[[Collection[Link]], Mapping[Link, int]]
-"""How many messages have ever been meant for each of these links, whatever became of them. Who sends them knows."""
+"""How many messages were ever meant for each of these links, whatever became of them. Their senders count them."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ class FaultEvent:
 
     at_s: float
     action: str
-    """The `Kind` that began; ``heal`` of links that are up now; ``end`` of a fault on links that others last on."""
+    """The `Kind` that began; ``heal`` for links that are up now; ``end`` for links on which other faults last."""
     links: tuple[Link, ...]
     detail: str
     attempted: int | None = None
-    """For a healing: how many messages were to go over the links that it healed, while they were faulty."""
+    """For a healing: how many messages were meant for the healed links while those were faulty."""
 
 
 class NetworkFaults(Protocol):
-    """Names that are no node raise ValueError. A command (`cut`, `delay`, `limit`) puts its fault in the place of the
-    former command's of that kind. The context managers' faults are their own, and each ends alone on every way out."""
+    """Raises ValueError for a name that is not a node's. The fault of a command (`cut`, `delay`, `limit`) replaces that
+    of the former command of its kind. Each context manager has a fault of its own, which ends on every way out."""
 
     def cut(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> None: ...
     def delay(self, links: Collection[Link], latency_ms: int, jitter_ms: int = 0) -> None: ...
     def limit(self, links: Collection[Link], rate_kib_s: int) -> None: ...
     def heal(self, links: Collection[Link] | None = None, only: Kind | None = None) -> None:
-        """Undo everything, or all of one kind, on these links, or on all: what a context manager put there too."""
+        """End all faults, or all of one kind, on these links, or on all links; those of context managers too."""
         ...
 
     def state(self) -> Mapping[Link, LinkState]: ...
@@ -71,30 +71,30 @@ class NetworkFaults(Protocol):
     def noisy(
         self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
     ) -> AbstractContextManager[None]:
-        """Until the block ends each message between nodes is lost, doubled, or overtaken, with these probabilities.
-        What clients ask is doubled too, as by a proxy or a library that asks again by itself."""
+        """Until the block ends, each message between nodes is lost, duplicated or overtaken with these probabilities.
+        Clients' requests are duplicated too, as by a proxy or a library that retries by itself."""
         ...
 
 
 class LinkFaults(abc.ABC):
-    """`NetworkFaults` over what lasts on each link; whoever has the links brings its sum into force. Safe to use from
+    """`NetworkFaults` over the faults that last on each link; a subclass brings their sum into force. Safe to use from
     several threads."""
 
     def __init__(self, links: Collection[Link], meter: Meter) -> None:
         self._lasting: dict[Link, tuple[Lasting[LinkState], ...]] = dict.fromkeys(links, ())
         self._wanted = dict.fromkeys(links, UP)
-        """The sum of what lasts, and nothing else."""
+        """The sum of the faults that last, and nothing else."""
         self._meter = meter
         self._before: dict[Link, int] = {}
         self._lock = threading.RLock()
 
     @abc.abstractmethod
     def _enforce(self, links: tuple[Link, ...]) -> None:
-        """Make the links, of which `links` were spoken of, what `self._wanted` says."""
+        """Bring `self._wanted` into force; `links` are those that were named."""
 
     @abc.abstractmethod
     def _changed(self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None) -> None:
-        """It is in force; `action` and `attempted` are `FaultEvent`'s."""
+        """The change is in force; `action` and `attempted` are those of `FaultEvent`."""
 
     def cut(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> None:
         self._command(Kind.CUT, links, LinkState(cut=mode))
@@ -143,7 +143,7 @@ class LinkFaults(abc.ABC):
             self._end(self._under(fault), without(fault), kind)
 
     def _under(self, fault: Lasting[LinkState]) -> list[Link]:
-        """The links that it lasts on; none any more when they were healed."""
+        """The links on which the fault lasts; none once they are healed."""
         return [link for link, faults in self._lasting.items() if fault in faults]
 
     def _begin(self, fault: Lasting[LinkState], links: Collection[Link]) -> None:
@@ -167,7 +167,7 @@ class LinkFaults(abc.ABC):
         return sorted({link.target for link in self._wanted})
 
     def _known(self, links: Collection[Link]) -> tuple[Link, ...]:
-        """The same in order. Raises ValueError for one that there is not."""
+        """The same links, in order. Raises ValueError for a link that does not exist."""
         unknown = sorted({name for link in set(links) - set(self._wanted) for name in (link.source, link.target)})
         if unknown:
             known = ", ".join([*self._nodes(), CLIENT])
@@ -175,7 +175,7 @@ class LinkFaults(abc.ABC):
         return tuple(sorted(links))
 
     def _change(self, links: tuple[Link, ...], change: Change[LinkState]) -> int | None:
-        """Change what lasts on these links, and bring its sum into force; returns `FaultEvent.attempted`."""
+        """Change which faults last on these links, and bring their sum into force; returns `FaultEvent.attempted`."""
         former = self._wanted
         self._lasting = self._lasting | {link: change(self._lasting[link]) for link in links}
         self._wanted = former | {link: total(self._lasting[link], UP) for link in links}
@@ -185,7 +185,7 @@ class LinkFaults(abc.ABC):
         return attempted
 
     def _attempted(self, healed: Collection[Link]) -> int | None:
-        """Asked before the links are healed, as `_before` was after they were broken: all between met the fault."""
+        """Counted before the links are healed, as `_before` was after they broke, so all between met the fault."""
         if not healed:
             return None
         return sum(now - self._before.pop(link, now) for link, now in self._meter(healed).items())
@@ -218,7 +218,7 @@ class ToxiproxyNetwork(LinkFaults):
         self._on_change(FaultEvent(time.monotonic(), action, links, detail, attempted))
 
     def _insist(self, request: Callable[[], T]) -> T:
-        """Make the request; if the server does not answer, once more to a fresh one in which everything is in force."""
+        """Make the request; if the server does not answer, ask a fresh one once more, with everything in force."""
         try:
             return request()
         except ToxiproxyError:
@@ -229,7 +229,7 @@ class ToxiproxyNetwork(LinkFaults):
 
     def _bring_into_force(self) -> None:
         if self._wanted != self._in_force and self._all_clear():
-            # The usual way to heal, at a third of what it takes link by link.
+            # The usual way to heal, in a third of the time that it takes link by link.
             self._server.reset()
             self._in_force = dict(self._wanted)
         for link, wanted in self._wanted.items():
@@ -247,13 +247,13 @@ def _apply(proxy: Any, former: LinkState, wanted: LinkState) -> None:
     """Bring a proxy from one state to the other. A toxic that differs is deleted and added, never changed in place."""
     old, new = _toxics(former), _toxics(wanted)
     refused, refuses = former.cut is Mode.REFUSE, wanted.cut is Mode.REFUSE
-    # What begins is there before what ends is gone: where one cut takes another's place nothing slips through.
+    # Add before deleting: where one cut replaces another, nothing slips through.
     if refuses and not refused:
         proxy.disable()
     for name in [name for name in new if name not in old]:
         _add(proxy, name, new[name])
-    # In order: a connection ends with the first of a blackhole's toxics, and what is said on the next one at once has
-    # to find the way there open, upstream.
+    # In order, upstream first: a connection ends with the first of a blackhole's toxics, and what is sent at once on
+    # the next connection must find the way upstream open.
     for name in [name for name, toxic in old.items() if new.get(name) != toxic]:
         proxy.destroy_toxic(name)
         if name in new:
@@ -268,15 +268,15 @@ def _add(proxy: Any, name: str, toxic: Mapping[str, Any]) -> None:
 
 CUTS: dict[Mode | None, tuple[tuple[str, str, dict[str, int]], ...]] = {
     Mode.BLACKHOLE: (("timeout", "blackhole", {"timeout": 0}),),
-    # A toxic that is put behind another, or taken from there, has that one let go of the piece in its hand. So behind
-    # the one that holds stands one that does nothing, whose hand is empty.
+    # A toxic that is put behind another, or removed from there, makes that other one release the chunk that it has. So
+    # behind the toxic that holds stands one that does nothing and has no chunk.
     Mode.HOLD: (("bandwidth", "hold", {"rate": 0}), ("latency", "hold_guard", {"latency": 0, "jitter": 0})),
 }
 """The toxics of a cut, on each stream."""
 
 
 def _toxics(state: LinkState) -> dict[str, dict[str, Any]]:
-    """The toxics that make up a state, by name. Requests are delayed and limited; a cut is on both streams."""
+    """The toxics that make up a state, by name. Only requests are delayed and limited; a cut is on both streams."""
     assert not state.noisy, "a proxy of TCP streams knows no messages"
     toxics: dict[str, dict[str, Any]] = {}
     if state.latency_ms or state.jitter_ms:

@@ -1,8 +1,8 @@
-"""Faults on nodes: what lasts on each (`faults.lasting`), and bringing its sum into force.
+"""Faults on nodes: which ones last on each (`faults.lasting`), and bringing their sum into force.
 
-A fault is on a node, not on one life of its process: a node that starts again while its disk is slow has a slow disk,
-and one that a crash and a pause keep from running starts when both are over. Who has the processes brings into force
-what is wanted, and nothing else.
+A fault is on a node, not on one process of that node. A node that starts again while its disk is slow has a slow disk,
+and a node that a crash and a pause keep from running starts when both are over. The owner of the processes brings into
+force what is wanted, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from faults.lasting import Change, Lasting, total, with_also, without, without_k
 
 
 class NodeKind(StrEnum):
-    """Of faults on nodes."""
+    """The kinds of faults on nodes."""
 
     DOWN = "down"
     PAUSE = "pause"
@@ -31,20 +31,20 @@ class NodeKind(StrEnum):
 
 @dataclass(frozen=True)
 class NodeState:
-    """What one fault does to a node, or what several do together. Raises ValueError for what nothing can do."""
+    """What one fault does to a node, or what several do together. Raises ValueError for what no fault can do."""
 
     down: bool = False
     paused: bool = False
     disk_full: bool = False
     disk_latency_ms: float = 0.0
-    """Every save takes so much longer."""
+    """Every save takes this much longer."""
     memory_full: bool = False
     clock_rate: float | None = None
-    """None is the clock's own."""
+    """None means the clock's own rate."""
     strikes: tuple[Callable[[], None], ...] = ()
     """What happens in the middle of the next save."""
     unreached: bool = False
-    """By whoever takes one of its addresses for true."""
+    """Some address given for the node does not lead to it."""
 
     def __post_init__(self) -> None:
         if self.disk_latency_ms < 0:
@@ -53,7 +53,7 @@ class NodeState:
             raise ValueError(f"no clock runs at a rate of {self.clock_rate}; 1 is as fast as the world's")
 
     def __add__(self, other: NodeState) -> NodeState:
-        """Both at once: latencies add, a clock runs at the newer rate, and whatever else one does is done."""
+        """Both at once: latencies add, a clock runs at the newer rate, and whatever else either does is done."""
         return NodeState(
             down=self.down or other.down,
             paused=self.paused or other.paused,
@@ -71,17 +71,17 @@ class NodeState:
 
     @property
     def excused(self) -> bool:
-        """Whether nobody may wait for the node, although it runs."""
+        """Whether the node is not to be waited for, although it runs."""
         return self.disk_latency_ms > 0 or self.unreached
 
 
 WELL = NodeState()
-"""A node that nothing is done to."""
+"""A node without faults."""
 
 
 class NodeFaults:
-    """What lasts on each of `nodes`. `enforce` is told of a node what was in force on it, and is to bring into force
-    what is from now on; it may be called from any thread, by one at a time."""
+    """The faults that last on each of `nodes`. `enforce` is told a node, the state in force on it and the state to
+    bring into force. It may be called from any thread, but by only one at a time."""
 
     def __init__(self, nodes: Collection[str], enforce: Callable[[str, NodeState, NodeState], None]) -> None:
         self._enforce = enforce
@@ -90,12 +90,12 @@ class NodeFaults:
         """Held while something is being brought into force."""
 
     def state(self, node: str) -> NodeState:
-        """The sum of what lasts on it."""
+        """The sum of the faults that last on the node."""
         return total(self._lasting[node], WELL)
 
     @contextlib.contextmanager
     def lasting(self, node: str, kind: NodeKind, does: NodeState) -> Iterator[None]:
-        """Until the block ends."""
+        """The fault lasts until the block ends."""
         fault = Lasting(kind, does)
         try:
             self._change(node, with_also(fault))
@@ -104,11 +104,11 @@ class NodeFaults:
             self._change(node, without(fault))
 
     def command(self, node: str, kind: NodeKind, does: NodeState) -> None:
-        """From now on, in the place of the former command of this kind."""
+        """The fault lasts from now on, in place of the former command's of this kind."""
         self._change(node, with_also(Lasting(kind, does, by_command=True)))
 
     def heal(self, node: str, kinds: Collection[NodeKind]) -> None:
-        """End every fault of these kinds on it, whoever began it."""
+        """End every fault of these kinds on the node, whoever began it."""
         self._change(node, without_kinds(kinds))
 
     def _change(self, node: str, change: Change[NodeState]) -> None:

@@ -1,7 +1,7 @@
 """Child processes, one incarnation each: started through a preloaded forkserver, killed, stopped, continued.
 
 The forkserver has imported what a node needs before the first node starts, so a node costs a fork. Children ignore
-SIGINT: Ctrl-C goes to the terminal's whole foreground group, and how a node dies is the bench's to decide.
+SIGINT: Ctrl-C goes to the terminal's whole foreground group, but the bench decides how a node dies.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ class ManagedProcess:
             return False
 
     def kill(self) -> None:
-        """kill -9; it is dead and reaped on return, also when it was stopped."""
+        """kill -9; the process is dead and reaped on return, even if it was stopped."""
         self._signal(signal.SIGKILL)
         self.join()
 
     def pause(self) -> None:
-        """SIGSTOP; it runs no more on return."""
+        """SIGSTOP; the process no longer runs on return."""
         self._signal(signal.SIGSTOP)
         deadline = time.monotonic() + STOP_DEADLINE_S
         while not self.paused:
@@ -151,7 +151,7 @@ _reaper: list[Connection] = []
 
 
 def _lifeline() -> tuple[Lifeline, Connection | None]:
-    """What a child holds on to, and where its end is to be announced."""
+    """A child's lifeline, and where to announce the child's end."""
     if lifeline.wanted() == "pdeathsig":
         return ParentDeathSignal(), None
     if not _reaper:
@@ -160,14 +160,15 @@ def _lifeline() -> tuple[Lifeline, Connection | None]:
         process.start()
         reader.close()
         _reaper.append(writer)
-        # Registered after multiprocessing's own, so run before it waits for the reaper, which waits for this.
+        # Registered after multiprocessing's own handler and so run first: that one waits for the reaper, which waits
+        # for this.
         atexit.register(writer.close)
     return Announcement(_reaper[0]), _reaper[0]
 
 
 @contextlib.contextmanager
 def _sigint_ignored() -> Any:
-    """Start something that inherits SIGINT ignored. Only the main thread may change a handler."""
+    """What starts in this block inherits SIGINT ignored. Only the main thread may change a handler."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,8 +1,8 @@
-"""One Toxiproxy server of our own, and speaking to it through toxiproxy-python.
+"""One Toxiproxy server of our own, and how to speak to it through toxiproxy-python.
 
-The library keeps host and port on a class, knows no timeout and takes a 5xx for a success. Both are mended here and
-nowhere else: its module-level `requests` is replaced by a session that times out, ignores proxies in the environment
-and raises, and a lock holds the class to one server for the time of a call. Written for toxiproxy-python 0.1.1.
+The library keeps host and port on a class, has no timeout and takes a 5xx for a success. All three are mended here and
+nowhere else. A session that times out, raises, and ignores proxies in the environment replaces the library's
+module-level `requests`. A lock ties the class to one server during a call. Written for toxiproxy-python 0.1.1.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ replace(toxiproxy.api, "requests", _Session(), version="toxiproxy-python 0.1.1")
 
 
 class ToxiproxyServer:
-    """A server process on `api` with a proxy for each route. Raises ToxiproxyError when it cannot be had."""
+    """A server process on `api` with a proxy for each route. Raises ToxiproxyError when it cannot be started."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class ToxiproxyServer:
             raise ToxiproxyError(f"Toxiproxy did not create {', '.join(sorted(missing))}; see {self._log}")
 
     def stop(self) -> None:
-        """For good: whoever heals a link after that does not bring it back."""
+        """Stop for good: healing a link afterwards does not bring the server back."""
         self._over = True
         self._kill()
 
@@ -109,7 +109,7 @@ class ToxiproxyServer:
             self._process.kill()
 
     def call(self, request: Callable[[], T]) -> T:
-        """Make one call of the library's to this server. Raises ToxiproxyError."""
+        """Make one of the library's calls to this server. Raises ToxiproxyError."""
         with self._addressed():
             try:
                 return request()
@@ -125,7 +125,7 @@ class ToxiproxyServer:
         self.call(Toxiproxy().reset)
 
     def _wait_until_ours_answers(self, process: ManagedProcess) -> None:
-        """A server whose API port is taken only logs it and lives on, so an answer may come from somebody else."""
+        """A server whose API port is taken only logs that and lives on, so an answer may come from another process."""
         deadline = time.monotonic() + self._start_deadline_s
         while process.alive and time.monotonic() < deadline:
             if self._listens(process):
