@@ -1,4 +1,4 @@
-"""`Shell`: nodes started by hand, as in SEED.md, on ports that happen to be free."""
+"""`Shell`: nodes started by hand, as an operator does with Konsul's variables, on ports that happen to be free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m node` by itself, as SEED.md's manual test starts it, on ports that happen to be free."""
+"""`python -m node` by itself, as a manual test starts it, on ports that happen to be free."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.shell import ROOT, Shell, leader_of
 
 
 def test_a_cluster_grows_from_one_to_three_and_outlives_its_leader(shell: Shell) -> None:
-    """SEED.md, manual testing 1 to 5."""
+    """What one would try by hand: start one node, join two, write through a follower, kill the leader, read."""
     ports = [shell.free_port() for _ in range(3)]
     first, url1 = shell.start("node1", ports[0], KONSUL_RAFT_BOOTSTRAP="true")
     wait_until(lambda: leader_of(url1) == "node1", "node1 leads alone")

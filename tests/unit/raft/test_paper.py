@@ -251,7 +251,7 @@ def test_a_leader_that_was_stopped_past_its_lease_does_not_lead_when_it_wakes() 
 
 @pytest.mark.parametrize("direction", ["both", "out", "in"])
 def test_no_two_nodes_lead_at_one_instant(direction: str) -> None:
-    """SEED.md, split-brain: sum(is_leader) <= 1, whichever way the leader is cut off."""
+    """No split-brain, as the metrics count it: sum(is_leader) <= 1, whichever way the leader is cut off."""
     network = Network(3)
     network.bootstrap()
     outward = {("n1", "n2"), ("n1", "n3")}
