@@ -48,8 +48,8 @@ T = TypeVar("T", threading.ExceptHookArgs, "sys.UnraisableHookArgs")
 
 USAGE = """usage: python -m node
 
-One Raft server that speaks Konsul's configuration, endpoints and metrics. It takes no arguments: everything is in
-KONSUL_* variables, of which README.md has the table. A cluster of one, on the first free port from 8500:
+One Raft server that speaks Konsul's configuration, endpoints and metrics. It takes no arguments: everything is set in
+KONSUL_* variables, which README.md lists. A cluster of one, on the first free port from 8500:
 
     KONSUL_RAFT_ENABLED=true KONSUL_RAFT_NODE_ID=node1 KONSUL_RAFT_ADVERTISE_ADDR=127.0.0.1:7001 \\
         KONSUL_RAFT_BOOTSTRAP=true python -m node"""
@@ -78,9 +78,9 @@ def _run(config: Config) -> int:
 
 
 def _end_when_out_of_memory() -> None:
-    """End the process, as kill -9 does, when a thread of it dies for want of memory.
+    """End the process, as kill -9 does, when one of its threads dies because memory is used up.
 
-    Whatever that thread did is done no more: the others live on as a node that is deaf, mute, or leads and serves
+    Nobody would do what that thread did. The others would live on as a node that is deaf, or mute, or leads and serves
     nobody.
     """
 
@@ -94,16 +94,16 @@ def _end_when_out_of_memory() -> None:
         return hook
 
     threading.excepthook = ending(threading.excepthook)
-    # Told of a thread that fails before it has begun.
+    # Called for a thread that fails before it has begun.
     sys.unraisablehook = ending(sys.unraisablehook)
 
 
 def _block_ends() -> set[signal.Signals]:
-    """The signals that end the node, from now on only to be waited for; to be called before any thread starts.
+    """The signals that end the node, blocked from now on, to be waited for. To be called before any thread starts.
 
     A handler will not do. A signal that comes after Python last looked and before the main thread sleeps in a lock
-    leaves it asleep, with the handler not run: of 150 nodes told to stop just after they had started, one did not. Who
-    starts us with SIGINT ignored, as the bench and nohup do, wants Ctrl-C not to be for us.
+    leaves that thread asleep, and the handler does not run. Of 150 nodes told to stop just after they had started, one
+    did not. A parent that starts us with SIGINT ignored, as the bench and nohup do, wants Ctrl-C not to be for us.
     """
     ends = {signal.SIGTERM}
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -157,7 +157,7 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
     if config.metrics_port is not None:
         listener = bind(config.host, config.metrics_port, "metrics (KONSUL_METRICS_PORT)")
         servers.append(HttpServer(metrics_app(driver, hosts=hosts), listener, connections=METRICS_CONNECTIONS))
-    # Before the servers start: a peer that was quicker may speak at once, and who has heard of a term founds nothing.
+    # Before the servers start: a peer that was quicker may speak at once, and a node that knows a term founds nothing.
     if raft.bootstrap:
         driver.found(Configuration.first(raft.peers or [(raft.node_id, str(raft.advertise))]))
     elif raft.peers:
@@ -177,8 +177,8 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
 
 
 def _abandon() -> NoReturn:
-    """End with the database as it is. To close it would copy what is in its journal and sync that, and a disk that has
-    failed to sync once may call the next time a success without having written a thing."""
+    """End with the database as it is. Closing it would copy its journal into it and sync that, and a disk that has
+    failed to sync once may call the next sync a success without having written a thing."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(1)

@@ -1,7 +1,7 @@
-"""KONSUL_* environment -> `Config`. Every bad value is told in one sentence that names the variable and the rule.
+"""KONSUL_* environment -> `Config`. Every bad value is reported in one sentence that names the variable and the rule.
 
-Konsul's names and meanings; durations are Go's ("1s", "1m30s", "250ms"). What Konsul does not have is marked ours in
-the table of the README. A variable set to the empty string counts as not set.
+Names and meanings are Konsul's; durations are Go's ("1s", "1m30s", "250ms"). Variables that Konsul does not have are
+marked "ours" in the table of the README. A variable set to the empty string counts as not set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_DIGITS = 18
 
 
 class ConfigError(Exception):
-    """The environment asks for something that cannot be."""
+    """The environment asks for something impossible."""
 
 
 class Address(NamedTuple):
@@ -47,12 +47,12 @@ class FirstFree(NamedTuple):
 
 @dataclass(frozen=True)
 class TransportLimits:
-    """How much is taken on for one peer."""
+    """How much may be under way, and how much may wait, for one peer."""
 
     unanswered_bytes: int = 1024 * 1024
-    """Beyond so much under way what is to be sent waits. One request may always be under way."""
+    """A request that would exceed this waits. One request may always be under way."""
     waiting_messages: int = 1024
-    """Beyond so many messages that wait what is to be sent is dropped."""
+    """While this many messages wait, further ones are dropped."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RaftConfig:
     data_dir: Path
     bootstrap: bool
     peers: tuple[tuple[str, str], ...]
-    """The first configuration as (id, address) pairs; empty is this node alone."""
+    """The first configuration as (id, address) pairs; empty means this node alone."""
     timing: Timing
     flow: FlowLimits
     transport: TransportLimits
@@ -82,15 +82,15 @@ class Config:
     http_port: int | FirstFree
     metrics_port: int | FirstFree | None
     http_advertise: Address | None
-    """What a redirect's Location says; None is the HTTP address itself."""
+    """What a redirect's Location says; None means the HTTP address itself."""
     allowed_hosts: tuple[str, ...]
     """Further names by which the node may be asked for."""
     raft: RaftConfig | None
-    """None is a store that stands alone."""
+    """None means a standalone store."""
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Every host that is this node's, as far as it was told."""
+        """Every host that the configuration gives this node."""
         addresses = [self.http_advertise, *((self.raft.bind, self.raft.advertise) if self.raft else ())]
         return (self.host, *(address.host for address in addresses if address is not None), *self.allowed_hosts)
 
@@ -166,7 +166,7 @@ def _read_timing(reader: _Reader) -> Timing:
 
 
 def _read_limits(reader: _Reader) -> tuple[FlowLimits, TransportLimits]:
-    """Entries in a message have Konsul's own variable, all others one of ours."""
+    """The number of entries in a message has Konsul's own variable; all other limits are in one of ours."""
     entries = reader.count("KONSUL_RAFT_MAX_APPEND_ENTRIES", FlowLimits.entries_per_message)
     flow = [field.name for field in fields(FlowLimits) if field.name != "entries_per_message"]
     transport = [field.name for field in fields(TransportLimits)]
@@ -209,7 +209,7 @@ class _Reader:
         return number
 
     def numbers(self, name: str, known: Collection[str]) -> dict[str, int]:
-        """Those of `known` that are given."""
+        """The names of `known` that are given, with their numbers."""
         found: dict[str, int] = {}
         for item in filter(None, map(str.strip, self.text(name, "").split(","))):
             key, _, value = item.partition("=")
@@ -284,7 +284,7 @@ class _Reader:
 
 
 def _whole(text: str) -> int | None:
-    """None for what is no whole number, or one that nobody means."""
+    """None for text that is not a whole number, or has too many digits to be meant."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 

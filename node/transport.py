@@ -1,25 +1,25 @@
-"""Sending to peers: a bounded queue and a sender thread for each. It drops, and never blocks who offers.
+"""Sending to peers: a bounded queue and a sender thread for each. A full queue drops, and an offer never blocks.
 
-Raft messages travel one way. The HTTP answer to a POST carries nothing of Raft, so a sender does not wait for it: it
-writes request after request on one connection, as fast as batches form, and a second thread reads the answers only to
-know how much is unanswered. That makes a link with 200 ms of latency behave as one: with a request at a time, each
-message would wait for the answer to the one before, and a delay of 200 ms would be felt as one of 200 to 400.
+Raft messages travel one way. The HTTP answer to a POST carries nothing of Raft, so a sender does not wait for it. The
+sender writes request after request on one connection, as fast as batches form, and a second thread reads the answers
+only to know how much is unanswered. That makes a link with 200 ms of latency behave as one. With one request at a time,
+each message would wait for the answer to the one before, and a delay of 200 ms would be felt as one of 200 to 400.
 
-What is unanswered is bounded (`TransportLimits`): beyond it the sender waits, its queue fills, and what finds it
-full is dropped, as by a network. One request may always be under way, however large, or an entry larger than the bound
-could never leave. A batch is bounded too (`BATCH_BYTES`), so that what gathered meanwhile does not become one request
-that is larger than everything. And the longer nothing is answered, the rarer requests become (`KEPT_DISTANCE`) and the
-more messages each takes: what a cut held back arrives when it heals, and each request costs the peer half a
-millisecond. When a connection breaks, what waits is out of date and dropped with it. A connection that has not answered
-for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one at once. There is no
-back-off: a peer that is not there is tried again every `RETRY_S` while there is something to say.
+What is unanswered is bounded (`TransportLimits`). Beyond the bound the sender waits, its queue fills, and messages that
+find the queue full are dropped, as by a network. One request may always be under way, however large, or an entry larger
+than the bound could never leave. A batch is bounded too (`BATCH_BYTES`), so that what gathered meanwhile does not
+become one huge request. The longer nothing is answered, the rarer requests become (`KEPT_DISTANCE`) and the more
+messages each one takes: what a cut held back arrives when the cut heals, and each request costs the peer half a
+millisecond. When a connection breaks, the messages that wait are out of date and are dropped with it. A connection that
+has not answered for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one at
+once. There is no back-off: a peer that is not there is tried again every `RETRY_S` while there is something to say.
 
-After a cut the leader should not wait for its next heartbeat. Two things hint that one is over, or that something was
-lost: a connection that had lived for a while ends (healing a blackhole ends it), and a peer that refused to be
-connected to is there again. They are told to the core, which then says something to this peer at once. It may be lost
-once more, with a connection that is opened while the healing is still under way: so the end of the one after a
-connection that lived is a hint too. Of further ones that end at once, as those to a proxy before a dead node do, none
-is: a hint cannot make a loop.
+After a cut the leader should not wait for its next heartbeat. Two things hint that a cut is over, or that something was
+lost: a connection that had lived for a while ends (healing a blackhole ends it), and a peer that refused connections
+accepts one again. The core is told of both, and then says something to this peer at once. That message may be lost too,
+with a connection that is opened while the healing is still under way. So the end of the next connection after one that
+lived is a hint too. Further connections that end at once, such as those to a proxy before a dead node, give no hint, so
+hints cannot make a loop.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ from node.config import Address, TransportLimits
 from node.raft.messages import AnyMessage, AppendEntries, InstallSnapshot
 
 BATCH_BYTES = 256 * 1024
-"""A batch takes no further message once it weighs so much."""
+"""A batch takes no further message once it weighs this much."""
 MESSAGE_BYTES = 256
-"""What a message weighs beside its data."""
+"""What a message weighs besides its data."""
 KEPT_DISTANCE = 1 / 8
-"""A request keeps this part of the oldest unanswered one's age from the one before it. So the number of them grows with
-the logarithm of the time, and a slow link is felt to be slower by no more than this."""
+"""Between two requests passes this part of the age of the oldest unanswered one. So the number of unanswered requests
+grows with the logarithm of the time, and a slow link is felt to be slower by no more than this part."""
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 5.0
 RETRY_S = 0.015
 SPEAKING_S = 2.0
-"""So long after the last message a refused connection is tried again; a follower has nothing to say to a dead peer."""
+"""A refused connection is tried again for this long after the last message; a follower says nothing to a dead peer."""
 
 log = logging.getLogger(__name__)
 
 
 class Transport:
-    """All peers' senders. `envelope` wraps a batch; `hint` is told, from any thread, of which peer a connection broke
-    or came back; `dial` says which address to dial in the place of another. A connection counts as one that lived when
-    it ends after `settled_s` or later.
+    """All peers' senders. `envelope` wraps a batch. `hint` is told, from any thread, the peer whose connection broke or
+    came back. `dial` says which address to dial in place of another. A connection that lasted `settled_s` or longer
+    counts as one that lived.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Transport:
         self._attempts: Counter[str] = Counter()
 
     def send(self, message: AnyMessage, address: str) -> None:
-        """Queue `message` for the peer that is told to live at `address`."""
+        """Queue `message` for its recipient, which is said to be at `address`."""
         key = (message.recipient, address)
         if key not in self._senders:
             self._close_former(message.recipient)
@@ -96,7 +96,7 @@ class Transport:
         self._senders[key].offer(message)
 
     def attempts(self) -> dict[str, int]:
-        """How many messages each peer was to be sent, those that were dropped or refused included."""
+        """How many messages were to be sent to each peer, including those that were dropped or refused."""
         return dict(self._attempts)
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class PeerSender:
         settled_s: float,
         limits: TransportLimits,
     ) -> None:
-        """`address` is where the peer says it is, `target` what is dialled for that."""
+        """`address` is where the peer says it is, `target` what to dial to reach that."""
         self._peer = peer
         self._address = address
         self._target = target
@@ -129,7 +129,7 @@ class PeerSender:
         self._settled_s = settled_s
         self._limits = limits
         self._lived = False
-        """Whether the connection did that ended last."""
+        """Whether the connection that ended last had lived."""
         self._offered_s = time.monotonic()
         self._ending = threading.Event()
         self._queue: queue.SimpleQueue[AnyMessage | None] = queue.SimpleQueue()
@@ -159,18 +159,18 @@ class PeerSender:
             if first is not None:
                 self._deliver(first)
         if self._connection is not None:
-            # It may have been opened while `close` was called.
+            # The connection may have been opened while `close` was called.
             self._connection.close()
 
     def _deliver(self, first: AnyMessage) -> None:
-        """Send it, with what gathers until its turn has come."""
+        """Send it, together with what gathers until its turn comes."""
         connection = self._await_turn()
         if connection is None:
             return
         batch = self._batch(first)
         if connection.closed and connection.used:
-            # What was said on the strength of the hint may be among it. A new connection that ended at once is not
-            # tried again for the same messages.
+            # The batch may have what was said because of the hint. A new connection that ended at once is not tried
+            # again for the same messages.
             connection = self._await_turn()
             if connection is None:
                 return
@@ -219,8 +219,8 @@ class PeerSender:
         return _Connection(self._peer, self._address, self._target, most_unanswered_bytes=most, ended=self._on_end)
 
     def _on_end(self, age_s: float) -> None:
-        """The connection is over. What waits is dropped here, before the hint, which makes for something to say, and
-        not by the sender when it finds out: that would drop what was said on the strength of the hint."""
+        """The connection is over. What waits is dropped here, before the hint, because the hint makes the core say
+        something. If the sender dropped it when it finds out, what the core has just said would be dropped too."""
         if self._ending.is_set():
             return
         self._drop_waiting()
@@ -229,7 +229,7 @@ class PeerSender:
             self._hint()
 
     def _await_peer(self) -> None:
-        """Try again until the peer is there or nothing more is to be said; what waits meanwhile is out of date."""
+        """Try again until the peer is there or there is nothing more to say; what waits meanwhile is out of date."""
         log.debug("%s at %s refuses connections", self._peer, self._target)
         while time.monotonic() - self._offered_s < SPEAKING_S and not self._ending.wait(RETRY_S):
             try:
@@ -254,7 +254,7 @@ def _weight(message: AnyMessage | None) -> int:
 
 
 class _Connection:
-    """One keep-alive connection with requests written ahead of their answers. Raises OSError where it breaks."""
+    """One keep-alive connection with requests written ahead of the answers. Raises OSError when it breaks."""
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class _Connection:
         most_unanswered_bytes: int,
         ended: Callable[[float], None],
     ) -> None:
-        """`ended` is called when it is over, with how long it has lived, in seconds."""
+        """`ended` is called when the connection is over, with how long it lasted, in seconds."""
         self._peer = peer
         self._most_unanswered_bytes = most_unanswered_bytes
         self._ended = ended
@@ -283,13 +283,13 @@ class _Connection:
         threading.Thread(target=self._read_answers, name=f"answers-{peer}", daemon=True).start()
 
     def await_turn(self) -> None:
-        """Keep the distance that is due from the request before; returns at once when the connection is closed."""
+        """Wait until the next request is due; returns at once when the connection is closed."""
         with self._changed:
             while not self.closed and (due_s := self._due_s()) > (now := time.monotonic()):
                 self._changed.wait(due_s - now)
 
     def _due_s(self) -> float:
-        """When the next request may be written, as long as no further answer comes."""
+        """When the next request may be written, if no further answer comes."""
         if not self._unanswered:
             return 0.0
         oldest_s, newest_s = self._unanswered[0][0], self._unanswered[-1][0]
@@ -318,7 +318,7 @@ class _Connection:
         return oldest is not None and time.monotonic() - oldest[0] > ANSWER_TIMEOUT_S
 
     def close(self) -> None:
-        """Close from any thread; a thread blocked in a send or a read of it wakes with an error."""
+        """Close from any thread; a thread that is blocked sending or reading wakes with an error."""
         self._note_closed()
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
