@@ -22,7 +22,7 @@ def has_majority(names: Collection[str], voters: Collection[str]) -> bool:
 def reached_by_majority(values: Mapping[str, N], voters: Collection[str], floor: N) -> N:
     """The largest value that a majority of `voters` has reached; a voter without a value has `floor`.
 
-    With match indexes it is what may be committed (§5.3), with send times it is when the lease began (thesis 6.3).
+    With match indexes it is what may be committed (§5.3), with send times it is when the lease began (thesis 6.4.1).
     """
     if not voters:
         return floor
