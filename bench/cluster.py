@@ -564,11 +564,18 @@ class Cluster(abc.ABC):
     def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
         """Until every running member has applied the same log to the same index, and all name one leader."""
 
-        def agreed() -> bool:
-            running = [node for node in self.nodes if self.is_running(node)]
-            return of_one_mind({node: self.status(node) for node in running})
+        self.wait_until(self.agreed, "all running members have applied one log and follow one leader", timeout_s)
 
-        self.wait_until(agreed, "all running members have applied one log and follow one leader", timeout_s)
+    def agreed(self) -> bool:
+        """Whether that is so now. What was acknowledged before this was asked is then on every one of them, and the
+        timeline says so, for who judges what they read later."""
+        since_s = self.now_s
+        statuses = {node: self.status(node) for node in self.nodes if self.is_running(node)}
+        found = of_one_mind(statuses)
+        if found:
+            members = next(status.members for status in statuses.values() if status and status.role == "Leader")
+            self.note("agreed", since_s=since_s, nodes=[node for node in members if node in statuses])
+        return found
 
     # What was done
 

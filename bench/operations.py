@@ -10,7 +10,7 @@ How a system is asked is its own business (`bench.systems`), and so is what its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -242,6 +242,12 @@ def _written(item: Item) -> Put | Cas | Delete:
     if item.expected_index is None:
         return Put(item.key, item.value)
     return Cas(item.key, item.value, item.expected_index)
+
+
+def acknowledged_keys(operations: Iterable[Operation]) -> list[str]:
+    """Every key of an acknowledged write, each once."""
+    parts = (part for operation in operations if operation.outcome is Outcome.OK for part in key_by_key(operation))
+    return list(dict.fromkeys(part.asked.key for part in parts if isinstance(part.asked, Put | Cas | Delete)))
 
 
 Q = TypeVar("Q", bound=msgspec.Struct)

@@ -16,10 +16,11 @@ from functools import partial
 from typing import Any
 
 from bench.case import Case
-from bench.cluster import Cluster, PromiseBrokenError, of_one_mind
+from bench.cluster import Cluster, PromiseBrokenError
 from bench.operations import (
     Freshness,
     Get,
+    GetAll,
     Join,
     Leave,
     Operation,
@@ -27,6 +28,8 @@ from bench.operations import (
     Put,
     Question,
     Transfer,
+    Writing,
+    acknowledged_keys,
     with_changes,
 )
 from bench.schedule import (
@@ -59,6 +62,8 @@ LOOK_S = 0.05
 """Between two looks whether everybody agrees."""
 PATIENCE = 20
 """Election timeouts after the last fault within which all must agree, and clients be served."""
+AT_ONCE = 500
+"""How many keys are read in one request."""
 LAST_WISHES = (
     Put("end", "1", client_id="last wishes", sequence=1),
     Get("end", Freshness.LINEARIZABLE),
@@ -227,7 +232,12 @@ class Player:
 
     def _settle(self) -> None:
         deadline_s = self.cluster.now_s + PATIENCE * self.case.settings.election_timeout_s
-        self._wait_until_agreed(deadline_s)
+        read_back = -1
+        # A write that is still under way may be acknowledged meanwhile.
+        while read_back != (acknowledged := self._acknowledged()):
+            read_back = acknowledged
+            self._wait_until_agreed(deadline_s)
+            self._read_back(deadline_s)
         for wish in LAST_WISHES:
             self._wait_until_served(wish, deadline_s)
         self.cluster.at_rest()
@@ -238,7 +248,7 @@ class Player:
         cluster = self.cluster
         with ExitStack() as asking:
             corrected: set[str] = set()
-            while not (of_one_mind(cluster.statuses()) and not self._elsewhere()):
+            while self._elsewhere() or not cluster.agreed():
                 if cluster.now_s >= deadline_s:
                     states = "; ".join(f"{node}: {status or 'silent'}" for node, status in cluster.statuses().items())
                     raise PromiseBrokenError("all_agree_in_the_end", states)
@@ -247,17 +257,31 @@ class Player:
                     asking.enter_context(self._asking("leader", Join(node), deadline_s))
                 cluster.pass_time(cluster.now_s + LOOK_S)
 
+    def _acknowledged(self) -> int:
+        """How many writes are."""
+        history = self.cluster.history
+        return sum(one.outcome is Outcome.OK and isinstance(one.asked, Writing) for one in history)
+
+    def _read_back(self, deadline_s: float) -> None:
+        """Have every member read all that was acknowledged, for who judges whether it is there."""
+        keys = acknowledged_keys(self.cluster.history)
+        leader = self._leader()
+        status = self.cluster.status(leader) if leader is not None else None
+        for node in status.members if status else ():
+            for start in range(0, len(keys), AT_ONCE):
+                self._wait_until_served(GetAll(tuple(keys[start : start + AT_ONCE])), deadline_s, node)
+
     def _elsewhere(self) -> list[str]:
         """Members that do not live where the leader's configuration says."""
         leader = self._leader()
         status = self.cluster.status(leader) if leader is not None else None
         return [node for node, said in status.addresses.items() if said != self.cluster.address(node)] if status else []
 
-    def _wait_until_served(self, asked: Question, deadline_s: float) -> None:
+    def _wait_until_served(self, asked: Question, deadline_s: float, by: str = "leader") -> None:
         """Liveness as clients feel it: with every fault over, the leader takes writes and answers reads."""
         cluster = self.cluster
         heard: list[Operation] = []
-        workers = cluster.workers([_until_heard(asked, heard)], ["leader"], RETRY_S)
+        workers = cluster.workers([_until_heard(asked, heard)], [by], RETRY_S)
         workers.start(at_once=True)
         while not heard or heard[-1].outcome is not Outcome.OK:
             if cluster.now_s >= deadline_s:

@@ -1,47 +1,159 @@
-"""Durability: what was acknowledged is there. For histories in which every key is put once."""
+"""Durability: what was acknowledged is there, as far as clients can tell.
+
+Clients know of a key which writes of it were acknowledged and where each stands in the log (its modify_index). So they
+know which was the last, and what a *fresh* read of the key may show: what the last one left, or what a write left that
+may have come after it, because its outcome is unknown or because it was acknowledged later.
+
+A read is fresh from some instant on: whatever was acknowledged before must be seen. A linearizable read is fresh from
+when it was asked for. So is a read by a lease, as long as clocks run alike. A stale read is fresh only where the bench
+has seen that all members had applied the same log (`agreed` in the timeline), from then on, and until the node starts
+again. All other reads show what they like.
+"""
 
 from __future__ import annotations
 
-from bench.evidence import Evidence
-from bench.operations import Get, Operation, Outcome, Put, key_by_key
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from bench.evidence import Evidence, Record
+from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, key_by_key
 from bench.verdict import Finding, Verdict
 
 CHECK = "acknowledged_writes_survive"
+STARTS_ANEW = ("kill", "restart", "died", "shut_down")
+"""After which a node may read what is older than what it read before."""
+
+
+class Effect(NamedTuple):
+    """What one write leaves at one key."""
+
+    write: Operation
+    value: str | None
+    """None is no key."""
+    stands_at: int
+    """Its index in the log; -1 if nobody was told."""
+
+    @property
+    def acknowledged(self) -> bool:
+        return self.write.outcome is Outcome.OK
+
+
+class FreshRead(NamedTuple):
+    read: Operation
+    value: str | None
+    since_s: float
+    """Whatever was acknowledged before must be seen."""
 
 
 def acknowledged_writes_survive(evidence: Evidence) -> Finding:
-    """Every acknowledged put was read back later, from each node that was read, with its value.
+    """Every fresh read of a key shows what the last acknowledged write left there, or what may have come after it; and
+    of each key that was written there is a fresh read after the last acknowledgement.
 
-    Plain reads are local and may be stale, so a scenario reads back only after all nodes agreed. An acknowledged put
-    that nobody read afterwards makes the finding UNKNOWN, and so does a key that was put twice.
+    UNKNOWN where a key was not read so, and where two acknowledged writes of a key do not say which was later.
     """
-    operations = [part for operation in evidence.history for part in key_by_key(operation)]
-    puts: dict[str, tuple[str, Operation]] = {}
-    for put in operations:
-        match put.asked:
-            case Put(key=key, value=value) if put.outcome is not Outcome.FAILED:
-                if key in puts:
-                    return Finding(CHECK, Verdict.UNKNOWN, f"{key} was written twice; this check needs one write")
-                puts[key] = value, put
-    acknowledged = {key: (value, put) for key, (value, put) in puts.items() if put.outcome is Outcome.OK}
-    unread = set(acknowledged)
-    for read in operations:
-        match read.asked:
-            case Get(key=key) if key in acknowledged and read.outcome is Outcome.OK:
-                value, put = acknowledged[key]
-                if read.invoked_s < put.completed_s:
-                    continue
-                if read.value != value:
-                    return Finding(CHECK, Verdict.INVALID, _lost(key, value, put, read))
-                unread.discard(key)
-    if unread or not acknowledged:
-        reason = f"{len(unread)} of {len(acknowledged)} acknowledged writes not read back"
+    effects, reads = _by_key(evidence)
+    acknowledged = {key: found for key, found in effects.items() if any(effect.acknowledged for effect in found)}
+    unread = 0
+    for key, found in acknowledged.items():
+        done = [effect for effect in found if effect.acknowledged]
+        if len(done) > 1 and min(effect.stands_at for effect in done) < 0:
+            reason = f"{len(done)} writes of {key} were acknowledged, and not each says where it stands in the log"
+            return Finding(CHECK, Verdict.UNKNOWN, reason)
+        for read in reads[key]:
+            if wrong := _lost(key, found, read):
+                return Finding(CHECK, Verdict.INVALID, wrong)
+        last_s = max(effect.write.completed_s for effect in done)
+        unread += not any(read.since_s >= last_s for read in reads[key])
+    return _summed_up(acknowledged.values(), unread)
+
+
+def _summed_up(acknowledged: Iterable[list[Effect]], unread: int) -> Finding:
+    keys = list(acknowledged)
+    if unread or not keys:
+        reason = f"of {len(keys)} keys with acknowledged writes {unread} not read back after the last of them"
         return Finding(CHECK, Verdict.UNKNOWN, reason)
-    return Finding(CHECK, Verdict.VALID, f"{len(acknowledged)} acknowledged writes, each read back")
+    count = sum(effect.acknowledged for found in keys for effect in found)
+    each = "each read back" if count == len(keys) else f"of {len(keys)} keys, the last of each read back"
+    return Finding(CHECK, Verdict.VALID, f"{count} acknowledged writes, {each}")
 
 
-def _lost(key: str, value: str, put: Operation, read: Operation) -> str:
+def _by_key(evidence: Evidence) -> tuple[dict[str, list[Effect]], dict[str, list[FreshRead]]]:
+    """What writes may have left at each key, and the fresh reads of it."""
+    fresh = _Freshness(evidence.timeline)
+    effects: dict[str, list[Effect]] = defaultdict(list)
+    reads: dict[str, list[FreshRead]] = defaultdict(list)
+    for operation in evidence.history:
+        for part in key_by_key(operation):
+            match part.asked:
+                case Get(key=key, freshness=freshness) if part.outcome is Outcome.OK:
+                    since_s = fresh.since(part, freshness)
+                    if since_s is not None:
+                        reads[key].append(FreshRead(part, part.value, since_s))
+                case Put(key=key, value=value) | Cas(key=key, value=value) if part.outcome is not Outcome.FAILED:
+                    effects[key].append(_effect(part, value))
+                case Delete(key=key) if part.outcome is not Outcome.FAILED:
+                    effects[key].append(_effect(part, None))
+    return effects, reads
+
+
+def _effect(write: Operation, value: str | None) -> Effect:
+    return Effect(write, value, -1 if write.modify_index is None else write.modify_index)
+
+
+def _lost(key: str, effects: list[Effect], read: FreshRead) -> str:
+    """What is wrong with what it shows; empty if nothing is."""
+    due = [effect for effect in effects if effect.acknowledged and effect.write.completed_s <= read.since_s]
+    if not due:
+        return ""
+    last = max(due, key=lambda effect: effect.stands_at)
+    if read.value == last.value or any(read.value == later.value for later in _after(last, effects, read)):
+        return ""
+    told = f"{key} = {last.value!r}" if last.value is not None else f"the deletion of {key}"
     return (
-        f"{key} = {value!r} was acknowledged by {put.node} at {put.completed_s:.6f}, "
-        f"but {read.node} read {read.value!r} at {read.invoked_s:.6f}"
+        f"{told} was acknowledged by {last.write.node} at {last.write.completed_s:.6f}, "
+        f"but {read.read.node} read {read.value!r} at {read.read.invoked_s:.6f}"
     )
+
+
+def _after(last: Effect, effects: list[Effect], read: FreshRead) -> Iterator[Effect]:
+    """What may have come between that and the read."""
+    for effect in effects:
+        later = effect.stands_at > last.stands_at if effect.acknowledged else True
+        if later and effect.write.invoked_s <= read.read.completed_s:
+            yield effect
+
+
+class _Freshness:
+    """From when on reads are fresh, by what the bench saw."""
+
+    def __init__(self, timeline: Iterable[Record]) -> None:
+        self._told: dict[str, list[tuple[float, float | None]]] = defaultdict(list)
+        """Of each node, when something was seen, and since when it had what all had; None where that has ended."""
+        self._alike = True
+        """Whether clocks run so."""
+        for record in timeline:
+            self._take(record)
+
+    def _take(self, record: Record) -> None:
+        match record:
+            case {"event": "agreed", "nodes": nodes, "since_s": since_s}:
+                for node in nodes:
+                    self._told[node].append((record["at_s"], since_s))
+            case {"event": event, "node": node} if event in STARTS_ANEW:
+                self._told[node].append((record["at_s"], None))
+            case {"event": "set_clock_rate"} | {"event": "begins", "fault": {"fault": "Drift"}}:
+                self._alike = False
+
+    def since(self, read: Operation, freshness: Freshness) -> float | None:
+        """None of a read that is not fresh."""
+        if freshness is Freshness.STALE:
+            return self._agreed_since(read)
+        return read.invoked_s if self._alike or freshness is Freshness.LINEARIZABLE else None
+
+    def _agreed_since(self, read: Operation) -> float | None:
+        before = [since_s for at_s, since_s in self._told[read.node] if at_s <= read.invoked_s]
+        amid = any(
+            since_s is None and read.invoked_s < at_s <= read.completed_s for at_s, since_s in self._told[read.node]
+        )
+        return before[-1] if before and not amid else None

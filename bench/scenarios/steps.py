@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from bench.cluster import Client, Cluster, Workers
-from bench.operations import Operation, Outcome, Put, Writing, key_by_key
+from bench.operations import Operation, Outcome, Writing, acknowledged_keys
 
 WRITES = 30
 """Enough to have several under way whenever something happens."""
@@ -64,9 +64,7 @@ def read_newest(cluster: Cluster, key: str, among: Sequence[str] | None = None) 
 
 def read_back(cluster: Cluster) -> None:
     """Read every acknowledged key from every member; to be called when all agree. The checker judges what came back."""
-    acknowledged = (operation for operation in cluster.history if operation.outcome is Outcome.OK)
-    parts = (part.asked for operation in acknowledged for part in key_by_key(operation))
-    keys = [asked.key for asked in parts if isinstance(asked, Put)]
+    keys = acknowledged_keys(cluster.history)
     for node in members(cluster):
         client = cluster.client(node)
         for start in range(0, len(keys), AT_ONCE):

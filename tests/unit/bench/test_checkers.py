@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from bench.checkers import (
     one_leader_per_term,
 )
 from bench.evidence import Evidence, Record
-from bench.operations import NO_ANSWER, Get, GetAll, Item, Operation, Outcome, Put, Question, SetAll, Told, Try
+from bench.operations import Get, Operation, Outcome, Put, Question, Told, Try
 from bench.verdict import Finding, Verdict, combined, worst
 
 
@@ -205,43 +204,6 @@ def test_different_logs_up_to_one_index_are_found() -> None:
 
 def test_a_node_that_applies_another_log_after_a_restart_is_found() -> None:
     assert logs_agree(evidence(n1=[applied(5, "b"), applied(5, "c")])).verdict is Verdict.INVALID
-
-
-def test_an_acknowledged_write_that_is_gone_is_found() -> None:
-    put, there, gone = operation(1, Put("k", "1")), read(2, "k", "1"), read(3, "k", None, node="n2")
-    assert acknowledged_writes_survive(evidence(history=(put, there))).verdict is Verdict.VALID
-    assert acknowledged_writes_survive(evidence(history=(put, there, gone))).verdict is Verdict.INVALID
-
-
-def test_a_write_that_nobody_read_back_is_not_known_to_be_there() -> None:
-    assert acknowledged_writes_survive(evidence(history=(operation(1, Put("k", "1")),))).verdict is Verdict.UNKNOWN
-
-
-def test_a_read_that_was_asked_for_before_a_write_was_acknowledged_need_not_have_it() -> None:
-    put, early = operation(1, Put("k", "1")), read(1.05, "k", None)
-    assert acknowledged_writes_survive(evidence(history=(put, early))).verdict is Verdict.UNKNOWN
-    assert acknowledged_writes_survive(evidence(history=(put, early, read(2, "k", "1")))).verdict is Verdict.VALID
-
-
-def test_a_batch_is_written_and_read_back_key_by_key() -> None:
-    batch = operation(1, SetAll((Item("a", "1"), Item("b", "2"))))
-    whole, part = (operation(2, GetAll(("a", "b")), Told(Outcome.OK, result=found)) for found in (ALL, ALL_BUT_ONE))
-    assert acknowledged_writes_survive(evidence(history=(batch, whole))).verdict is Verdict.VALID
-    found = acknowledged_writes_survive(evidence(history=(batch, part)))
-    assert (found.verdict, "b = '2' was acknowledged by n1" in found.reason) == (Verdict.INVALID, True)
-
-
-def test_a_key_that_was_put_twice_is_not_judged() -> None:
-    twice = (operation(1, Put("k", "1")), operation(2, Put("k", "2")), read(3, "k", "1"))
-    assert acknowledged_writes_survive(evidence(history=twice)).verdict is Verdict.UNKNOWN
-
-
-def test_a_write_that_was_not_acknowledged_owes_nothing() -> None:
-    kept, found = operation(1, Put("k", "1")), read(2, "k", "1")
-    lost = operation(1, Put("m", "1"), NOT_KNOWN)
-    under_way = operation(1, Put("n", "1"), NO_ANSWER, completed_s=math.inf)
-    history = (kept, found, lost, under_way, read(2, "m", None), read(2, "n", None))
-    assert acknowledged_writes_survive(evidence(history=history)).verdict is Verdict.VALID
 
 
 def test_a_cut_that_swallowed_messages_was_felt() -> None:
