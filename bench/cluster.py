@@ -85,6 +85,10 @@ class WaitTimeoutError(Exception):
     """A named condition did not come true before its deadline."""
 
 
+class DidNotStartError(WaitTimeoutError):
+    """A node has ended instead of answering; the text has the end of what it said."""
+
+
 class PromiseBrokenError(Exception):
     """The nodes were seen, while a run went on, to break a promise: its name, and what was seen."""
 
@@ -296,8 +300,14 @@ class Cluster(abc.ABC):
                 raise PromiseBrokenError("nothing_fails", f"{node} has stopped by itself")
 
     def _is_up(self, node: str) -> bool:
+        if not self._answers(node):
+            return False
         status = self.status(node)
         return status is not None and (bool(status.members) or node not in self.plan.members)
+
+    def _answers(self, node: str) -> bool:
+        """Whether it does by now. Raises DidNotStartError if it never will."""
+        return self.status(node) is not None
 
     # What each world has of its own
 
@@ -372,13 +382,16 @@ class Cluster(abc.ABC):
         return node
 
     def restart(self, node: str, *, wipe: bool = False) -> str:
-        """Start it again on the same data (with `wipe`, on none); kills it first if it runs."""
+        """Start it again on the same data (with `wipe`, on none), and wait until it answers; kills it first if it runs.
+        Raises DidNotStartError."""
         node = self.kill(node)
         if wipe:
             self._wipe(node)
             self._wiped.add(node)
         self.node_faults.heal(node, OVER_BY_RESTART)
         self.note("restart", node=node, wipe=wipe)
+        if self.node_faults.state(node).may_start:
+            self.wait_until(lambda: self._answers(node), f"{node} answers after it was started", UP_DEADLINE_S)
         return node
 
     def shut_down(self, node: str) -> str:

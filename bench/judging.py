@@ -11,7 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench import checkers
-from bench.checkers import SAFETY, acknowledged_writes_survive, some_fault_touched_traffic
+from bench.checkers import (
+    SAFETY,
+    acknowledged_writes_survive,
+    faults_touched_traffic,
+    some_fault_touched_traffic,
+    the_bench_did_not_interfere,
+)
 from bench.evidence import Evidence
 from bench.limits import LimitReachedError, time_limit
 from bench.mistakes import as_python_tells
@@ -19,7 +25,14 @@ from bench.store import Findings, StoredRun
 from bench.verdict import Check, Finding, Verdict, combined
 
 OURS: dict[str, Check] = dict(inspect.getmembers(checkers, inspect.isfunction))
-OF_A_CASE: tuple[Check, ...] = (*SAFETY, acknowledged_writes_survive, some_fault_touched_traffic)
+OF_A_SCENARIO: tuple[Check, ...] = (faults_touched_traffic, the_bench_did_not_interfere)
+"""Whatever its own checks are."""
+OF_A_CASE: tuple[Check, ...] = (
+    *SAFETY,
+    acknowledged_writes_survive,
+    some_fault_touched_traffic,
+    the_bench_did_not_interfere,
+)
 """A case is about nothing in particular."""
 LIMIT_S = 120.0
 """So long one check may take."""

@@ -64,6 +64,8 @@ PATIENCE = 20
 """Election timeouts after the last fault within which all must agree, and clients be served."""
 AT_ONCE = 500
 """How many keys are read in one request."""
+OWED_IN_THE_END = ("all_agree_in_the_end", "clients_are_served_in_the_end")
+"""The promises that take time, and that somebody's interference may break."""
 LAST_WISHES = (
     Put("end", "1", client_id="last wishes", sequence=1),
     Get("end", Freshness.LINEARIZABLE),

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
 from bench import judging, store, telling, words
 from bench.case import Case
+from bench.checkers import the_bench_did_not_interfere
 from bench.cluster import Cluster, PromiseBrokenError, WaitTimeoutError
+from bench.evidence import Evidence
 from bench.limits import LimitReachedError, time_limit
 from bench.manifest import RunKind
 from bench.mistakes import as_python_tells, line_of
-from bench.player import Player
+from bench.player import OWED_IN_THE_END, Player
 from bench.scenarios.registry import LIMIT_S, Scenario
 from bench.store import Findings, Recording
 from bench.verdict import Check, Finding, Verdict, combined
@@ -83,7 +85,7 @@ def run_scenario(
 ) -> Run:
     """Play `scenario` on a cluster of its own in `world`, and judge what came of it. `on_failure` is called with the
     cluster still up when the story went wrong. Raises what the bench itself could not do."""
-    checks = (*scenario.checks, judging.OURS["faults_touched_traffic"])
+    checks = (*scenario.checks, *judging.OF_A_SCENARIO)
     story = Story[C](scenario.promise, lambda cluster: cluster, scenario.play, scenario.limit_s, checks)
     plan = scenario.plan(nodes, profile=profile, seed=seed)
     with store.begin(
@@ -157,7 +159,7 @@ def _run(
         digest = world.collect(cluster, recording)
         evidence = recording.evidence()
         found = tuple(judging.judge(check, evidence) for check in story.checks)
-        return _stored(recording, Findings(told=(*told, finding), judged=found), digest)
+        return _stored(recording, Findings(told=(*told, _excused(finding, evidence)), judged=found), digest)
 
     try:
         finding = _played(story, cluster, on_failure)
@@ -199,6 +201,16 @@ def _told(story: Story[C], cluster: C) -> Finding:
             return Finding(STORY, Verdict.INVALID, f"{line_of(error)} {error or 'assertion failed'}".strip())
         return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} failed:\n{as_python_tells(error)}".strip())
     return Finding(STORY, Verdict.VALID, story.promise)
+
+
+def _excused(finding: Finding, evidence: Evidence) -> Finding:
+    """What did not come about in time is not held against nodes that the bench itself had got in the way of."""
+    interference = the_bench_did_not_interfere(evidence)
+    if finding.verdict is not Verdict.INVALID or interference.verdict is Verdict.VALID:
+        return finding
+    if finding.check not in (STORY, *OWED_IN_THE_END):
+        return finding
+    return replace(finding, verdict=Verdict.UNKNOWN, reason=f"{finding.reason}; but {interference.reason}")
 
 
 def _cannot(cluster: Cluster, needs: Iterable[str]) -> dict[str, str]:

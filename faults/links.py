@@ -72,6 +72,11 @@ class Kind(StrEnum):
     NOISE = "noise"
 
 
+RESTARTED = "toxiproxy_restarted"
+"""What is told of links that nobody asked to be touched: their proxies did not answer and were started again, so that
+every connection broke."""
+
+
 @dataclass(frozen=True)
 class LinkState:
     """What one fault does to a link, or what several do together. Raises ValueError for what no fault can do."""

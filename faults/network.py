@@ -29,10 +29,11 @@ from toxiproxy.proxy import Proxy
 
 from faults import cuts
 from faults.lasting import Change, Lasting, total, with_also, without, without_kinds
-from faults.links import CLIENT, UP, Kind, Link, LinkState, Mode, Route
+from faults.links import CLIENT, RESTARTED, UP, Kind, Link, LinkState, Mode, Route
 from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
 T = TypeVar("T")
+
 
 Meter = Callable[[Collection[Link]], Mapping[Link, int]]
 """How many messages were ever meant for each of these links, whatever became of them. Their senders count them."""
@@ -44,7 +45,8 @@ class FaultEvent:
 
     at_s: float
     action: str
-    """The `Kind` that began; ``heal`` for links that are up now; ``end`` for links on which other faults last."""
+    """The `Kind` that began; ``heal`` for links that are up now; ``end`` for links on which other faults last;
+    `RESTARTED`."""
     links: tuple[Link, ...]
     detail: str
     attempted: int | None = None
@@ -221,10 +223,11 @@ class ToxiproxyNetwork(LinkFaults):
         """Make the request; if the server does not answer, ask a fresh one once more, with everything in force."""
         try:
             return request()
-        except ToxiproxyError:
+        except ToxiproxyError as error:
             self._server.restart()
             self._in_force = dict.fromkeys(self._wanted, UP)
             self._bring_into_force()
+            self._changed(RESTARTED, tuple(self._wanted), str(error).partition(": ")[0], None)
             return request()
 
     def _bring_into_force(self) -> None:

@@ -9,6 +9,7 @@ contradict each other.
 * `logs`: nodes that applied up to one index applied the same entries.
 * `durability`: what was acknowledged is there.
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
+* `interference`: the bench did nothing that nobody had asked for; asked of each run.
 """
 
 from bench.checkers.durability import acknowledged_writes_survive
@@ -19,6 +20,7 @@ from bench.checkers.elections import (
     one_leader_per_term,
 )
 from bench.checkers.faults import faults_touched_traffic, some_fault_touched_traffic
+from bench.checkers.interference import the_bench_did_not_interfere
 from bench.checkers.logs import logs_agree
 
 SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree)
@@ -34,4 +36,5 @@ __all__ = [
     "one_leader_at_a_time",
     "one_leader_per_term",
     "some_fault_touched_traffic",
+    "the_bench_did_not_interfere",
 ]

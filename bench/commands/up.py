@@ -18,7 +18,7 @@ from rich.live import Live
 
 from bench import store
 from bench.case import plan
-from bench.checkers import SAFETY
+from bench.checkers import SAFETY, the_bench_did_not_interfere
 from bench.commands.options import NodeCount, name_option, profile_option, runs_folder, state_folder
 from bench.commands.showing import cluster_table, console
 from bench.judging import name_of
@@ -75,7 +75,7 @@ def _run(nodes: int, profile: str, name: str, runs: Path) -> None:
         plan=planned,
         profile=profile,
         # Nobody judges it when it ends, which is to be at once; who wants to know asks: bench check.
-        checks=map(name_of, SAFETY),
+        checks=map(name_of, (*SAFETY, the_bench_did_not_interfere)),
     )
     with begun as recording:
         cluster = LiveCluster(planned, recording, system=find_system(planned.system), server=server)

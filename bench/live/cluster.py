@@ -12,10 +12,10 @@ from typing import Self, TypeVar
 import psutil
 
 from bench.case import Plan
-from bench.cluster import Cluster, NodeStatus, WaitTimeoutError
+from bench.cluster import Cluster, DidNotStartError, NodeStatus
 from bench.live import limits
 from bench.live.clients import Connections
-from bench.live.log import new_stream
+from bench.live.log import new_stream, say
 from bench.live.ports import Ports
 from bench.live.traffic import Traffic
 from bench.live.waiting import wait_until
@@ -25,7 +25,7 @@ from bench.store import Recording
 from bench.systems.protocol import Connection, NodePlan, Running, System
 from bench.workload import PAUSE_S, Script
 from faults import processes
-from faults.links import CLIENT, Link, Route, peer_links
+from faults.links import CLIENT, RESTARTED, Link, Route, peer_links
 from faults.network import FaultEvent, ToxiproxyNetwork
 from faults.nodes import NodeState
 from faults.toxiproxy import ToxiproxyServer
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 CLIENT_BASE, RAFT_BASE, HTTP_BASE, LINK_BASE, API_BASE = 8500, 7001, 18500, 17000, 28474
 COUNT_TRIES = 5
+LAST_LINES = 5
 LAST_ANSWERS_S = 5.0
 """So long clients that a scenario has left at work are waited for, when all that they ask is gone."""
 
@@ -62,6 +63,8 @@ class LiveCluster(Cluster):
         self._traffic = Traffic(self._messages_sent)
         self._connections = Connections(self._connect)
         self._workers: list[LiveWorkers] = []
+        self.unasked: list[str] = []
+        """What the bench has done to the cluster that nobody had asked for, in words."""
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Self]:
@@ -246,6 +249,9 @@ class LiveCluster(Cluster):
 
     def _note_fault(self, fault: FaultEvent) -> None:
         attempted = {} if fault.attempted is None else {"attempted": fault.attempted}
+        if fault.action == RESTARTED:
+            self.unasked.append(f"Toxiproxy had to be started again ({fault.detail}): every connection broke")
+            say(self._stream, self.unasked[-1])
         links = ",".join(map(str, fault.links))
         self.note(fault.action, at_s=fault.at_s, links=links, detail=fault.detail, **attempted)
 
@@ -262,11 +268,12 @@ class LiveCluster(Cluster):
         founders = [self._plans[member] for member in self.plan.members] if founds else []
         self._processes[node] = self.system.start(self._plans[node], self.plan, founders=founders, stream=self._stream)
 
-    def _is_up(self, node: str) -> bool:
+    def _answers(self, node: str) -> bool:
         found = self._processes.get(node)
         if found is not None and not found.process.alive:
-            raise WaitTimeoutError(f"{node} did not start: {found.printed().strip() or 'it said nothing'}")
-        return super()._is_up(node)
+            said = "\n  ".join(found.printed().splitlines()[-LAST_LINES:])
+            raise DidNotStartError(f"{node} did not start; the end of what it said: {said or 'nothing'}")
+        return super()._answers(node)
 
     def _messages_sent(self, node: str) -> Mapping[str, int] | None:
         """None of a node that is not running, or hangs; on a starved machine an answer takes more than a second."""

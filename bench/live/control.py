@@ -20,7 +20,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
 from werkzeug.sansio.utils import host_is_trusted
 
-from bench.cluster import NoSuchNodeError
+from bench.cluster import NoSuchNodeError, WaitTimeoutError
 from bench.live.cluster import LiveCluster
 from faults import cuts
 from faults.links import CLIENT, UP, Kind, Link, Mode
@@ -33,7 +33,7 @@ MAX_BODY = 64 * 1024
 HOSTS = ["127.0.0.1", "localhost"]
 """Where it listens, which is also where a page must come from that asks."""
 
-Command = tuple[Any, Callable[[Any], object]]
+Command = tuple[Any, Callable[[Any], dict[str, Any]]]
 """What is to be asked, and how that is performed."""
 
 
@@ -121,7 +121,7 @@ def control_app(token: str, commands: Mapping[str, Command]) -> Flask:
         _, perform = commands[name]
         try:
             return _answer(perform(decoders[name].decode(request.get_data() or b"{}")))
-        except (NoSuchNodeError, ValueError, msgspec.MsgspecError, ProcessLookupError) as error:
+        except (NoSuchNodeError, WaitTimeoutError, ValueError, msgspec.MsgspecError, ProcessLookupError) as error:
             return _answer({"error": str(error)}, 400)
 
     @app.errorhandler(HTTPException)
@@ -141,7 +141,7 @@ class Commands:
     def __init__(self, cluster: LiveCluster, on_down: Callable[[], None]) -> None:
         self._cluster = cluster
         self._on_down = on_down
-        self.table: dict[str, Command] = {
+        commands: dict[str, Command] = {
             "status": (NothingAsked, lambda _: self.status()),
             "resolve": (NodeAsked, lambda asked: {"node": cluster.resolve(asked.node)}),
             "kill": (NodeAsked, self._act("kill", cluster.kill)),
@@ -155,6 +155,16 @@ class Commands:
             "heal": (HealAsked, self._heal),
             "down": (NothingAsked, self._down),
         }
+        self.table = {name: (kind, self._telling(perform)) for name, (kind, perform) in commands.items()}
+
+    def _telling(self, perform: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+        """The same, with what the bench did meanwhile that nobody had asked for."""
+
+        def performed(asked: Any) -> dict[str, Any]:
+            before = len(self._cluster.unasked)
+            return {**perform(asked), "unasked": self._cluster.unasked[before:]}
+
+        return performed
 
     def status(self) -> dict[str, Any]:
         """One row a node, the links that are not simply up, and where everything is kept."""
@@ -181,8 +191,8 @@ class Commands:
         recording = cluster.recording
         return {"nodes": rows, "links": links, "folder": str(recording.folder), "log": str(recording.log)}
 
-    def _act(self, command: str, perform: Callable[[str], str]) -> Callable[[NodeAsked], object]:
-        def act(asked: NodeAsked) -> object:
+    def _act(self, command: str, perform: Callable[[str], str]) -> Callable[[NodeAsked], dict[str, Any]]:
+        def act(asked: NodeAsked) -> dict[str, Any]:
             node = self._cluster.resolve(asked.node)
             state = self._cluster.state(node)
             if state not in POSSIBLE[command]:
@@ -192,23 +202,23 @@ class Commands:
 
         return act
 
-    def _isolate(self, asked: IsolateAsked) -> object:
+    def _isolate(self, asked: IsolateAsked) -> dict[str, Any]:
         node = self._cluster.resolve(asked.node)
         return self._put_cut(cuts.isolate(node, self._cluster.nodes), asked.mode)
 
-    def _split(self, asked: SplitAsked) -> object:
+    def _split(self, asked: SplitAsked) -> dict[str, Any]:
         groups = [[self._cluster.resolve(name) for name in group] for group in asked.groups]
         return self._put_cut(cuts.split(*groups), asked.mode)
 
-    def _cut(self, asked: CutAsked) -> object:
+    def _cut(self, asked: CutAsked) -> dict[str, Any]:
         return self._put_cut(self._between(asked.a, asked.b, one_way=asked.one_way), asked.mode)
 
-    def _delay(self, asked: DelayAsked) -> object:
+    def _delay(self, asked: DelayAsked) -> dict[str, Any]:
         links = self._between(asked.a, asked.b)
         self._cluster.network.delay(links, asked.latency_ms, asked.jitter_ms)
         return {"links": sorted(map(str, links))}
 
-    def _heal(self, asked: HealAsked) -> object:
+    def _heal(self, asked: HealAsked) -> dict[str, Any]:
         network = self._cluster.network
         links = self._ends(asked.a, asked.b)
         before = network.state()
@@ -225,13 +235,13 @@ class Commands:
             raise ValueError(f"a link has two ends; name the other one beside {a or b}, or neither to heal everything")
         return self._between(a, b)
 
-    def _down(self, _: NothingAsked) -> object:
+    def _down(self, _: NothingAsked) -> dict[str, Any]:
         """What is about to end."""
         ends = [node for node in self._cluster.nodes if self._cluster.pid(node) is not None]
         self._on_down()
         return {"nodes": ends, "folder": str(self._cluster.recording.folder)}
 
-    def _put_cut(self, links: frozenset[Link], mode: Mode) -> object:
+    def _put_cut(self, links: frozenset[Link], mode: Mode) -> dict[str, Any]:
         self._cluster.network.cut(links, mode)
         return {"links": sorted(map(str, links))}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import requests
@@ -16,7 +17,9 @@ class RemoteError(Exception):
 
 
 def ask(cluster: str, command: str, **arguments: object) -> dict[str, Any]:
-    """Have the running cluster of this name perform a command. Raises RemoteError."""
+    """Have the running cluster of this name perform a command. Raises RemoteError.
+
+    What the bench did to the cluster besides, and nobody had asked for, is said on stderr."""
     entry = registry.look_up(cluster)
     if entry is None:
         others = ", ".join(registry.running())
@@ -32,4 +35,6 @@ def ask(cluster: str, command: str, **arguments: object) -> dict[str, Any]:
             raise RemoteError(f"the bench of {cluster} (pid {entry.pid}) does not answer: {error}") from error
     if response.status_code != 200:
         raise RemoteError(str(body.get("error")))
+    for words in body.pop("unasked", ()):
+        print(f"bench: {words}", file=sys.stderr)
     return dict(body)

@@ -57,6 +57,8 @@ class NodeProcess:
         self, module: str, name: str, *, env: Mapping[str, str], folder: Path, stream: logging.Handler
     ) -> None:
         self._output = folder / "stdout.log"
+        self._printed_before = self._output.stat().st_size if self._output.exists() else 0
+        """In bytes, by the incarnations before."""
         with SPAWN_LOCK:
             self._handler: Any = multiprocessing_logging.MultiProcessingHandler(f"log-of-{name}", _Into(stream, name))
             arguments = (module, dict(env), self._output, folder / "node.log", self._handler.queue)
@@ -69,7 +71,9 @@ class NodeProcess:
             os.kill(self.process.pid, signal.SIGUSR1)
 
     def printed(self) -> str:
-        return self._output.read_text(errors="replace") if self._output.exists() else ""
+        if not self._output.exists():
+            return ""
+        return self._output.read_bytes()[self._printed_before :].decode(errors="replace")
 
     def ended(self) -> None:
         """To be called when the process is dead: takes in what it had still logged."""

@@ -12,13 +12,16 @@ import psutil
 import pytest
 
 from bench.case import Plan, plan
-from bench.cluster import CannotError, NoSuchNodeError, WaitTimeoutError
+from bench.checkers import the_bench_did_not_interfere
+from bench.cluster import CannotError, DidNotStartError, NoSuchNodeError, WaitTimeoutError
+from bench.evidence import Evidence
 from bench.history import HistoryError
 from bench.live.cluster import LiveCluster
 from bench.operations import Freshness, Get, Operation, Outcome, Put
 from bench.scenarios.steps import write
+from bench.verdict import Verdict
 from bench.workload import Script, distinct_writes
-from faults.links import CLIENT, Link
+from faults.links import CLIENT, RESTARTED, Link
 from faults.nodes import NodeKind, NodeState
 from faults.toxiproxy import ToxiproxyError
 from tests.integration.live import unopened
@@ -142,7 +145,10 @@ def test_a_node_that_cannot_start_is_told_with_what_it_said(tmp_path: Path, toxi
     planned = plan(1, flaw="no_such_flaw")
     with (
         unopened(planned, tmp_path, toxiproxy) as cluster,
-        pytest.raises(WaitTimeoutError, match="n1 did not start: konsul: KONSUL_RAFT_FLAW is 'no_such_flaw'"),
+        pytest.raises(
+            WaitTimeoutError,
+            match="n1 did not start; the end of what it said: konsul: KONSUL_RAFT_FLAW is 'no_such_flaw'",
+        ),
     ):
         cluster.__enter__()
     assert cluster.pid("n1") is None
@@ -308,3 +314,30 @@ def test_clients_and_faults_that_a_scenario_has_left_behind_end_with_the_cluster
         with pytest.raises(ToxiproxyError, match="was stopped"):
             cut.close()
         assert forked() <= before
+
+
+# What the bench itself does
+
+
+def test_a_toxiproxy_that_had_to_be_started_again_is_told_in_the_timeline_and_the_log(cluster: LiveCluster) -> None:
+    (server,) = (one for one in psutil.Process().children(recursive=True) if "toxiproxy" in one.name())
+    server.kill()
+    with cluster.network.isolated(follower_of(cluster)):
+        pass
+    told = [record for record in cluster.timeline if record["event"] == RESTARTED]
+    assert len(told) == len(cluster.unasked) == 1
+    assert cluster.unasked[0] in cluster.recording.log.read_text()
+    assert the_bench_did_not_interfere(Evidence((), {}, tuple(cluster.timeline))).verdict is Verdict.UNKNOWN
+
+
+def test_a_node_that_refuses_to_start_is_not_taken_for_started(cluster: LiveCluster) -> None:
+    victim = follower_of(cluster)
+    cluster.kill(victim)
+    for file in cluster.node_plan(victim).data.glob("raft.db*"):
+        file.write_bytes(b"no database")
+    with pytest.raises(
+        DidNotStartError, match=f"{victim} did not start; the end of what it said: konsul: .*raft.db is damaged"
+    ):
+        cluster.restart(victim)
+    cluster.restart(victim, wipe=True)
+    cluster.wait_until_agreed()

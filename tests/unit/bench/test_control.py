@@ -15,13 +15,13 @@ TOKEN = {"Authorization": "Bearer secret"}
 class Asked(list[NodeAsked]):
     """What was performed."""
 
-    def kill(self, asked: NodeAsked) -> object:
+    def kill(self, asked: NodeAsked) -> dict[str, Any]:
         if asked.node == "n9":
             raise ValueError("there is no n9")
         self.append(asked)
         return {"node": asked.node}
 
-    def fail(self, _: NothingAsked) -> object:
+    def fail(self, _: NothingAsked) -> dict[str, Any]:
         raise RuntimeError("a bug")
 
 
