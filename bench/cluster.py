@@ -431,11 +431,10 @@ class Cluster(abc.ABC):
         return node
 
     def set_clock_rate(self, node: str, rate: float) -> str:
-        """From now on its clock runs so many seconds in a second, whatever it was told before."""
+        """From now on its clock runs so many seconds in a second, whatever it was told before; at 0 it stands still."""
         self._must_can("clocks")
         node = self.resolve(node)
         self.node_faults.command(node, NodeKind.CLOCK, NodeState(clock_rate=rate))
-        self.note("set_clock_rate", node=node, rate=rate)
         return node
 
     def noise(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from bench.case import Settings
 from bench.operations import Operation
 
 Record = Mapping[str, Any]
@@ -22,3 +23,5 @@ class Evidence:
     """Each node's own trace, over all its incarnations, in the order written."""
     timeline: tuple[Record, ...]
     """What the bench did: kill, pause, resume, restart (with `node`), faults put and healed."""
+    settings: Settings = field(default_factory=Settings)
+    """What the nodes were told before they started."""

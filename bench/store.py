@@ -205,7 +205,7 @@ class Recording:
 
     def evidence(self) -> Evidence:
         """As whoever reads the run later finds it. Raises StoreError."""
-        return _Files(self.folder, None).evidence(self.manifest.plan.nodes)
+        return _Files(self.folder, None).evidence(self.manifest.plan)
 
     def finish(self, findings: Findings, digest: str | None = None) -> None:
         """The run has ended, and this came of it: from here on nobody writes to it any more."""
@@ -311,7 +311,7 @@ class StoredRun:
         return self._files().case()
 
     def evidence(self) -> Evidence:
-        return self._files().evidence(self.manifest.plan.nodes)
+        return self._files().evidence(self.manifest.plan)
 
     def findings(self) -> Findings | None:
         """What the run said; None of one that did not end."""
@@ -442,9 +442,9 @@ class _Files:
         except CaseError as error:
             raise StoreError(f"{self.folder / CASE}: {error}") from error
 
-    def evidence(self, nodes: Iterable[str]) -> Evidence:
-        traces = {node: self._trace(_trace_of(node)) for node in nodes if self._has(_trace_of(node))}
-        return Evidence(self._operations(), traces, tuple(self._timeline()))
+    def evidence(self, plan: Plan) -> Evidence:
+        traces = {node: self._trace(_trace_of(node)) for node in plan.nodes if self._has(_trace_of(node))}
+        return Evidence(self._operations(), traces, tuple(self._timeline()), plan.settings)
 
     def tail(self, file: str, lines: int) -> list[str]:
         if not (self.folder / file).exists():

@@ -49,7 +49,7 @@ class NodeState:
     def __post_init__(self) -> None:
         if self.disk_latency_ms < 0:
             raise ValueError("a disk cannot be slowed down by less than nothing")
-        if self.clock_rate is not None and self.clock_rate <= 0:
+        if self.clock_rate is not None and self.clock_rate < 0:
             raise ValueError(f"no clock runs at a rate of {self.clock_rate}; 1 is as fast as the world's")
 
     def __add__(self, other: NodeState) -> NodeState:

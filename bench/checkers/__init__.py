@@ -7,6 +7,7 @@ contradict each other.
 * `elections`: one leader a term, no two leaders at any instant, a successor at once where one was asked for, and no
   leader deposed while a majority followed it.
 * `logs`: nodes that applied up to one index applied the same entries.
+* `clocks`: whether clocks ran about alike, on which what leases keep rests.
 * `durability`: what was acknowledged is there.
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
 * `interference`: the bench did nothing that nobody had asked for; asked of each run.

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from bench.checkers.clocks import unlike
 from bench.evidence import Evidence, Record
 from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, key_by_key
 from bench.verdict import Finding, Verdict
@@ -80,7 +81,7 @@ def _summed_up(acknowledged: Iterable[list[Effect]], unread: int) -> Finding:
 
 def _by_key(evidence: Evidence) -> tuple[dict[str, list[Effect]], dict[str, list[FreshRead]]]:
     """What writes may have left at each key, and the fresh reads of it."""
-    fresh = _Freshness(evidence.timeline)
+    fresh = _Freshness(evidence)
     effects: dict[str, list[Effect]] = defaultdict(list)
     reads: dict[str, list[FreshRead]] = defaultdict(list)
     for operation in evidence.history:
@@ -127,12 +128,11 @@ def _after(last: Effect, effects: list[Effect], read: FreshRead) -> Iterator[Eff
 class _Freshness:
     """From when on reads are fresh, by what the bench saw."""
 
-    def __init__(self, timeline: Iterable[Record]) -> None:
+    def __init__(self, evidence: Evidence) -> None:
         self._told: dict[str, list[tuple[float, float | None]]] = defaultdict(list)
         """Of each node, when something was seen, and since when it had what all had; None where that has ended."""
-        self._alike = True
-        """Whether clocks run so."""
-        for record in timeline:
+        self._alike = not unlike(evidence)
+        for record in evidence.timeline:
             self._take(record)
 
     def _take(self, record: Record) -> None:
@@ -142,8 +142,6 @@ class _Freshness:
                     self._told[node].append((record["at_s"], since_s))
             case {"event": event, "node": node} if event in STARTS_ANEW:
                 self._told[node].append((record["at_s"], None))
-            case {"event": "set_clock_rate"} | {"event": "begins", "fault": {"fault": "Drift"}}:
-                self._alike = False
 
     def since(self, read: Operation, freshness: Freshness) -> float | None:
         """None of a read that is not fresh."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from bench.checkers.clocks import unlike
 from bench.evidence import Evidence, Record
 from bench.verdict import Finding, Verdict
 
@@ -39,7 +40,10 @@ def one_leader_per_term(evidence: Evidence) -> Finding:
 
 
 def one_leader_at_a_time(evidence: Evidence) -> Finding:
-    """At no instant do two nodes report themselves leader: `sum(konsul_raft_is_leader) <= 1`."""
+    """At no instant do two nodes report themselves leader: `sum(konsul_raft_is_leader) <= 1`. UNKNOWN where clocks did
+    not run alike, on which that rests."""
+    if differ := unlike(evidence):
+        return Finding("one_leader_at_a_time", Verdict.UNKNOWN, f"{differ}; this rests on clocks that run about alike")
     # A lease is counted from a candidate's requests. A starved one may win when its lease is over: it never led.
     found = sorted(reign for reign in reigns(evidence) if reign.since_s < reign.until_s)
     for earlier, later in itertools.pairwise(found):
@@ -74,6 +78,8 @@ def nobody_disturbs_a_leader(evidence: Evidence) -> Finding:
     no wrong.
     """
     check = "nobody_disturbs_a_leader"
+    if differ := unlike(evidence):
+        return Finding(check, Verdict.UNKNOWN, f"{differ}; this rests on clocks that run about alike")
     causes = Counter[str]()
     for node, trace in evidence.traces.items():
         for end in _ends_of_reigns(trace):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bench.checkers import SAFETY, acknowledged_writes_survive
+from bench.checkers import SAFETY, acknowledged_writes_survive, logs_agree, one_leader_per_term
 from bench.cluster import Cluster
+from bench.operations import Outcome
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import followers, read_back, write, write_more
+from bench.scenarios.steps import followers, put, read_back, read_newest, write, write_more
 
 FAST, SLOW = 1.2, 0.8
 """A lease is half a time-out; so by a slow clock it ends before a time-out by another, up to twice as fast."""
@@ -34,4 +35,21 @@ def clock_skew(cluster: Cluster, leader_rate: float) -> None:
         write_more(cluster, load)
         cluster.resume(new)
     cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(nodes=3, checks=[one_leader_per_term, logs_agree, acknowledged_writes_survive], needs=["clocks"])
+def clock_stands_still(cluster: Cluster) -> None:
+    """A leader whose clock stands still takes itself for the leader, acknowledges nothing and reads nothing old."""
+    old = put(cluster, "x", "old")
+    others = followers(cluster, old)
+    cluster.set_clock_rate(old, 0)
+    with cluster.network.partitioned([old], others):
+        put(cluster, "x", "new", among=others)
+        assert cluster.leads(old), "its lease ends by its own clock"
+        assert cluster.client(old).put("x", "lost").outcome is not Outcome.OK, "it acknowledged a write"
+        assert cluster.client(old).get("x", consistent=True).outcome is not Outcome.OK, "it answered a stale read"
+    cluster.set_clock_rate(old, 1)
+    cluster.wait_until_agreed()
+    assert read_newest(cluster, "x") == "new"
     read_back(cluster)

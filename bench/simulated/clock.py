@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class DriftingClock:
     """Reads `rate` seconds more for every second of the world's."""
@@ -19,9 +21,11 @@ class DriftingClock:
 
     def when(self, local_s: float) -> float:
         """The world's time when the clock reads `local_s`; infinity for never."""
+        if not self.rate:
+            return self._world_s if local_s <= self._local_s else math.inf
         return self._world_s + (local_s - self._local_s) / self.rate
 
     def set_rate(self, rate: float, world_s: float) -> None:
-        """Go on at another rate from now on; the reading does not jump."""
-        assert rate > 0, "a monotonic clock never stands still"
+        """Go on at another rate from now on, or stand still at 0; the reading does not jump."""
+        assert rate >= 0, "a monotonic clock never goes back"
         self._local_s, self._world_s, self.rate = self.at(world_s), world_s, rate

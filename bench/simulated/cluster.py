@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from bench.case import Plan
+from bench.checkers.clocks import alike
 from bench.cluster import Cluster, NodeStatus, PromiseBrokenError, Recorder, WaitTimeoutError
 from bench.evidence import Evidence
 from bench.operations import Operation, Question
@@ -67,6 +68,9 @@ class SimulatedCluster(Cluster):
         )
         self.network = self.world.network
         self._own_rates = {name: node.clock.rate for name, node in self.world.nodes.items()}
+        self._clocks_alike = True
+        """Whether they have been up to now."""
+        self._look_at_clocks()
         self._boot_random = self.world.engine.random("boots")
         self._booting: dict[str, int] = {}
         """Nodes on their way up, and the number of the start that counts."""
@@ -100,12 +104,12 @@ class SimulatedCluster(Cluster):
     def evidence(self) -> Evidence:
         """What a run of it leaves behind."""
         traces = {name: tuple(map(recorded, node.records)) for name, node in self.world.nodes.items()}
-        return Evidence(tuple(self.history), traces, tuple(self.timeline))
+        return Evidence(tuple(self.history), traces, tuple(self.timeline), self.plan.settings)
 
     def at_rest(self) -> None:
         super().at_rest()
         with self._telling():
-            rest.judge(self.world)
+            rest.judge(self.world, clocks_alike=self._clocks_alike)
 
     # Clients
 
@@ -196,9 +200,10 @@ class SimulatedCluster(Cluster):
         if state.strikes != former.strikes:
             found.in_next_save = _all_of(state.strikes)
         if state.clock_rate != former.clock_rate:
-            found.set_clock_rate(self._own_rates[node] if state.clock_rate is None else state.clock_rate)
-        if state.excused != former.excused:
-            self.world.observer.excuse(node, state.excused)
+            self._set_clock_rate(node, self._own_rates[node] if state.clock_rate is None else state.clock_rate)
+        excused = state.excused or self._is_unlike(state)
+        if excused != (former.excused or self._is_unlike(former)):
+            self.world.observer.excuse(node, excused)
             self.world.topology_changed()
         if state.down:
             self._crash(node)
@@ -207,6 +212,21 @@ class SimulatedCluster(Cluster):
             (found.pause if state.paused else found.resume)()
         if state.may_start and not former.may_start:
             self.start(node)
+
+    def _set_clock_rate(self, node: str, rate: float) -> None:
+        self._node(node).set_clock_rate(rate)
+        self.note("clock_rate", node=node, rate=rate)
+        self._look_at_clocks()
+
+    def _look_at_clocks(self) -> None:
+        """What leases keep is not promised any more once they may end too late."""
+        if not alike([node.clock.rate for node in self.world.nodes.values()], self.plan.settings):
+            self.world.observer.clocks_differ()
+            self._clocks_alike = False
+
+    def _is_unlike(self, state: NodeState) -> bool:
+        """Whether its clock keeps it from what others do in time."""
+        return state.clock_rate is not None and not alike([state.clock_rate, 1.0], self.plan.settings)
 
     def _crash(self, node: str) -> None:
         if self._has_process(node):

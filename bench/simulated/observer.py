@@ -42,6 +42,9 @@ class Observer:
     def excuse(self, name: str, excused: bool) -> None:
         """The node is slowed down from now on, or no more: nobody may wait for it."""
 
+    def clocks_differ(self) -> None:
+        """Some clock runs so fast or slow, beside another, that leases may end too late."""
+
     def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Message] = ()) -> None:
         """A round of the node is over: its effects were taken, and nothing of them is saved or sent yet.
 

@@ -51,7 +51,7 @@ class Running(Protocol):
         ...
 
     def printed(self) -> str:
-        """What it and the incarnations before it have printed: why it did not start, for example."""
+        """What it has printed since it was started: why it does not start, for example."""
         ...
 
     def ended(self) -> None:

@@ -203,6 +203,8 @@ class Ledger:
     """The round in which each of those that lead began to."""
     wiped: set[str] = field(default_factory=set)
     """Whose disk was lost once: Raft rests on a disk that is not (Figure 2), so less is asked of them."""
+    clocks_alike: bool = True
+    """Whether leases have ended in time, as far as that depends on clocks."""
     touch: Touch = field(default_factory=Touch)
 
     @property
@@ -370,6 +372,11 @@ def note_topology(ledger: Ledger, running: Collection[str], clear: Collection[tu
 
 def note_excuse(ledger: Ledger, name: str, excused: bool) -> None:
     ledger.touch.excuse(name, excused)
+
+
+def note_clocks(ledger: Ledger) -> None:
+    """From now on leases may end too late."""
+    ledger.clocks_alike = False
 
 
 def _reconsider(ledger: Ledger, at_s: float) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bench.case import Settings
 from bench.checkers import (
     acknowledged_writes_survive,
     faults_touched_traffic,
@@ -13,6 +14,7 @@ from bench.checkers import (
     one_leader_at_a_time,
     one_leader_per_term,
 )
+from bench.checkers.clocks import alike
 from bench.evidence import Evidence, Record
 from bench.operations import Get, Operation, Outcome, Put, Question, Told, Try
 from bench.verdict import Finding, Verdict, combined, worst
@@ -278,3 +280,32 @@ def test_where_nothing_was_found_nothing_is_known() -> None:
 def test_a_verdict_has_its_exit_status() -> None:
     statuses = {verdict: verdict.exit_status for verdict in Verdict}
     assert statuses == {Verdict.VALID: 0, Verdict.SKIPPED: 0, Verdict.INVALID: 1, Verdict.UNKNOWN: 2}
+
+
+# What rests on clocks
+
+
+def clock(at_s: float, node: str, rate: float) -> Record:
+    return {"event": "clock_rate", "at_s": at_s, "node": node, "rate": rate}
+
+
+@pytest.mark.parametrize("check", [one_leader_at_a_time, nobody_disturbs_a_leader])
+@pytest.mark.parametrize("rate", [0.0, 0.4, 2.5])
+def test_what_a_lease_keeps_is_not_judged_where_a_clock_ran_much_faster_than_another(check: Any, rate: float) -> None:
+    found = check(evidence(clock(0.5, "n1", rate), n1=leads(1, 2), n2=leads(2, 3)))
+    assert found.verdict is Verdict.UNKNOWN
+    assert f"from 0.500000 the clock of n1 ran at {rate:g} of its rate" in found.reason
+
+
+@pytest.mark.parametrize("rate", [0.6, 1.0, 1.9])
+def test_clocks_that_run_about_alike_excuse_nobody(rate: float) -> None:
+    found = evidence(clock(0.5, "n1", rate), n1=leads(1, 2), n2=leads(2, 3))
+    assert one_leader_at_a_time(found).verdict is Verdict.INVALID
+
+
+def test_how_much_clocks_may_differ_is_a_matter_of_the_lease_and_the_heartbeat_timeout() -> None:
+    assert alike([1.0, 1.0], Settings(leader_lease_timeout_s=1.0))
+    assert not alike([1.0, 1.01], Settings(leader_lease_timeout_s=1.0))
+    assert alike([0.5, 1.0], Settings(leader_lease_timeout_s=0.5))
+    assert alike([0.1, 1.0], Settings(leader_lease_timeout_s=0.1))
+    assert not alike([0.0, 1.0], Settings(leader_lease_timeout_s=0.001))

@@ -174,18 +174,12 @@ def test_a_node_that_was_not_among_those_who_agreed_may_read_what_is_old() -> No
     assert judged(PUT, plain(4, None), newest(5, "a"), timeline=[agreed(3, "n1", "n3")]).verdict is Verdict.VALID
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        event(0.5, "set_clock_rate", "n1", rate=0.01),
-        {"event": "begins", "at_s": 0.5, "fault": {"fault": "Drift", "node": "n1", "rate": 0.5}},
-    ],
-)
-def test_a_read_by_a_lease_is_believed_as_long_as_clocks_run_alike(broken: Record) -> None:
+@pytest.mark.parametrize(("rate", "verdict"), [(0.9, Verdict.INVALID), (0.0, Verdict.VALID), (30.0, Verdict.VALID)])
+def test_a_read_by_a_lease_is_believed_as_long_as_clocks_run_alike(rate: float, verdict: Verdict) -> None:
+    clock = event(0.5, "clock_rate", "n1", rate=rate)
     old = newest(3, None, by=Freshness.LEASE)
-    assert judged(PUT, old).verdict is Verdict.INVALID
-    assert judged(PUT, old, newest(4, "a"), timeline=[broken]).verdict is Verdict.VALID
-    assert judged(PUT, newest(3, None), timeline=[broken]).verdict is Verdict.INVALID, "no clock matters to that read"
+    assert judged(PUT, old, newest(4, "a"), timeline=[clock]).verdict is verdict
+    assert judged(PUT, newest(3, None), timeline=[clock]).verdict is Verdict.INVALID, "no clock matters to that read"
 
 
 def test_what_a_node_refused_to_read_is_no_witness() -> None:

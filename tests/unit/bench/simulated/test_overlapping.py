@@ -383,7 +383,7 @@ def test_a_full_disk_has_room_again_after_a_restart_and_a_slow_one_is_slow_still
     assert (cluster.world.nodes["n3"].disk.full, cluster.world.nodes["n3"].disk.extra_s) == (False, 0.02)
 
 
-@pytest.mark.parametrize("does", [{"disk_latency_ms": -1}, {"clock_rate": 0}])
+@pytest.mark.parametrize("does", [{"disk_latency_ms": -1}, {"clock_rate": -1}])
 def test_what_nothing_can_do_to_a_node_is_refused(does: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"less than nothing|no clock runs"):
         NodeState(**does)  # type: ignore[arg-type]

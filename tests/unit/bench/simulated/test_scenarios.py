@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.case import Plan, plan
+from bench.case import Case, Plan, plan
+from bench.checkers import SAFETY, acknowledged_writes_survive
 from bench.cluster import PromiseBrokenError
 from bench.judging import judge_again
-from bench.runner import run_scenario
+from bench.runner import run_case, run_scenario
 from bench.scenarios import SCENARIOS, Scenario
+from bench.schedule import Clients, Cut, Drift, Schedule
 from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.invariants import Invariants
 from bench.store import Recording, read
@@ -87,7 +90,29 @@ def test_a_story_cannot_keep_a_broken_promise_to_itself(tmp_path: Path) -> None:
             cluster.client(cluster.wait_for_leader()).put("x", "1")
 
     finished = run_scenario(told(play), runs=tmp_path, world=BiasedWorld())
-    assert [finding.check for finding in finished.findings] == ["nobody_performs_anything", "faults_touched_traffic"]
+    assert finished.findings[0].check == "nobody_performs_anything"
+
+
+def test_a_story_that_breaks_what_a_promise_rests_on_is_told_so_and_the_rest_is_judged(tmp_path: Path) -> None:
+    scenario = replace(SCENARIOS["clock_stands_still"], checks=(*SAFETY, acknowledged_writes_survive))
+    finished = run_scenario(scenario, runs=tmp_path, world=SimulatedWorld(), seed=SEED)
+    unknown = [finding for finding in finished.findings if finding.verdict is not Verdict.VALID]
+    assert [(one.check, one.verdict) for one in unknown] == [("one_leader_at_a_time", Verdict.UNKNOWN)]
+    assert "this rests on clocks that run about alike" in unknown[0].reason
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_case_in_which_a_leaders_clock_stands_still_is_unknown_for_that_alone(seed: int, tmp_path: Path) -> None:
+    faults = (
+        Clients(at_s=0, for_s=8, number=4),
+        Drift(at_s=1.5, for_s=4, node="leader", rate=0),
+        Cut(at_s=2, for_s=3, sources=("leader",)),
+    )
+    nodes = ("n1", "n2", "n3")
+    case = Case(schedule=Schedule(nodes=nodes, members=nodes, length_s=8, faults=faults), seed=seed)
+    finished = run_case(case, runs=tmp_path, world=SimulatedWorld())
+    assert finished.verdict is Verdict.UNKNOWN, finished.explain()
+    assert {one.check for one in finished.findings if one.verdict is not Verdict.VALID} == {"one_leader_at_a_time"}
 
 
 class Unprotected(flaws.load("no_pre_vote"), flaws.load("heed_every_candidate")):  # type: ignore[misc]
