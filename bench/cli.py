@@ -26,7 +26,13 @@ COMMANDS = {
     "split": "bench.commands.breaking",
     "cut": "bench.commands.breaking",
     "delay": "bench.commands.breaking",
+    "limit": "bench.commands.breaking",
+    "fill-disk": "bench.commands.breaking",
     "heal": "bench.commands.breaking",
+    "join": "bench.commands.operating",
+    "leave": "bench.commands.operating",
+    "transfer": "bench.commands.operating",
+    "snapshot": "bench.commands.operating",
     "down": "bench.commands.breaking",
     "list": "bench.commands.running",
     "run": "bench.commands.running",
@@ -49,7 +55,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), f"{cmd_name}_command")
+        function = f"{cmd_name.replace('-', '_')}_command"
+        found: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), function)
         return found
 
     def invoke(self, ctx: click.Context) -> Any:

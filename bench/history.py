@@ -26,17 +26,26 @@ class Invoked(msgspec.Struct, frozen=True, tag_field="event", tag="invoked", for
     asked: Question
 
 
-class Completed(msgspec.Struct, frozen=True, tag_field="event", tag="completed", forbid_unknown_fields=True, gc=False):
+class Completed(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="event",
+    tag="completed",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,
+):
     at_s: float
     number: int
     outcome: Outcome
     reason: str = ""
     result: str | dict[str, str] | None = None
     modify_index: int | None = None
+    message: str = ""
 
     @property
     def told(self) -> Told:
-        return Told(self.outcome, self.reason, self.result, self.modify_index)
+        return Told(self.outcome, self.reason, self.result, self.modify_index, self.message)
 
 
 Event = Invoked | Completed
@@ -72,7 +81,7 @@ class History:
         """To be told once, when whoever asked knows what they will ever know of it."""
         if self._write is not None:
             result = dict(told.result) if isinstance(told.result, Mapping) else told.result
-            self._write(Completed(at_s, number, told.outcome, told.reason, result, told.modify_index))
+            self._write(Completed(at_s, number, told.outcome, told.reason, result, told.modify_index, told.message))
         operation = _operation(self._open[number], told, at_s)
         # In this order: whoever reads in between finds the question twice rather than not at all.
         self._finished.append(operation)

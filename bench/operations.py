@@ -37,7 +37,15 @@ class Freshness(StrEnum):
     """Whatever was acknowledged before the read was asked for is seen."""
 
 
-class _Question(msgspec.Struct, frozen=True, tag_field="ask", tag=str.lower, forbid_unknown_fields=True, gc=False):
+class _Question(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="ask",
+    tag=str.lower,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,
+):
     pass
 
 
@@ -151,6 +159,8 @@ class Told(NamedTuple):
     """
     modify_index: int | None = None
     """Where a write stands, or what stood in the way of one that expected something else."""
+    message: str = ""
+    """What else the node said of why it is not OK, for people."""
 
     @property
     def decided(self) -> bool:

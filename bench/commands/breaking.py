@@ -1,4 +1,4 @@
-"""kill, restart, pause, resume, isolate, split, cut, delay, heal, down: doing things to a running cluster."""
+"""kill, restart, pause, resume, isolate, split, cut, delay, limit, fill-disk, heal, down: what breaks a cluster."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bench.live.remote import ask
 from bench.live.waiting import wait_until
 from faults.links import Kind
 
+HEALED_ALONE = [Kind.CUT.value, Kind.DELAY.value, Kind.LIMIT.value]
 DOWN_DEADLINE_S = 30
 
 
@@ -103,13 +104,31 @@ def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
     click.echo(f"delayed by {latency} ms{f' ± {jitter} ms' if jitter else ''}: {', '.join(links)}")
 
 
+@click.command("limit", epilog="Example: python -m bench limit n1 n2 16")
+@click.argument("a")
+@click.argument("b")
+@click.argument("rate", type=click.IntRange(1, 1_048_576), metavar="KIB_PER_SECOND")
+@name_option
+def limit_command(a: str, b: str, rate: int, name: str) -> None:
+    """Let no more than so many KiB a second pass between A and B, in the place of the former limit between them."""
+    click.echo(f"limited to {rate} KiB/s: {', '.join(ask(name, 'limit', a=a, b=b, rate_kib_s=rate)['links'])}")
+
+
+@click.command("fill-disk", epilog="Example: python -m bench fill-disk follower")
+@click.argument("node")
+@name_option
+def fill_disk_command(node: str, name: str) -> None:
+    """From now on NODE can write nothing more. It stops at its next write; `restart` gives it room again."""
+    click.echo(f"{ask(name, 'fill-disk', node=node)['node']} can write nothing more")
+
+
 @click.command("heal", epilog="Example: python -m bench heal n1 n2 --only delay")
 @click.argument("a", required=False)
 @click.argument("b", required=False)
-@click.option("--only", type=click.Choice([Kind.CUT.value, Kind.DELAY.value]), help="Leave what else is on the links.")
+@click.option("--only", type=click.Choice(HEALED_ALONE), help="Leave what else is on the links.")
 @name_option
 def heal_command(a: str | None, b: str | None, only: str | None, name: str) -> None:
-    """Undo every cut and delay, or those between A and B, both ways; `client` is as for cut."""
+    """Undo every cut, delay and limit, or those between A and B, both ways; `client` is as for cut."""
     answer = ask(name, "heal", a=a, b=b, only=only)
     click.echo(f"healed: {', '.join(answer['links'])}" if answer["links"] else "nothing to heal")
     for link, state in answer["left"].items():

@@ -17,7 +17,7 @@ import psutil
 from rich.live import Live
 
 from bench import store
-from bench.case import plan
+from bench.case import Plan, plan
 from bench.checkers import SAFETY, the_bench_did_not_interfere
 from bench.commands.options import NodeCount, name_option, profile_option, runs_folder, state_folder
 from bench.commands.showing import cluster_table, console
@@ -41,22 +41,24 @@ DETACH_DEADLINE_S = 600
 @click.command("up", epilog="Example: python -m bench up 3 --profile low-latency")
 @click.argument("nodes", type=NodeCount(1, 9))
 @profile_option("default")
+@click.option("--spare", type=click.IntRange(0, 6), default=0, help="So many nodes more that run and may join.")
 @click.option("--detach", is_flag=True, help="Return once the first write is acknowledged; end it with: bench down.")
 @name_option
-def up_command(nodes: int, profile: str, detach: bool, name: str) -> None:
+def up_command(nodes: int, profile: str, spare: int, detach: bool, name: str) -> None:
     """Start a cluster of NODES (1 to 9) and show it until Ctrl-C."""
     registry.check_free(name)
     runs = runs_folder()
     state_folder()
     lifeline.wanted()
+    planned = plan(nodes, spare=spare, profile=profile)
     if detach:
-        _detach(nodes, profile, name, runs)
+        _detach(planned, profile, name, runs)
         return
     with registry.taken(name):
-        _run(nodes, profile, name, runs)
+        _run(planned, profile, name, runs)
 
 
-def _run(nodes: int, profile: str, name: str, runs: Path) -> None:
+def _run(planned: Plan, profile: str, name: str, runs: Path) -> None:
     # Not an Event: its set() in a signal's handler can wait for ever for the wait() it interrupted. And never waited
     # for without a time-out: a signal just before the main thread sleeps in a lock does not wake it.
     ended: Ended = queue.SimpleQueue()
@@ -66,7 +68,6 @@ def _run(nodes: int, profile: str, name: str, runs: Path) -> None:
         # Not before: getting Toxiproxy can take a minute, and Ctrl-C is to end that at once.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: ended.put(None))
-    planned = plan(nodes, profile=profile)
     begun = store.begin(
         runs,
         kind=RunKind.UP,
@@ -80,7 +81,7 @@ def _run(nodes: int, profile: str, name: str, runs: Path) -> None:
     with begun as recording:
         cluster = LiveCluster(planned, recording, system=find_system(planned.system), server=server)
         with contextlib.ExitStack() as exits:
-            with out.status(f"starting {nodes} nodes and Toxiproxy"):
+            with out.status(f"starting {len(planned.nodes)} nodes and Toxiproxy"):
                 exits.enter_context(cluster)
             _serve(cluster, name, ended, out)
         recording.finish(store.Findings())
@@ -113,7 +114,7 @@ def _explain(cluster: LiveCluster, name: str, leader: str, seconds: float, out: 
     for example in cluster.system.examples(cluster.node_plan(leader)):
         out.print(f"  {example}", soft_wrap=True)
     out.print(f"from another terminal: python -m bench kill leader{_option(name)}", end="")
-    out.print(", isolate, split, cut, delay, heal, down")
+    out.print(", isolate, split, cut, delay, limit, heal, join, leave, down")
     out.print(f"logs and data: {cluster.recording.folder}", soft_wrap=True)
 
 
@@ -148,11 +149,13 @@ def _status(control: Control) -> dict[str, Any]:
     return control.commands.status()
 
 
-def _detach(nodes: int, profile: str, name: str, runs: Path) -> None:
+def _detach(planned: Plan, profile: str, name: str, runs: Path) -> None:
     """The same command in a session of its own; returns when it is registered, which is after its first write."""
     # With our pid in its name: of two that start under one name at once, neither may cut short what the other says.
     output = runs / f"up-{name}-{os.getpid()}.out"
-    argv = [sys.executable, "-m", "bench", "up", str(nodes), "--profile", profile, "--name", name]
+    spare = len(planned.nodes) - len(planned.members)
+    argv = [sys.executable, "-m", "bench", "up", str(len(planned.members)), "--spare", str(spare)]
+    argv += ["--profile", profile, "--name", name]
     with output.open("wb") as stream:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True

@@ -22,8 +22,10 @@ from werkzeug.sansio.utils import host_is_trusted
 
 from bench.cluster import NoSuchNodeError, WaitTimeoutError
 from bench.live.cluster import LiveCluster
+from bench.operations import Join, Leave, Operating, Operation, Outcome, TakeSnapshot, Transfer
 from faults import cuts
 from faults.links import CLIENT, UP, Kind, Link, Mode
+from faults.nodes import NodeKind, NodeState
 
 POSSIBLE = {"kill": ("running", "paused"), "pause": ("running",), "resume": ("paused",)}
 """In which states a node can be made another; whatever else was asked would change nothing, and is refused."""
@@ -64,6 +66,17 @@ class DelayAsked(msgspec.Struct, forbid_unknown_fields=True):
     b: str
     latency_ms: int
     jitter_ms: int = 0
+
+
+class LimitAsked(msgspec.Struct, forbid_unknown_fields=True):
+    a: str
+    b: str
+    rate_kib_s: int
+
+
+class TransferAsked(msgspec.Struct, forbid_unknown_fields=True):
+    node: str | None = None
+    """To whom; None is whom the leader likes."""
 
 
 class HealAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -152,7 +165,13 @@ class Commands:
             "split": (SplitAsked, self._split),
             "cut": (CutAsked, self._cut),
             "delay": (DelayAsked, self._delay),
+            "limit": (LimitAsked, self._limit),
+            "fill-disk": (NodeAsked, self._fill_disk),
             "heal": (HealAsked, self._heal),
+            "join": (NodeAsked, lambda asked: self._operate("leader", Join(cluster.resolve(asked.node)))),
+            "leave": (NodeAsked, lambda asked: self._operate("leader", Leave(cluster.resolve(asked.node)))),
+            "transfer": (TransferAsked, self._transfer),
+            "snapshot": (NodeAsked, lambda asked: self._operate(asked.node, TakeSnapshot())),
             "down": (NothingAsked, self._down),
         }
         self.table = {name: (kind, self._telling(perform)) for name, (kind, perform) in commands.items()}
@@ -217,6 +236,38 @@ class Commands:
         links = self._between(asked.a, asked.b)
         self._cluster.network.delay(links, asked.latency_ms, asked.jitter_ms)
         return {"links": sorted(map(str, links))}
+
+    def _limit(self, asked: LimitAsked) -> dict[str, Any]:
+        links = self._between(asked.a, asked.b)
+        self._cluster.network.limit(links, asked.rate_kib_s)
+        return {"links": sorted(map(str, links))}
+
+    def _fill_disk(self, asked: NodeAsked) -> dict[str, Any]:
+        """Does not wait until it stops: where nobody writes it may run for long."""
+        cluster = self._cluster
+        if (reason := cluster.can("full_disk")) is not None:
+            raise ValueError(reason)
+        node = cluster.resolve(asked.node)
+        cluster.node_faults.command(node, NodeKind.FULL_DISK, NodeState(disk_full=True))
+        cluster.note("full_disk", node=node)
+        return {"node": node}
+
+    def _transfer(self, asked: TransferAsked) -> dict[str, Any]:
+        to = self._cluster.resolve(asked.node) if asked.node is not None else ""
+        told = self._asked("leader", Transfer(to))
+        return {"node": told.value}
+
+    def _operate(self, node: str, question: Join | Leave | TakeSnapshot) -> dict[str, Any]:
+        told = self._asked(node, question)
+        return {"node": getattr(question, "node", told.node)}
+
+    def _asked(self, node: str, question: Operating) -> Operation:
+        """What came of it, which is that it was done. Raises ValueError for what was refused or may yet be."""
+        told = self._cluster.client(node).ask(question)
+        if told.outcome is not Outcome.OK:
+            certain = "refused" if told.outcome is Outcome.FAILED else "has not said whether it was done"
+            raise ValueError(f"{told.node} {certain}: {told.told.message or told.reason}")
+        return told
 
     def _heal(self, asked: HealAsked) -> dict[str, Any]:
         network = self._cluster.network

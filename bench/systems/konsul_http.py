@@ -140,6 +140,7 @@ class DoneBody(msgspec.Struct):
 
 class RefusedBody(msgspec.Struct):
     error: str
+    message: str = ""
     modify_index: int | None = None
 
 
@@ -206,4 +207,4 @@ def _refused(asked: Question, status: int, body: bytes) -> Told:
         return Told(Outcome.OK)
     of_the_question = status < HTTPStatus.INTERNAL_SERVER_ERROR and refused.error != "superseded"
     outcome = Outcome.FAILED if of_the_question or refused.error in DEFINITELY_NOT else Outcome.UNKNOWN
-    return Told(outcome, refused.error, modify_index=refused.modify_index)
+    return Told(outcome, refused.error, modify_index=refused.modify_index, message=refused.message)

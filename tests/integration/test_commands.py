@@ -120,6 +120,37 @@ def ports(status: dict[str, Any]) -> list[int]:
     return [int(row["http"].rpartition(":")[2]) for row in status["nodes"]]
 
 
+def test_what_operators_ask_is_asked_from_another_terminal(terminal: Terminal) -> None:
+    assert terminal.run("up", "3", "--spare", "1", "--detach", "--profile", "low-latency").returncode == 0
+    assert terminal.run("join", "n4").stdout == "n4 votes\n"
+    assert terminal.run("transfer", "n4").stdout == "n4 leads\n"
+    assert terminal.run("leader").stdout == "n4\n"
+    assert terminal.run("leave", "n1").stdout == "n1 is no member any more\n"
+    again = terminal.run("leave", "n1")
+    assert (again.returncode, "n1 is no member; there are n2, n3, n4" in again.stderr) == (2, True)
+    assert terminal.run("snapshot", "n4").stdout == "n4 has taken a snapshot\n"
+    assert terminal.run("limit", "n2", "n3", "16").stdout == "limited to 16 KiB/s: n2->n3, n3->n2\n"
+    assert terminal.status()["links"] == {"n2->n3": "16 KiB/s", "n3->n2": "16 KiB/s"}
+    assert terminal.run("heal", "--only", "limit").stdout == "healed: n2->n3, n3->n2\n"
+
+
+def test_a_node_that_can_write_nothing_more_stops_at_the_next_write_and_has_room_after_a_restart(up: Terminal) -> None:
+    victim = up.run("fill-disk", "follower").stdout.split()[0]
+    leader = up.run("leader").stdout.strip()
+    url = next(row["http"] for row in up.status()["nodes"] if row["node"] == leader)
+
+    def state() -> str:
+        return next(str(row["state"]) for row in up.status()["nodes"] if row["node"] == victim)
+
+    def stopped() -> bool:
+        requests.put(f"{url}/kv/k", json={"value": "v" * 100}, timeout=10)
+        return state() == "down"
+
+    wait_until(stopped, f"{victim} has stopped")
+    assert up.run("restart", victim).returncode == 0
+    assert state() == "running"
+
+
 def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> None:
     old = up.run("leader").stdout.strip()
     assert up.run("isolate", "leader").returncode == 0

@@ -1,0 +1,41 @@
+"""join, leave, transfer, snapshot: asking a running cluster for what its operators ask."""
+
+from __future__ import annotations
+
+import click
+
+from bench.commands.options import name_option
+from bench.live.remote import ask
+
+
+@click.command("join", epilog="Example: python -m bench join n4")
+@click.argument("node")
+@name_option
+def join_command(node: str, name: str) -> None:
+    """Have the leader let NODE in; returns once it votes. `up --spare` starts nodes that may join, and one that was let
+    go may come back."""
+    click.echo(f"{ask(name, 'join', node=node)['node']} votes")
+
+
+@click.command("leave", epilog="Example: python -m bench leave n3")
+@click.argument("node")
+@name_option
+def leave_command(node: str, name: str) -> None:
+    """Have the leader let NODE go; returns once it is no member any more. It runs on, and belongs to no cluster."""
+    click.echo(f"{ask(name, 'leave', node=node)['node']} is no member any more")
+
+
+@click.command("transfer", epilog="Example: python -m bench transfer n2")
+@click.argument("node", required=False)
+@name_option
+def transfer_command(node: str | None, name: str) -> None:
+    """Have the leader hand over, to NODE or to whom it likes; returns once another leads."""
+    click.echo(f"{ask(name, 'transfer', node=node)['node']} leads")
+
+
+@click.command("snapshot", epilog="Example: python -m bench snapshot leader")
+@click.argument("node")
+@name_option
+def snapshot_command(node: str, name: str) -> None:
+    """Have NODE take a snapshot now (a name, leader or follower); returns once it has."""
+    click.echo(f"{ask(name, 'snapshot', node=node)['node']} has taken a snapshot")
