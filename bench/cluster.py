@@ -76,6 +76,8 @@ NEEDS = {
 """What not every world or system can do, by the names that `Cluster.can` is asked."""
 
 UP_DEADLINE_S = 15.0
+MOST_REDIRECTS = 5
+"""As many as a client follows for one question."""
 
 OVER_BY_RESTART = (NodeKind.DOWN, NodeKind.PAUSE, NodeKind.FULL_DISK, NodeKind.NO_MEMORY)
 """What ends with the process that it was done to."""
@@ -125,12 +127,18 @@ class NodeStatus:
     """Hash chain over every applied entry: equal at an equal ``applied_index`` on nodes that agree."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Of each member, where it lives."""
+    staged: tuple[str, ...] = ()
+    """Members that do not vote yet."""
     snapshot_index: int = 0
     """The last entry that its newest snapshot stands for, taken or installed; 0 is none."""
 
     @property
     def members(self) -> tuple[str, ...]:
         return tuple(self.addresses)
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        return tuple(node for node in self.addresses if node not in self.staged)
 
     def __str__(self) -> str:
         led = "" if self.role == "Leader" else f", led by {self.leader or 'nobody'}"
@@ -531,6 +539,21 @@ class Cluster(abc.ABC):
         """A client that talks to this node alone, through its client link."""
         number, name = self.new_client(), self.resolve(node)
         return Client(lambda asked: self.ask(number, name, asked))
+
+    def follower_of_redirects(self, node: str) -> Client:
+        """A client that asks this node first, and then whom it is sent to. Each question on the way is an operation of
+        its own in the history, with where the client was sent."""
+        number, first = self.new_client(), self.resolve(node)
+
+        def ask(asked: Question) -> Operation:
+            told = self.ask(number, first, asked)
+            for _ in range(MOST_REDIRECTS):
+                if told.told.elsewhere not in self.nodes:
+                    break
+                told = self.ask(number, told.told.elsewhere, asked)
+            return told
+
+        return Client(ask)
 
     def new_client(self) -> int:
         """The number of a client that there has not been before."""

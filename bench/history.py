@@ -42,10 +42,11 @@ class Completed(
     result: str | dict[str, str] | None = None
     modify_index: int | None = None
     message: str = ""
+    elsewhere: str = ""
 
     @property
     def told(self) -> Told:
-        return Told(self.outcome, self.reason, self.result, self.modify_index, self.message)
+        return Told(self.outcome, self.reason, self.result, self.modify_index, self.message, self.elsewhere)
 
 
 Event = Invoked | Completed
@@ -81,7 +82,7 @@ class History:
         """To be told once, when whoever asked knows what they will ever know of it."""
         if self._write is not None:
             result = dict(told.result) if isinstance(told.result, Mapping) else told.result
-            self._write(Completed(at_s, number, told.outcome, told.reason, result, told.modify_index, told.message))
+            self._write(Completed(at_s, number, told.outcome, told.reason, result, *told[3:]))
         operation = _operation(self._open[number], told, at_s)
         # In this order: whoever reads in between finds the question twice rather than not at all.
         self._finished.append(operation)

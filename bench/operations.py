@@ -161,6 +161,8 @@ class Told(NamedTuple):
     """Where a write stands, or what stood in the way of one that expected something else."""
     message: str = ""
     """What else the node said of why it is not OK, for people."""
+    elsewhere: str = ""
+    """Which node the client was sent to instead."""
 
     @property
     def decided(self) -> bool:

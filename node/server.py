@@ -31,6 +31,7 @@ from node.pending import Pending
 from node.questions import (
     ANSWER_TIMEOUT_S,
     MEANINGS,
+    NOT_LEADER,
     PATIENCE_S,
     REFUSALS,
     AddServer,
@@ -67,6 +68,7 @@ from node.status import NOBODY, Status, lets_in
 __all__ = [
     "ANSWER_TIMEOUT_S",
     "MEANINGS",
+    "NOT_LEADER",
     "PATIENCE_S",
     "REFUSALS",
     "AddServer",

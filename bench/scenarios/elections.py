@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 from bench.checkers import SAFETY, acknowledged_writes_survive, nobody_disturbs_a_leader
 from bench.cluster import Cluster
+from bench.operations import Outcome
 from bench.scenarios.registry import scenario
-from bench.scenarios.steps import read_back, write
+from bench.scenarios.steps import hand_over, read_back, write
 
 
 @scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
@@ -35,3 +38,28 @@ def minority_never_elects(cluster: Cluster) -> None:
         assert not any(cluster.leads(node) for node in minority)
         assert {node: cluster.term(node) for node in minority} == terms, "a term was spent, which would depose a leader"
     cluster.wait_until_agreed()
+
+
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+def redirected_clients(cluster: Cluster) -> None:
+    """Whomever a client asks, it is sent to who leads, also when that is another, and never in a circle."""
+    for leader in cluster.nodes:
+        hand_over(cluster, leader)
+        for node in cluster.nodes:
+            put_by_way_of(cluster, node, f"{leader}-{node}")
+    sent = {(operation.node, operation.told.elsewhere) for operation in cluster.history if operation.told.elsewhere}
+    assert sent, "nobody was sent anywhere"
+    astray = [f"{node} to {there}" for node, there in sent if there == node or there not in cluster.nodes]
+    assert not astray, f"clients were sent astray: {astray}"
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+def put_by_way_of(cluster: Cluster, node: str, key: str) -> None:
+    """Have a write acknowledged for which this node is asked first. On a starved machine not each one is."""
+    keys = (f"{key}-{number}" for number in itertools.count())
+
+    def acknowledged() -> bool:
+        return cluster.follower_of_redirects(node).put(next(keys), "kept").outcome is Outcome.OK
+
+    cluster.wait_until(acknowledged, f"a write is acknowledged by way of {node}")

@@ -325,5 +325,6 @@ def _status_of(node: SimulatedNode, now_s: float) -> NodeStatus:
         applied_index=status.applied_index,
         log_digest=status.digest.hex(),
         addresses={server.id: server.address for server in status.configuration.servers},
+        staged=status.configuration.others,
         snapshot_index=status.snapshot_index,
     )

@@ -26,6 +26,7 @@ from bench.operations import (
 )
 from node.machine.kv import Batch, Command, Decision, DeleteKey, Result, SetKey
 from node.server import (
+    NOT_LEADER,
     REFUSALS,
     AddServer,
     Answer,
@@ -151,7 +152,12 @@ def _result(asked: Question, value: Any) -> str | Mapping[str, str] | None:
 
 
 def refusal_of(error: Exception, status: Status, now: float) -> Told:
-    return _refused(meaning_of(error, leader_known=status.elsewhere_at(now) is not None))
+    elsewhere = status.elsewhere_at(now)
+    meaning = meaning_of(error, leader_known=elsewhere is not None)
+    if elsewhere is None or meaning is not NOT_LEADER:
+        return _refused(meaning)
+    # In virtual time a node serves its clients under its name.
+    return _refused(meaning)._replace(elsewhere=elsewhere.http_address)
 
 
 def decided(result: Result) -> Told:

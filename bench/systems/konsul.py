@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 
@@ -18,7 +19,6 @@ from bench.systems import early
 from bench.systems.konsul_http import STATUS, UNREADABLE, HttpRequest, StatusBody, as_bytes, request_of, told
 from bench.systems.module import NodeProcess
 from bench.systems.protocol import NodePlan
-from faults.links import Address
 
 MODULE = "node"
 """Run as ``python -m node``."""
@@ -66,7 +66,7 @@ class KonsulSystem:
     # What clients ask
 
     def connect(self, node: NodePlan, peers: Mapping[str, NodePlan], timeout_s: float) -> KonsulConnection:
-        return KonsulConnection(node.client, {name: peer.raft for name, peer in peers.items()}, timeout_s)
+        return KonsulConnection(node, peers, timeout_s)
 
     def examples(self, node: NodePlan) -> Sequence[str]:
         url = f"http://{node.client}"
@@ -102,6 +102,7 @@ class KonsulSystem:
             applied_index=body.applied_index,
             log_digest=stats.log_digest,
             addresses={peer.id: peer.address for peer in body.peers},
+            staged=tuple(peer.id for peer in body.peers if peer.state != "Voter"),
             snapshot_index=stats.last_snapshot_index,
         )
 
@@ -144,9 +145,11 @@ def _bytes_of(paths: Iterable[Path]) -> int:
 class KonsulConnection:
     """A `bench.systems.protocol.Connection`. It follows no redirect."""
 
-    def __init__(self, client: Address, addresses: Mapping[str, Address], timeout_s: float) -> None:
-        self._url = f"http://{client}"
-        self._addresses = addresses
+    def __init__(self, node: NodePlan, peers: Mapping[str, NodePlan], timeout_s: float) -> None:
+        self._url = f"http://{node.client}"
+        self._addresses = {peer: plan.raft for peer, plan in peers.items()}
+        self._served_at = {str(plan.client): peer for peer, plan in peers.items()}
+        """Whose client link an address is."""
         self._timeout_s = timeout_s
         self._session = new_session()
 
@@ -156,7 +159,9 @@ class KonsulConnection:
         except requests.RequestException as error:
             # Behind a proxy a dead node looks like one that took the request and fell silent: nothing is certain.
             return Told(Outcome.UNKNOWN, type(error).__name__)
-        return told(asked, answer.status_code, answer.content)
+        found = told(asked, answer.status_code, answer.content)
+        address = urlsplit(answer.headers.get("Location", "")).netloc
+        return found._replace(elsewhere=self._served_at.get(address, address)) if address else found
 
     def close(self) -> None:
         self._session.close()

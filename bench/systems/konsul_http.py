@@ -147,6 +147,7 @@ class RefusedBody(msgspec.Struct):
 class PeerBody(msgspec.Struct):
     id: str
     address: str
+    state: str
 
 
 class StatsBody(msgspec.Struct):

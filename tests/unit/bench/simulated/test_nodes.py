@@ -344,6 +344,12 @@ def test_of_two_joins_of_a_server_under_two_addresses_the_later_one_counts() -> 
     assert [o.outcome for o in world.history] == [Outcome.FAILED, Outcome.OK]
 
 
+def test_a_client_of_a_follower_is_sent_to_the_leader() -> None:
+    world = founded()
+    refused = put(world, followers_of(world)[0])
+    assert (refused.reason, refused.told.elsewhere) == ("not leader", leader_of(world))
+
+
 def test_a_leave_of_a_stranger_and_a_transfer_to_one_are_refused() -> None:
     world = founded()
     for question in (Leave("n9"), Transfer("n9")):
