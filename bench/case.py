@@ -190,7 +190,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         except msgspec.ValidationError as error:
             what, _, place = str(error).partition(" - at `$.")
             raise CaseError(f"at {place.rstrip('`')}: {what}" if place else what) from error
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CaseError(f"this is no JSON: {error}") from error
         except RecursionError as error:
             raise CaseError("it is nested too deeply for a case") from error

@@ -431,7 +431,7 @@ class _Files:
             return msgspec.json.decode(content, type=kind)
         except msgspec.ValidationError as error:
             raise StoreError(f"{self.folder / file}: {error}") from error
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._wrong(file, _breaks_at(content), "no JSON from here on") from error
 
     def case(self) -> Case | None:
@@ -538,7 +538,9 @@ def _breaks_at(content: bytes) -> int:
         json.loads(content)
     except json.JSONDecodeError as error:
         return error.lineno
-    except (UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    except RecursionError:
         return 1
     return content.count(b"\n") + 1
 

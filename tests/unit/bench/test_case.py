@@ -106,8 +106,18 @@ def test_what_is_no_case_is_refused_with_place_and_reason(
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"\xff", b"[]", b"null", b'{"schedule":' * 1000, b"[" * 100_000, b" " * LARGEST_BYTES + b"{}"],
-    ids=["nothing", "half", "no text", "a list", "null", "half and deep", "deep", "enormous"],
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"{", id="half"),
+        pytest.param(b"\xff", id="no text"),
+        pytest.param(b'{"flaw": "\xff"}', id="no text in a value"),
+        pytest.param(b'{"\xff": 1}', id="no text in a name"),
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b'{"schedule":' * 1000, id="half and deep"),
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(b" " * LARGEST_BYTES + b"{}", id="enormous"),
+    ],
 )
 def test_what_is_no_json_of_a_case_is_refused_in_a_sentence(content: bytes) -> None:
     with pytest.raises(CaseError):

@@ -196,6 +196,8 @@ def test_a_run_of_another_format_is_refused_by_its_number(tmp_path: Path) -> Non
         (b"", "line 1: no JSON from here on"),
         (b'{\n"format": 1,\n"kind', "line 3: no JSON from here on"),
         (b"\xff\xfe", "line 1: no JSON from here on"),
+        (b'{\n"format": 1,\n"kind": "\xff"}', "line 3: no JSON from here on"),
+        (b'{\n"format": 1,\n"\xff": 1}', "line 3: no JSON from here on"),
         (b"[" * 100_000, "no JSON|Expected `object`"),
         (b"[]", "Expected `object`"),
         (b'{"name": "somebody else\'s"}', "missing required field `format`"),
