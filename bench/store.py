@@ -511,14 +511,16 @@ class _Files:
 
     def _open(self, file: str) -> BinaryIO:
         path = self.folder / file
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise StoreError(f"{path}: leads out of the run's folder")
         try:
+            if not path.resolve().is_relative_to(self.folder.resolve()):
+                raise StoreError(f"{path}: leads out of the run's folder")
             if not path.is_file():
                 raise StoreError(f"{path}: {'no file' if path.exists() else 'missing'}")
             return path.open("rb")
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
+        except RuntimeError as error:  # Python 3.11 and 3.12, of a link that leads to itself.
+            raise StoreError(f"{path}: missing") from error
 
     def _wrong(self, file: str, line: int, words: str) -> StoreError:
         return StoreError(f"{self.folder / file}, line {line}: {words}")

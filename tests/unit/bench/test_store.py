@@ -227,6 +227,15 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
         everything(folder)
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "history.jsonl"])
+def test_a_link_that_leads_to_itself_is_a_file_that_is_missing(file: str, tmp_path: Path) -> None:
+    folder = ended(tmp_path)
+    (folder / file).unlink()
+    (folder / file).symlink_to(file)
+    with pytest.raises(StoreError, match=rf"{file}: missing"):
+        everything(folder)
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     folder = ended(tmp_path)
     (folder / "timeline.jsonl").unlink()
