@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 import msgspec
@@ -59,6 +60,8 @@ def _in_words(record: Record) -> str:
         case {"event": "remark", "words": said}:
             return str(said)
         case {"event": "begins" | "over" as event, "fault": fault}:
-            return f"{'' if event == 'begins' else 'over: '}{words.fault(msgspec.convert(fault, AnyFault))}"
+            # Of a run that did not end this may have been edited since; then it is told as it stands there.
+            with contextlib.suppress(msgspec.ValidationError):
+                return f"{'' if event == 'begins' else 'over: '}{words.fault(msgspec.convert(fault, AnyFault))}"
     fields = [f"{key}={value}" for key, value in record.items() if key not in ("at_s", "event")]
     return " ".join([record["event"], *fields])

@@ -127,6 +127,13 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_went(runs: Path) -> None:
     assert "it did not end" in bench("show", "last").output
 
 
+def test_of_a_run_that_did_not_end_a_fault_that_nobody_knows_is_shown_as_it_stands_there(runs: Path) -> None:
+    with going_on(runs) as recording:
+        recording.note({"event": "begins", "at_s": 1.0, "fault": {"fault": "Flood", "node": "n2"}})
+    done = bench("show", "last")
+    assert (done.exit_code, "begins fault={'fault': 'Flood', 'node': 'n2'}" in done.output) == (0, True)
+
+
 @pytest.mark.parametrize("command", ["show", "check"])
 @pytest.mark.parametrize("name", ["nobody", "", "last", "../..", "x" * 5000])
 def test_a_run_that_is_not_there_is_a_sentence(command: str, name: str, runs: Path) -> None:
