@@ -215,8 +215,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ScheduleError(
                 f"nodes {', '.join(self.nodes)}: each name once, and none of {', '.join(ROLES)}, {CLIENT}"
             )
-        if not self.members or not set(self.members) <= set(self.nodes):
-            raise ScheduleError("members are one node or more, out of nodes")
+        if not self.members or not set(self.members) <= set(self.nodes) or len(set(self.members)) < len(self.members):
+            raise ScheduleError("members are one node or more, out of nodes, and each once")
         for number, fault in enumerate(self.faults):
             self._check(f"fault {number} ({type(fault).__name__})", fault)
 

@@ -84,6 +84,7 @@ def set_to(value: object, *path: str | int) -> Callable[[dict[str, Any]], None]:
         (set_to("../n1", "schedule", "nodes", 0), "schedule.nodes[0]", "regex"),
         (set_to("n1\n", "schedule", "nodes", 0), "schedule.nodes[0]", "regex"),
         (set_to([f"n{n}" for n in range(10)], "schedule", "nodes"), "schedule.nodes", "length"),
+        (set_to(["n1", "n1"], "schedule", "members"), "schedule", "members .* each once"),
         (set_to(1e9, "schedule", "length_s"), "schedule.length_s", "86400"),
         (set_to([PAUSE] * 10_001, "schedule", "faults"), "schedule.faults", "length"),
         (set_to(0, "settings", "client_timeout_s"), "settings.client_timeout_s", "> 0"),
