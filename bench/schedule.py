@@ -227,6 +227,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         # A microsecond of grace: at_s + for_s is a sum of decimals.
         if fault.at_s + fault.for_s > self.length_s + 1e-6:
             raise ScheduleError(f"{where} lasts until {fault.at_s + fault.for_s:g} s, the schedule {self.length_s:g} s")
+        if isinstance(fault, Ask) and isinstance(fault.what, Join) and fault.what.address:
+            raise ScheduleError(f"{where} says where {fault.what.node} lives; write JoinAstray for where it does not")
         if isinstance(fault, _OnLinks):
             if not fault.sources and not fault.targets:
                 raise ScheduleError(f"{where} needs sources or targets")

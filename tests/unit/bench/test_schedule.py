@@ -5,14 +5,15 @@ from typing import get_args
 
 import pytest
 
-from bench.schedule import AnyFault, Crash, Cut, Fault, Schedule, ScheduleError
+from bench.operations import Join
+from bench.schedule import AnyFault, Ask, Crash, Cut, Fault, Schedule, ScheduleError
 from bench.search.stories import LONG_S, generate
 from faults.links import Link
 
 NODES = ("n1", "n2", "n3")
 
 
-def schedule(*faults: Crash | Cut, length_s: float = 5.0) -> Schedule:
+def schedule(*faults: Ask | Crash | Cut, length_s: float = 5.0) -> Schedule:
     return Schedule(nodes=NODES, members=NODES, length_s=length_s, faults=faults)
 
 
@@ -89,6 +90,11 @@ def test_a_cut_of_a_node_from_itself_is_refused() -> None:
         schedule(Cut(at_s=0, sources=("n1",), targets=("n1", "n2")))
     with pytest.raises(ScheduleError, match="sources or targets"):
         schedule(Cut(at_s=0))
+
+
+def test_an_operator_may_not_send_anybody_to_an_address_of_the_files_own() -> None:
+    with pytest.raises(ScheduleError, match=r"fault 0 .* says where n2 lives"):
+        schedule(Ask(at_s=0, node="leader", what=Join("n2", "192.0.2.1:7000")))
 
 
 def test_a_node_has_one_name_and_not_a_roles() -> None:
