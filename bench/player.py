@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -60,6 +61,8 @@ RETRY_S = 0.2
 """Between two requests for the same change."""
 LOOK_S = 0.05
 """Between two looks whether everybody agrees."""
+CORRECT_AGAIN_S = 1.0
+"""Between two askings for where one node lives."""
 PATIENCE = 20
 """Election timeouts after the last fault within which all must agree, and clients be served."""
 AT_ONCE = 500
@@ -249,14 +252,16 @@ class Player:
         where they live."""
         cluster = self.cluster
         with ExitStack() as asking:
-            corrected: set[str] = set()
+            corrected_s: dict[str, float] = {}
             while self._elsewhere() or not cluster.agreed():
                 if cluster.now_s >= deadline_s:
                     states = "; ".join(f"{node}: {status or 'silent'}" for node, status in cluster.statuses().items())
                     raise PromiseBrokenError("all_agree_in_the_end", states)
-                for node in [node for node in self._elsewhere() if node not in corrected]:
-                    corrected.add(node)
-                    asking.enter_context(self._asking("leader", Join(node), deadline_s))
+                for node in self._elsewhere():
+                    # Once more after a while: what was asked before that may have arrived only after it.
+                    if cluster.now_s - corrected_s.get(node, -math.inf) >= CORRECT_AGAIN_S:
+                        corrected_s[node] = cluster.now_s
+                        asking.enter_context(self._asking("leader", Join(node), deadline_s))
                 cluster.pass_time(cluster.now_s + LOOK_S)
 
     def _acknowledged(self) -> int:

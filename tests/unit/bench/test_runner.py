@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import pytest
 
 from bench import checkers, judging, store
@@ -18,7 +19,7 @@ from bench.evidence import Evidence
 from bench.judging import judge_again
 from bench.runner import Run, run_case, run_scenario
 from bench.scenarios import SCENARIOS, Scenario
-from bench.schedule import AnyFault, Clients, Cut, Noise, Schedule
+from bench.schedule import AnyFault, Clients, Cut, JoinAstray, Noise, Schedule
 from bench.search.explore import case_of, play
 from bench.simulated.cluster import SimulatedCluster
 from bench.store import Recording, RunState
@@ -88,6 +89,13 @@ def test_a_case_whose_faults_meet_no_traffic_is_valid_if_one_of_them_does(tmp_pa
         for faults in ([silent], [silent, busy])
     ]
     assert verdicts == [Verdict.UNKNOWN, Verdict.VALID]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_node_whose_wrong_address_arrives_after_the_right_one_is_put_right_once_more(seed: int) -> None:
+    noise = Noise(at_s=0.0, for_s=4.0, duplication=1.0, reordering=0.9)
+    astray = [JoinAstray(at_s=at_s, for_s=4.0 - at_s, node="leader") for at_s in (3.9, 3.95)]
+    assert play(msgspec.structs.replace(case(noise, *astray), seed=seed)).violation is None
 
 
 @dataclass(frozen=True)
