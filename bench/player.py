@@ -236,7 +236,7 @@ class Player:
     # The end
 
     def _settle(self) -> None:
-        deadline_s = self.cluster.now_s + PATIENCE * self.case.settings.election_timeout_s
+        deadline_s = self.cluster.now_s + PATIENCE * self.case.settings.election_timeout_s + self._late_s()
         read_back = -1
         # A write that is still under way may be acknowledged meanwhile.
         while read_back != (acknowledged := self._acknowledged()):
@@ -246,6 +246,13 @@ class Player:
         for wish in LAST_WISHES:
             self._wait_until_served(wish, deadline_s)
         self.cluster.at_rest()
+
+    def _late_s(self) -> float:
+        """By so much what was sent or saved under faults may yet be late when they are over."""
+        faults = self.case.schedule.faults
+        saves_ms = sum(fault.latency_ms for fault in faults if isinstance(fault, SlowDisk))
+        messages_ms = sum(fault.latency_ms + fault.jitter_ms for fault in faults if isinstance(fault, Delay))
+        return (saves_ms + messages_ms) / 1000
 
     def _wait_until_agreed(self, deadline_s: float) -> None:
         """Convergence: with every fault over, all members come to hold and to have applied the same log, which has them

@@ -19,7 +19,7 @@ from bench.evidence import Evidence
 from bench.judging import judge_again
 from bench.runner import Run, run_case, run_scenario
 from bench.scenarios import SCENARIOS, Scenario
-from bench.schedule import AnyFault, Clients, Cut, JoinAstray, Noise, Schedule
+from bench.schedule import AnyFault, Clients, Cut, Delay, JoinAstray, Noise, Schedule, SlowDisk
 from bench.search.explore import case_of, play
 from bench.simulated.cluster import SimulatedCluster
 from bench.store import Recording, RunState
@@ -96,6 +96,17 @@ def test_a_node_whose_wrong_address_arrives_after_the_right_one_is_put_right_onc
     noise = Noise(at_s=0.0, for_s=4.0, duplication=1.0, reordering=0.9)
     astray = [JoinAstray(at_s=at_s, for_s=4.0 - at_s, node="leader") for at_s in (3.9, 3.95)]
     assert play(msgspec.structs.replace(case(noise, *astray), seed=seed)).violation is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        SlowDisk(at_s=1.0, for_s=1.0, node="n2", latency_ms=30_000),
+        Delay(at_s=1.0, for_s=1.0, sources=("n2",), latency_ms=25_000),
+    ],
+)
+def test_what_a_fault_has_made_late_is_waited_for_when_the_fault_is_over(fault: AnyFault) -> None:
+    assert play(case(Clients(at_s=0.0, for_s=4.0, number=1), fault)).violation is None
 
 
 @dataclass(frozen=True)
