@@ -42,8 +42,9 @@ DID_NOT_END = Finding("story", Verdict.UNKNOWN, "the run did not end")
 
 
 def name_of(check: Check) -> str:
-    """Under which a run keeps it. One of a user's own cannot be taken for one of ours, whatever it is called."""
-    name = getattr(check, "__name__", repr(check))
+    """Under which a run keeps it. One of a user's own cannot be taken for one of ours, whatever it is called. Two of a
+    user's own may have one name, as those that one function makes: their order tells them apart."""
+    name = getattr(check, "__name__", type(check).__name__)
     return name if OURS.get(name) is check else f"{OWN}{name}"
 
 
@@ -93,11 +94,15 @@ def judge_again(run: StoredRun, own: Iterable[Check] = ()) -> Judgement:
     played = said is None or not said.all or combined(said.all) is not Verdict.SKIPPED
     names = run.manifest.checks if played else ()
     evidence = run.evidence()
-    return Judgement(Findings(told=told, judged=tuple(_by_name(name, own, evidence) for name in names)), said)
+    left = list(own)
+    return Judgement(Findings(told=told, judged=tuple(_by_name(name, left, evidence) for name in names)), said)
 
 
-def _by_name(name: str, own: Iterable[Check], evidence: Evidence) -> Finding:
-    check = find(name, own)
+def _by_name(name: str, left: list[Check], evidence: Evidence) -> Finding:
+    """By a check that is taken out of `left` for it, if it is one of those."""
+    check = find(name, left)
+    if check in left:
+        left.remove(check)
     if check is None:
         known = name.removeprefix(OWN)
         where = "say with --scenarios in which file it is" if known != name else "this bench has none of this name"

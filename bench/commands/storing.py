@@ -173,10 +173,13 @@ def _header(manifest: Manifest) -> list[str]:
 def _checks_in(file: Path, scenario: str) -> tuple[Check, ...]:
     """Those of this scenario. Raises UserFileError, UserCodeError, UnknownScenarioError."""
     from bench.scenarios.files import load
-    from bench.scenarios.registry import find
+    from bench.scenarios.registry import UnknownScenarioError, find
 
-    (found,) = find(scenario, load(file.absolute()), f"bench list {file}")
-    return found.checks
+    members = find(scenario, load(file.absolute()), f"bench list {file}")
+    checks = next((member.checks for member in members if member.name == scenario), None)
+    if checks is None:
+        raise UnknownScenarioError(f"{scenario} is a family in {file} now: {', '.join(one.name for one in members)}")
+    return checks
 
 
 def _comparison(judgement: Judgement) -> list[str]:

@@ -240,9 +240,46 @@ def test_a_check_of_ones_own_is_looked_for_in_ones_own_file_alone(own_file: Path
     assert (with_file.exit_code, with_file.output.splitlines()[-1]) == (0, "VALID, as the run said")
 
 
+MADE = """
+from functools import partial
+from bench.scenarios import *
+
+def at_least(number):
+    def wrote(evidence):
+        writes = len([one for one in evidence.history if isinstance(one.asked, Put)])
+        return Finding("wrote", Verdict.VALID if writes >= number else Verdict.INVALID, f"{writes} of {number} writes")
+    return wrote
+
+def led(verdict, evidence):
+    return Finding("led", verdict, "so it is said")
+
+@scenario(nodes=3, checks=[at_least(1), at_least(9), partial(led, Verdict.VALID), partial(led, Verdict.UNKNOWN)])
+def writes(cluster):
+    "It writes."
+    cluster.client(cluster.wait_for_leader()).put("k", "v")
+"""
+
+
+def test_checks_of_ones_own_that_share_a_name_are_each_asked_again(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MADE)
+    assert bench("run", file, "--world", "simulated").exit_code == 1
+    done = bench("check", "last", "--scenarios", file)
+    assert (done.exit_code, done.output.splitlines()[-1]) == (1, "INVALID, as the run said")
+    for words in ("VALID   wrote: 1 of 1 writes", "INVALID wrote: 1 of 9 writes", "UNKNOWN led: so it is said"):
+        assert words in done.output
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("import no_such_thing", "no_such_thing"), (OWN.replace("def writes", "def reads"), "no scenario 'writes'")],
+    [
+        ("import no_such_thing", "no_such_thing"),
+        (OWN.replace("def writes", "def reads"), "no scenario 'writes'"),
+        (
+            OWN.replace("nodes=3", "nodes=3, each={'how': [1, 2]}").replace("(cluster):", "(cluster, how):"),
+            "writes is a family",
+        ),
+    ],
 )
 def test_a_file_without_the_runs_scenario_is_the_users_to_mend(content: str, words: str, own_file: Path) -> None:
     own_file.write_text(content)
