@@ -116,7 +116,9 @@ class SimulatedCluster(Cluster):
     def ask(self, client: int, node: str, asked: Question) -> Operation:
         came: list[Operation] = []
         self.world.ask(client, node, asked, came.append)
-        return self.wait_until(lambda: came[0] if came else None, f"an answer to: {question(asked)}")
+        # Never in vain: a client that has no answer by then gives up, and that is what came of it.
+        given_up_s = self.plan.settings.client_timeout_s + LOOK_AGAIN_S
+        return self.wait_until(lambda: came[0] if came else None, f"an answer to: {question(asked)}", given_up_s)
 
     def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float = PAUSE_S) -> SimulatedWorkers:
         numbered = [(self.new_client(), script) for script in scripts]

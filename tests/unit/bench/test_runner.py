@@ -13,10 +13,11 @@ import msgspec
 import pytest
 
 from bench import checkers, judging, store
-from bench.case import Case, Plan
+from bench.case import Case, Plan, Settings
 from bench.cluster import Cluster, PromiseBrokenError
 from bench.evidence import Evidence
 from bench.judging import judge_again
+from bench.operations import Outcome
 from bench.runner import Run, run_case, run_scenario
 from bench.scenarios import SCENARIOS, Scenario
 from bench.schedule import AnyFault, Clients, Cut, Delay, JoinAstray, Noise, Schedule, SlowDisk
@@ -25,6 +26,7 @@ from bench.simulated.cluster import SimulatedCluster
 from bench.store import Recording, RunState
 from bench.verdict import Check, Finding, Verdict
 from bench.worlds import SimulatedWorld
+from faults.links import CLIENT, Link
 
 STORIES = ["three_nodes", "kill_leader", "full_disk[leader_of]", "clock_skew[1.2]", "batches", "damaged_snapshot"]
 THREE = ("n1", "n2", "n3")
@@ -201,6 +203,18 @@ def test_the_evidence_of_a_story_that_goes_wrong_is_stored_and_judged_too(
     stored = store.read(done.folder)
     assert (stored.state, judge_again(stored).agrees) == (RunState.ENDED, True)
     assert set(stored.evidence().traces) == set(THREE)
+
+
+def unheard(cluster: Cluster) -> None:
+    with cluster.network.cutting([Link(CLIENT, "n1")]):
+        asked_s = cluster.now_s
+        told = cluster.client("n1").put("k", "v")
+    assert (told.outcome, told.completed_s - asked_s) == (Outcome.UNKNOWN, pytest.approx(40.0))
+
+
+def test_a_client_waits_for_its_answer_as_long_as_its_settings_say(tmp_path: Path) -> None:
+    done = run(doomed(unheard, settings=Settings(client_timeout_s=40.0)), tmp_path)
+    assert done.findings[0].verdict is Verdict.VALID, done.findings[0].reason
 
 
 def test_of_a_run_that_is_interrupted_there_is_what_there_was(tmp_path: Path) -> None:
