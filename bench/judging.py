@@ -61,7 +61,9 @@ def judge(check: Check, evidence: Evidence) -> Finding:
             found: object = check(evidence)
     except LimitReachedError:
         return Finding(name, Verdict.UNKNOWN, f"the check did not end within {LIMIT_S:g} s")
-    except (Exception, SystemExit) as error:  # noqa: BLE001
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001
         return Finding(name, Verdict.UNKNOWN, f"the check failed:\n{as_python_tells(error)}")
     if not isinstance(found, Finding):
         return Finding(name, Verdict.UNKNOWN, f"the check returned {found!r}, which is no Finding")

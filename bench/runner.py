@@ -192,9 +192,9 @@ def _told(story: Story[C], cluster: C) -> Finding:
         return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} it did not end within {story.limit_s:g} s".strip())
     except WaitTimeoutError as error:
         return Finding(STORY, Verdict.INVALID, f"{line_of(error)} {error}".strip())
-    except PromiseBrokenError:
+    except (PromiseBrokenError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if not story.has_author:
             raise
         if isinstance(error, AssertionError):

@@ -43,6 +43,7 @@ STORIES = {
     ),
     "raises": ("{}['k']", Verdict.UNKNOWN, "KeyError: 'k'"),
     "exits": ("sys.exit(0)", Verdict.UNKNOWN, "SystemExit: 0"),
+    "is_cancelled": ("import asyncio; raise asyncio.CancelledError", Verdict.UNKNOWN, "CancelledError"),
     "mistypes": ("cluster.kil('n1')", Verdict.UNKNOWN, "no attribute 'kil'"),
     "names_nobody": ("cluster.kill('n9')", Verdict.UNKNOWN, "there is no node n9"),
     "asserts_in_vain": ("assert cluster.wait_for_leader() == 'n9', 'n9 leads'", Verdict.INVALID, "n9 leads"),
@@ -155,6 +156,21 @@ def writes(cluster, how_often):
     assert done.exit_code == 1
     assert "INVALID somebody_wrote: 0 writes" in done.output
     assert "1 of 2 VALID" in done.output
+
+
+def test_a_check_that_fails_in_whatever_way_has_found_nothing_out(run_file: RunFile) -> None:
+    own = """
+def cancelled(evidence):
+    import asyncio
+    raise asyncio.CancelledError
+
+@scenario(nodes=1, checks=[cancelled])
+def waits(cluster):
+    "It waits."
+    cluster.wait_for_leader()
+"""
+    done = run_file(own)
+    assert (done.exit_code, "UNKNOWN cancelled: the check failed:" in done.output) == (2, True)
 
 
 def test_a_story_that_needs_what_its_world_cannot_do_is_skipped_with_the_reason(run_file: RunFile) -> None:
