@@ -292,10 +292,10 @@ class StoredRun:
 
     @property
     def state(self) -> RunState:
-        """Now."""
-        if self.manifest.ended is not None:
-            return RunState.ENDED
-        return RunState.GOING_ON if _is_locked(self.folder / HISTORY) else RunState.CUT_OFF
+        """Now. Between what its manifest says of the end and its seal whoever writes it is at work still."""
+        if _is_locked(self.folder / HISTORY):
+            return RunState.GOING_ON
+        return RunState.CUT_OFF if self.manifest.ended is None else RunState.ENDED
 
     @property
     def size_bytes(self) -> int:

@@ -434,6 +434,15 @@ def test_pruning_touches_neither_what_is_going_on_nor_what_is_not_ours(tmp_path:
     assert [done.run.folder for done in store.prune(tmp_path, 0)] == [going_on.folder]
 
 
+def test_a_run_goes_on_until_whoever_writes_it_has_let_go_of_it(tmp_path: Path) -> None:
+    with written(tmp_path) as recording:
+        recording.finish(FINDINGS)
+        assert store.read(recording.folder).state is RunState.GOING_ON
+        assert list(store.prune(tmp_path, 0)) == []
+    assert store.read(recording.folder).state is RunState.ENDED
+    assert [done.run.folder for done in store.prune(tmp_path, 0)] == [recording.folder]
+
+
 def test_pruning_goes_through_no_link(tmp_path: Path) -> None:
     outside = ended(tmp_path / "outside")
     runs = tmp_path / "runs"
