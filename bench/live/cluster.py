@@ -65,6 +65,8 @@ class LiveCluster(Cluster):
         self._workers: list[LiveWorkers] = []
         self.unasked: list[str] = []
         """What the bench has done to the cluster that nobody had asked for, in words."""
+        self._short_of_room: dict[str, Running] = {}
+        """Who has room again, and may yet end because of what could not be written before."""
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Self]:
@@ -171,9 +173,14 @@ class LiveCluster(Cluster):
 
     def pass_time(self, until_s: float) -> None:
         time.sleep(max(0.0, until_s - self.now_s))
+        self._start_anew()
 
     def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = 20.0) -> T:
-        return wait_until(condition, what, timeout_s, seen=self._seen)
+        def found() -> T | None:
+            self._start_anew()
+            return condition()
+
+        return wait_until(found, what, timeout_s, seen=self._seen)
 
     def _seen(self) -> str:
         """What every node says of itself, a line each. One that should and does not leaves what it is doing in its own
@@ -205,9 +212,20 @@ class LiveCluster(Cluster):
             # Whoever dies by itself at this instant is found dead when the fault is over.
             with contextlib.suppress(psutil.NoSuchProcess):
                 _limit(found.process.pid, former, state)
+            if (former.disk_full and not state.disk_full) or (former.memory_full and not state.memory_full):
+                self._short_of_room[node] = found
             self._hold(node, found, former, state)
         if state.may_start and not former.may_start:
             self.start(node)
+
+    def _start_anew(self) -> None:
+        """Whoever has ended for want of room when there was room again."""
+        with self.node_faults.lock:
+            for node, found in list(self._short_of_room.items()):
+                if self._processes.get(node) is not found:
+                    del self._short_of_room[node]
+                elif not found.process.alive:
+                    self.start(node)
 
     def _hold(self, node: str, found: Running, former: NodeState, state: NodeState) -> None:
         """Pause it, or let it go on."""

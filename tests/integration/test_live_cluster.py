@@ -188,6 +188,22 @@ def test_a_node_whose_disk_was_full_is_back_when_there_is_room_again(cluster: Li
     assert [(r["node"], r["exit_code"]) for r in cluster.timeline if r["event"] == "died"] == [(node, 1)]
 
 
+def test_a_node_that_is_still_on_its_way_to_its_end_when_there_is_room_again_is_started_then(
+    cluster: LiveCluster,
+) -> None:
+    node = cluster.wait_for_leader()
+    with cluster.node_faults.lasting(node, NodeKind.FULL_DISK, FULL):
+        assert cluster.client(node).put("k", "v").outcome is not Outcome.OK
+    back = "it has died because its disk was full, and runs again"
+    cluster.wait_until(lambda: ("died", node) in ended(cluster) and cluster.is_running(node), back)
+    cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+
+
+def ended(cluster: LiveCluster) -> list[tuple[str, str]]:
+    """How, and who."""
+    return [(record["event"], record["node"]) for record in cluster.timeline if record["event"] in ("died", "kill")]
+
+
 def test_a_disk_that_was_full_while_nothing_was_written_takes_what_comes_later(cluster: LiveCluster) -> None:
     node = follower_of(cluster)
     cluster.wait_until_agreed()
