@@ -75,7 +75,9 @@ class LiveWorkers:
     def _work(self, number: int, talker: Talker, at_once: bool) -> None:
         if not at_once:
             self._rest()
-        while talker.asks is not None and not self._stopping.is_set():
+        # Who is to ask at once has asked, however soon they are stopped: many an operator is given no time at all.
+        while talker.asks is not None and (at_once or not self._stopping.is_set()):
+            at_once = False
             try:
                 talker.told(self._ask(number, talker.node, talker.asks))
             except NoSuchNodeError:

@@ -153,6 +153,15 @@ def test_who_is_told_to_stop_asks_nothing_more_and_what_is_under_way_is_waited_f
     assert workers.acknowledged() == 1
 
 
+def test_who_is_to_ask_at_once_has_asked_however_soon_they_are_stopped() -> None:
+    nodes = Nodes("a")
+    workers = nodes.workers(reads("x", "y"), among=("a",))
+    workers.stop()
+    workers.start(at_once=True)
+    workers.join(20)
+    assert [asked for _, _, asked in nodes.asked] == [Get("x")]
+
+
 @pytest.mark.parametrize("mistake", [ValueError("no"), SystemExit("no"), AssertionError("no")])
 def test_what_a_script_raises_comes_out_where_its_client_is_waited_for(mistake: BaseException) -> None:
     def broken() -> Script:
