@@ -11,13 +11,13 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 from bench.case import Case
-from bench.cluster import Cluster, PromiseBrokenError
+from bench.cluster import Cluster, PromiseBrokenError, Workers
 from bench.operations import (
     Freshness,
     Get,
@@ -89,6 +89,8 @@ class Player:
         """What is done next, on the cluster's clock."""
         self._turns = itertools.count()
         self._clients = itertools.count()
+        self._at_work: list[Workers] = []
+        """All that were ever set to work."""
         self._began_s = 0.0
 
     def play(self) -> None:
@@ -180,12 +182,23 @@ class Player:
 
     # What is asked
 
+    def _workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float) -> Workers:
+        workers = self.cluster.workers(scripts, nodes, pause_s)
+        self._at_work.append(workers)
+        return workers
+
+    def _look(self) -> None:
+        """Let a little time pass. Raises what has ended a client that was to go on, which is no mistake of a node's."""
+        self.cluster.pass_time(self.cluster.now_s + LOOK_S)
+        for workers in self._at_work:
+            _ = workers.idle
+
     @contextmanager
     def clients(self, fault: Clients) -> Iterator[None]:
         new = WORKLOADS[self.case.workload]
         numbers = list(itertools.islice(self._clients, fault.number))
         scripts = [new(number, self._random(f"client/{number}")) for number in numbers]
-        workers = self.cluster.workers(scripts, self.cluster.nodes, PAUSE_S)
+        workers = self._workers(scripts, self.cluster.nodes, PAUSE_S)
         workers.start()
         try:
             yield
@@ -216,7 +229,7 @@ class Player:
     def _asking(self, whom: str, asked: Question, until_s: float) -> Iterator[None]:
         """At once, and again until it is done, the block ends, or the time comes near `until_s`."""
         script = until_done(asked, lambda: self.cluster.now_s + RETRY_S < until_s)
-        workers = self.cluster.workers([script], [whom], RETRY_S)
+        workers = self._workers([script], [whom], RETRY_S)
         workers.start(at_once=True)
         try:
             yield
@@ -269,7 +282,7 @@ class Player:
                     if cluster.now_s - corrected_s.get(node, -math.inf) >= CORRECT_AGAIN_S:
                         corrected_s[node] = cluster.now_s
                         asking.enter_context(self._asking("leader", Join(node), deadline_s))
-                cluster.pass_time(cluster.now_s + LOOK_S)
+                self._look()
 
     def _acknowledged(self) -> int:
         """How many writes are."""
@@ -295,13 +308,13 @@ class Player:
         """Liveness as clients feel it: with every fault over, the leader takes writes and answers reads."""
         cluster = self.cluster
         heard: list[Operation] = []
-        workers = cluster.workers([_until_heard(asked, heard)], [by], RETRY_S)
+        workers = self._workers([_until_heard(asked, heard)], [by], RETRY_S)
         workers.start(at_once=True)
         while not heard or heard[-1].outcome is not Outcome.OK:
             if cluster.now_s >= deadline_s:
                 reason = heard[-1].reason if heard else "no answer"
                 raise PromiseBrokenError("clients_are_served_in_the_end", f"{question(asked)}: {reason}")
-            cluster.pass_time(cluster.now_s + LOOK_S)
+            self._look()
         workers.stop()
 
     def _random(self, name: str) -> random.Random:
