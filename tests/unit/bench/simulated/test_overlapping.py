@@ -383,6 +383,16 @@ def test_a_full_disk_has_room_again_after_a_restart_and_a_slow_one_is_slow_still
     assert (cluster.world.nodes["n3"].disk.full, cluster.world.nodes["n3"].disk.extra_s) == (False, 0.02)
 
 
+def test_a_founder_whose_data_are_gone_founds_no_second_cluster(cluster: SimulatedCluster) -> None:
+    with cluster.network.isolated("n1"):
+        cluster.restart("n1", wipe=True)
+        cluster.pass_time(cluster.now_s + 5)
+        status = cluster.status("n1")
+        assert status is not None
+        assert status.members == ()
+    cluster.wait_until_agreed()
+
+
 @pytest.mark.parametrize("does", [{"disk_latency_ms": -1}, {"clock_rate": -1}])
 def test_what_nothing_can_do_to_a_node_is_refused(does: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"less than nothing|no clock runs"):
