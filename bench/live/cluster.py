@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Self, TypeVar
 import psutil
 
 from bench.case import Plan
-from bench.cluster import Cluster, DidNotStartError, NodeStatus
+from bench.cluster import Cluster, DidNotStartError, NodeStatus, PromiseBrokenError
 from bench.live import limits
 from bench.live.clients import Connections
 from bench.live.log import new_stream, say
@@ -207,7 +208,7 @@ class LiveCluster(Cluster):
     def _enforce(self, node: str, former: NodeState, state: NodeState) -> None:
         found = self._processes.get(node)
         if found is not None and (state.down or not found.process.alive):
-            self._end(node, found)
+            self._end(node, found, short_of_room=former.disk_full or former.memory_full)
         elif found is not None:
             # Whoever dies by itself at this instant is found dead when the fault is over.
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -248,15 +249,20 @@ class LiveCluster(Cluster):
             found.ended()
             self.note("shut_down", node=node)
 
-    def _end(self, node: str, found: Running) -> None:
-        """Kill it, or take note that it has died by itself."""
+    def _end(self, node: str, found: Running, *, short_of_room: bool = False) -> None:
+        """Kill it, or take note that it has died by itself, which nobody may who has room."""
+        short_of_room = short_of_room or self._short_of_room.get(node) is found
         self._traffic.ends(node)
         dead = not found.process.alive
         found.process.kill()
         found.ended()
         del self._processes[node]
         if dead:
-            self.note("died", node=node, exit_code=found.process.exit_code)
+            code = found.process.exit_code
+            self.note("died", node=node, exit_code=code)
+            if not short_of_room and code != -signal.SIGKILL:
+                words = f"{node} has stopped by itself, with exit status {code}"
+                self.broken = self.broken or PromiseBrokenError("nothing_fails", words)
         else:
             self.note("kill", node=node)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -186,6 +188,7 @@ def test_a_node_whose_disk_was_full_is_back_when_there_is_room_again(cluster: Li
         cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
     cluster.wait_until_agreed()
     assert [(r["node"], r["exit_code"]) for r in cluster.timeline if r["event"] == "died"] == [(node, 1)]
+    assert cluster.broken is None
 
 
 def test_a_node_that_is_still_on_its_way_to_its_end_when_there_is_room_again_is_started_then(
@@ -197,11 +200,23 @@ def test_a_node_that_is_still_on_its_way_to_its_end_when_there_is_room_again_is_
     back = "it has died because its disk was full, and runs again"
     cluster.wait_until(lambda: ("died", node) in ended(cluster) and cluster.is_running(node), back)
     cluster.wait_until(partial(cluster.caught_up, node), f"{node} has caught up")
+    assert cluster.broken is None
 
 
 def ended(cluster: LiveCluster) -> list[tuple[str, str]]:
     """How, and who."""
     return [(record["event"], record["node"]) for record in cluster.timeline if record["event"] in ("died", "kill")]
+
+
+def test_a_node_that_has_died_by_itself_has_broken_a_promise_though_it_was_started_again(cluster: LiveCluster) -> None:
+    node = follower_of(cluster)
+    pid = cluster.pid(node)
+    assert pid is not None
+    os.kill(pid, signal.SIGABRT)
+    cluster.wait_until(lambda: cluster.state(node) == "down", f"{node} is dead")
+    assert cluster.broken is None, "nobody has looked"
+    cluster.restart(node)
+    assert str(cluster.broken) == f"nothing_fails: {node} has stopped by itself, with exit status -6"
 
 
 def test_a_disk_that_was_full_while_nothing_was_written_takes_what_comes_later(cluster: LiveCluster) -> None:
