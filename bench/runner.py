@@ -156,6 +156,7 @@ def _run(
     on_failure: Callable[[C], None] | None = None,
 ) -> Run:
     def judged(finding: Finding) -> Run:
+        recording.over()
         digest = world.collect(cluster, recording)
         evidence = recording.evidence()
         found = tuple(judging.judge(check, evidence) for check in story.checks)

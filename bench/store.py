@@ -27,6 +27,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -92,6 +93,10 @@ def usable(folder: Path, variable: str) -> Path:
     return folder
 
 
+class RunOverError(Exception):
+    """What happens now is no part of the run any more."""
+
+
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a run came to."""
 
@@ -143,6 +148,8 @@ class Recording:
         self.folder = folder
         self.manifest = manifest
         self._began_s = time.monotonic()
+        self._lock = threading.Lock()
+        self._over = False
         self._history = (folder / HISTORY).open("ab", buffering=0)
         self._timeline = (folder / TIMELINE).open("ab", buffering=0)
         # Before there is a manifest, which is what others find the run by.
@@ -166,12 +173,18 @@ class Recording:
     # As it happens
 
     def event(self, event: Event) -> None:
-        """Of the history. Raises OSError when it cannot be written."""
-        _append(self._history, history.encode(event))
+        """Of the history. Raises OSError when it cannot be written, and RunOverError when it comes too late."""
+        self._append(self._history, history.encode(event))
 
     def note(self, record: Record) -> None:
-        """Of the timeline. Raises OSError when it cannot be written."""
-        _append(self._timeline, _encode(record))
+        """Of the timeline. Raises OSError when it cannot be written, and RunOverError when it comes too late."""
+        self._append(self._timeline, _encode(record))
+
+    def _append(self, file: Any, line: bytes) -> None:
+        with self._lock:
+            if self._over:
+                raise RunOverError("the run is over, and nothing is written of it any more")
+            _append(file, line)
 
     # Where others write
 
@@ -195,6 +208,11 @@ class Recording:
 
     # At the end
 
+    def over(self) -> None:
+        """What happens from here on is no part of it: a story may have left somebody at work."""
+        with self._lock:
+            self._over = True
+
     def trace(self, node: str, records: Iterable[Record]) -> None:
         """Of a node that does not write its own."""
         self.trace_file(node).write_bytes(b"".join(_encode(record) + b"\n" for record in records))
@@ -209,6 +227,7 @@ class Recording:
 
     def finish(self, findings: Findings, digest: str | None = None) -> None:
         """The run has ended, and this came of it: from here on nobody writes to it any more."""
+        self.over()
         _write_json(self.folder / VERDICT, findings)
         verdict = combined(findings.all) if findings.all else None
         seconds = round(time.monotonic() - self._began_s, 3)

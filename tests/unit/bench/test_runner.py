@@ -24,7 +24,7 @@ from bench.schedule import AnyFault, Clients, Cut, Delay, JoinAstray, Noise, Sch
 from bench.search.explore import case_of, play
 from bench.simulated.clients import SimulatedWorkers
 from bench.simulated.cluster import SimulatedCluster
-from bench.store import Recording, RunState
+from bench.store import Recording, RunOverError, RunState
 from bench.verdict import Check, Finding, Verdict
 from bench.workload import PAUSE_S, Script
 from bench.worlds import SimulatedWorld
@@ -241,6 +241,24 @@ def unheard(cluster: Cluster) -> None:
 def test_a_client_waits_for_its_answer_as_long_as_its_settings_say(tmp_path: Path) -> None:
     done = run(doomed(unheard, settings=Settings(client_timeout_s=40.0)), tmp_path)
     assert done.findings[0].verdict is Verdict.VALID, done.findings[0].reason
+
+
+class Haunted(SimulatedWorld):
+    """In which somebody asks when the story is over, as a thread that it has left behind."""
+
+    def collect(self, cluster: SimulatedCluster, recording: Recording) -> str | None:
+        with pytest.raises(RunOverError):
+            cluster.client("n1").put("late", "v")
+        with pytest.raises(RunOverError):
+            cluster.remark("late")
+        return super().collect(cluster, recording)
+
+
+def test_what_happens_when_a_story_is_over_is_no_part_of_its_run(tmp_path: Path) -> None:
+    done = run_scenario(SCENARIOS["three_nodes"], runs=tmp_path, world=Haunted())
+    stored = store.read(done.folder)
+    assert (done.verdict, judge_again(stored).agrees) == (Verdict.VALID, True)
+    assert "late" not in [getattr(one.asked, "key", "") for one in stored.evidence().history]
 
 
 def test_of_a_run_that_is_interrupted_there_is_what_there_was(tmp_path: Path) -> None:
