@@ -12,7 +12,7 @@ from bench import cases
 from bench.commands.options import runs_folder
 from bench.commands.showing import VERDICT_COLOURS, console
 from bench.runner import Run, run_case
-from bench.store import CASE
+from bench.store import CASE, MANIFEST
 from bench.verdict import Verdict
 from bench.worlds import LiveWorld, SimulatedWorld
 from faults import lifeline
@@ -51,7 +51,8 @@ def play_command(file: Path, world: str, leave_out: bool) -> None:
 
 def _name_of(file: Path) -> str:
     """What its runs are called: as the run that it was stored by, or as the file."""
-    return file.absolute().parent.parent.name if file.name == CASE else file.stem
+    folder = file.absolute().parent
+    return folder.parent.name if file.name == CASE and (folder / MANIFEST).exists() else file.stem
 
 
 def _tell(done: Run) -> None:

@@ -42,6 +42,16 @@ def test_a_case_is_played_from_its_file_and_stored_as_it_was_played(tmp_path: Pa
     assert (run.case(), run.manifest.name, run.manifest.file) == (CASE, "mine", str(file))
 
 
+def test_a_case_from_a_run_is_called_as_that_was_and_any_other_as_its_file(tmp_path: Path, runs: Path) -> None:
+    file = tmp_path / "case.json"
+    file.write_bytes(CASE.to_json())
+    assert play(file).exit_code == 0
+    (first,) = store.runs_in(runs).runs
+    renamed = first.folder.parent.rename(runs / "logs_match")
+    assert play(renamed / first.id / "case.json").exit_code == 0
+    assert [run.manifest.name for run in store.runs_in(runs).runs] == ["logs_match", "case"]
+
+
 @pytest.mark.parametrize(
     ("was", "becomes", "words"),
     [
