@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 Meter = Callable[[Collection[Link]], Mapping[Link, int]]
-"""How many messages were ever meant for each of these links, whatever became of them. Their senders count them."""
+"""How many messages ever went the way of each of these links, whatever became of them. Their senders count them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FaultEvent:
     links: tuple[Link, ...]
     detail: str
     attempted: int | None = None
-    """For a healing: how many messages were meant for the healed links while those were faulty."""
+    """For a healing: how many messages went the way of the healed links while those were faulty."""
 
 
 class NetworkFaults(Protocol):

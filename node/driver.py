@@ -120,8 +120,8 @@ class Driver:
         return future
 
     def messages_sent(self) -> dict[str, int]:
-        """How many messages this process tried to send to each peer; those over a cut link count too."""
-        return self._transport.attempts()
+        """How many messages this process has sent to each address that it dialled; what a link swallows counts too."""
+        return self._transport.messages_sent()
 
     # The loop
 

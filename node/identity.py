@@ -13,6 +13,7 @@ import msgspec
 
 from node import wire
 from node.config import Address
+from node.dialling import NoWayError, resolved, target_of
 from node.raft.messages import Name
 
 TIMEOUT_S = 1.0
@@ -35,7 +36,10 @@ class UnidentifiedError(Exception):
 
 def ask(address: str, dial: Mapping[str, Address]) -> Identity:
     """Who answers at `address`, dialled as its peers dial it. Raises UnidentifiedError."""
-    target = wire.target_of(address, dial)
+    try:
+        target = target_of(address, dial, resolved)
+    except NoWayError as error:
+        raise UnidentifiedError(str(error)) from error
     connection = http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", wire.IDENTITY_PATH, headers={"Host": address})

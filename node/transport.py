@@ -14,6 +14,9 @@ millisecond. When a connection breaks, the messages that wait are out of date an
 has not answered for `ANSWER_TIMEOUT_S` is closed, and so is one whose end is seen; the next batch opens a new one at
 once. There is no back-off: a peer that is not there is tried again every `RETRY_S` while there is something to say.
 
+A message counts as sent to the address that was dialled for it, once it is written there or refused there: whoever
+watches a link wants to know what went its way. A peer to which there is no way (`node.dialling`) is not dialled.
+
 After a cut the leader should not wait for its next heartbeat. Two things hint that a cut is over, or that something was
 lost: a connection that had lived for a while ends (healing a blackhole ends it), and a peer that refused connections
 accepts one again. The core is told of both, and then says something to this peer at once. That message may be lost too,
@@ -37,6 +40,7 @@ from typing import BinaryIO
 
 from node import wire
 from node.config import Address, TransportLimits
+from node.dialling import NoWayError, resolved, target_of
 from node.raft.messages import AnyMessage, AppendEntries, InstallSnapshot
 
 BATCH_BYTES = 256 * 1024
@@ -76,7 +80,8 @@ class Transport:
         self._settled_s = settled_s
         self._limits = limits or TransportLimits()
         self._senders: dict[tuple[str, str], PeerSender] = {}
-        self._attempts: Counter[str] = Counter()
+        self._sent: Counter[Address] = Counter()
+        self._counting = threading.Lock()
 
     def send(self, message: AnyMessage, address: str) -> None:
         """Queue `message` for its recipient, which is said to be at `address`."""
@@ -86,22 +91,27 @@ class Transport:
             self._senders[key] = PeerSender(
                 message.recipient,
                 address,
-                wire.target_of(address, self._dial),
+                find=partial(target_of, address, self._dial, resolved),
                 envelope=self._envelope,
                 hint=partial(self._hint, message.recipient),
+                count=self._count,
                 settled_s=self._settled_s,
                 limits=self._limits,
             )
-        self._attempts[message.recipient] += 1
         self._senders[key].offer(message)
 
-    def attempts(self) -> dict[str, int]:
-        """How many messages were to be sent to each peer, including those that were dropped or refused."""
-        return dict(self._attempts)
+    def messages_sent(self) -> dict[str, int]:
+        """How many messages were written to each address that was dialled, or refused there."""
+        with self._counting:
+            return {str(target): number for target, number in self._sent.items()}
 
     def close(self) -> None:
         for sender in self._senders.values():
             sender.close()
+
+    def _count(self, target: Address, messages: int) -> None:
+        with self._counting:
+            self._sent[target] += messages
 
     def _close_former(self, peer: str) -> None:
         for key in [key for key in self._senders if key[0] == peer]:
@@ -113,19 +123,25 @@ class PeerSender:
         self,
         peer: str,
         address: str,
-        target: Address,
         *,
+        find: Callable[[], Address],
         envelope: Callable[[Sequence[AnyMessage]], wire.Envelope],
         hint: Callable[[], None],
+        count: Callable[[Address, int], None],
         settled_s: float,
         limits: TransportLimits,
     ) -> None:
-        """`address` is where the peer says it is, `target` what to dial to reach that."""
+        """`address` is where the peer says it is. `find` says what to dial to reach that, before each dialling, because
+        asking for a name may take long, and names change. `count` is told what was sent where."""
         self._peer = peer
         self._address = address
-        self._target = target
+        self._find = find
         self._envelope = envelope
         self._hint = hint
+        self._count = count
+        self._target: Address | None = None
+        """What was dialled last."""
+        self._told_no_way = False
         self._settled_s = settled_s
         self._limits = limits
         self._lived = False
@@ -178,6 +194,8 @@ class PeerSender:
             connection.post(wire.encode(self._envelope(batch)))
         except OSError as error:
             log.debug("cannot send to %s at %s: %s", self._peer, self._target, error)
+        else:
+            self._note_sent(len(batch))
 
     def _await_turn(self) -> _Connection | None:
         """The connection on which something may be sent now, a new one if the last is over; None if there is none."""
@@ -190,7 +208,12 @@ class PeerSender:
             if self._connection is None or self._connection.closed:
                 self._connection = self._connect()
         except ConnectionRefusedError:
+            self._note_sent(1)
             self._await_peer()
+            return None
+        except NoWayError as error:
+            self._tell_no_way(error)
+            self._drop_waiting()
             return None
         except (OSError, RuntimeError) as error:
             # RuntimeError: no further thread may be started.
@@ -207,16 +230,30 @@ class PeerSender:
                 batch.append(self._queue.get_nowait())
         return [message for message in batch if message is not None]
 
-    def _drop_waiting(self) -> None:
+    def _drop_waiting(self) -> int:
+        """Returns how many messages these were."""
+        dropped = 0
         with suppress(queue.Empty):
             while True:
-                self._queue.get_nowait()
+                dropped += self._queue.get_nowait() is not None
         if self._ending.is_set():
             self._queue.put(None)
+        return dropped
 
     def _connect(self) -> _Connection:
+        self._target = self._find()
         most = self._limits.unanswered_bytes
         return _Connection(self._peer, self._address, self._target, most_unanswered_bytes=most, ended=self._on_end)
+
+    def _note_sent(self, messages: int) -> None:
+        assert self._target is not None
+        self._count(self._target, messages)
+
+    def _tell_no_way(self, error: NoWayError) -> None:
+        """Once, however much there is to say to this peer."""
+        if not self._told_no_way:
+            self._told_no_way = True
+            log.warning("%s is not dialled: %s", self._peer, error)
 
     def _on_end(self, age_s: float) -> None:
         """The connection is over. What waits is dropped here, before the hint, because the hint makes the core say
@@ -235,6 +272,7 @@ class PeerSender:
             try:
                 self._connection = self._connect()
             except ConnectionRefusedError:
+                self._note_sent(self._drop_waiting())
                 continue
             except (OSError, RuntimeError) as error:
                 log.debug("cannot connect to %s at %s: %s", self._peer, self._target, error)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 
-from node.config import Address
 from node.raft.messages import AnyMessage, Name
 from node.server import Origin
 
@@ -27,12 +25,6 @@ def check_address(address: str) -> str:
     if not 0 < int(address.rpartition(":")[2]) < PORTS:
         raise ValueError(f"{address} has no port between 1 and {PORTS - 1}")
     return address
-
-
-def target_of(address: str, dial: Mapping[str, Address]) -> Address:
-    """Where to dial to reach `address` (KONSUL_RAFT_DIAL)."""
-    host, _, port = address.rpartition(":")
-    return dial.get(address) or Address(host, int(port))
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

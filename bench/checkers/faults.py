@@ -10,17 +10,17 @@ from faults.links import CLIENT
 
 CHECK = "faults_touched_traffic"
 _Met = tuple[tuple[str, ...], int]
-"""Links that were faulty until all at once they were healed, and how many messages were to go over them."""
+"""Links that were faulty until all at once they were healed, and how many messages went their way."""
 PUT = ("cut", "delay", "limit", "noise")
 
 
 def faults_touched_traffic(evidence: Evidence) -> Finding:
     """Something was to go over the links of every fault while it was in force.
 
-    Between nodes the `heal` event has the number of messages, in `attempted`, counted by those who sent them: a message
-    that a cut swallowed counts. From clients the history has it. What one `heal` ends is looked at together, and so are
-    faults that overlap on a link: an `end` leaves others in force. A fault that was never healed was never counted, so
-    nothing is known of it.
+    Between nodes the `heal` event has the number of messages, in `attempted`, counted by those who sent them to the
+    link: a message that a cut swallowed or refused counts. From clients the history has it. What one `heal` ends is
+    looked at together, and so are faults that overlap on a link: an `end` leaves others in force. A fault that was
+    never healed was never counted, so nothing is known of it.
     """
     met, unhealed = _met(evidence)
     for links, messages in met:

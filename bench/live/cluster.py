@@ -26,7 +26,7 @@ from bench.store import Recording
 from bench.systems.protocol import Connection, NodePlan, Running, System
 from bench.workload import PAUSE_S, Script
 from faults import processes
-from faults.links import CLIENT, RESTARTED, Link, Route, peer_links
+from faults.links import CLIENT, RESTARTED, Address, Link, Route, peer_links
 from faults.network import FaultEvent, ToxiproxyNetwork
 from faults.nodes import NodeState
 from faults.toxiproxy import ToxiproxyServer
@@ -61,7 +61,6 @@ class LiveCluster(Cluster):
         self.system = system
         self._binary = server
         self._processes: dict[str, Running] = {}
-        self._traffic = Traffic(self._messages_sent)
         self._connections = Connections(self._connect)
         self._workers: list[LiveWorkers] = []
         self.unasked: list[str] = []
@@ -76,6 +75,7 @@ class LiveCluster(Cluster):
             self._stream = exits.enter_context(contextlib.closing(new_stream(self.recording.log)))
             ports = exits.enter_context(contextlib.closing(Ports()))
             routes = self._lay_out(ports)
+            self._traffic = Traffic(self._messages_sent, {route.link: route.listen for route in routes})
             proxies = ToxiproxyServer(self._binary, ports.first_free(API_BASE), routes, self.recording.toxiproxy_log)
             self.network = ToxiproxyNetwork(proxies, routes, self._note_fault, self._traffic.on)
             exits.callback(self._dismiss_clients)
@@ -299,7 +299,7 @@ class LiveCluster(Cluster):
             raise DidNotStartError(f"{node} did not start; the end of what it said: {said or 'nothing'}")
         return super()._answers(node)
 
-    def _messages_sent(self, node: str) -> Mapping[str, int] | None:
+    def _messages_sent(self, node: str) -> Mapping[Address, int] | None:
         """None of a node that is not running, or hangs; on a starved machine an answer takes more than a second."""
         for _ in range(COUNT_TRIES):
             if not self.is_running(node):

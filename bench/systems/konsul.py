@@ -106,9 +106,9 @@ class KonsulSystem:
             snapshot_index=stats.last_snapshot_index,
         )
 
-    def messages_sent(self, node: NodePlan) -> Mapping[str, int] | None:
+    def messages_sent(self, node: NodePlan) -> Mapping[Address, int] | None:
         body = self._read(node)
-        return None if body is None else body.stats.messages_sent
+        return None if body is None else {Address.parse(to): sent for to, sent in body.stats.messages_sent.items()}
 
     def _read(self, node: NodePlan) -> StatusBody | None:
         try:

@@ -101,8 +101,9 @@ class System(Protocol):
         """What it says of itself, asked behind the faults' back; None when it says nothing in time."""
         ...
 
-    def messages_sent(self, node: NodePlan) -> Mapping[str, int] | None:
-        """How many messages this incarnation tried to send to each peer, None when it does not say so in time."""
+    def messages_sent(self, node: NodePlan) -> Mapping[Address, int] | None:
+        """How many messages this incarnation has sent to each address that it dialled, those included that were refused
+        there; None when it does not say so in time."""
         ...
 
     def snapshot_files(self, node: NodePlan) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -67,3 +68,20 @@ def test_who_refuses_to_be_asked_is_quoted(listener: socket.socket) -> None:
     _, found = asked(listener, "421 Misdirected Request", b'{"error": "unknown host", "message": "the way out"}')
     with pytest.raises(UnidentifiedError, match=r"n2\.example:7002 does not say who it is: .*the way out"):
         found.result()
+
+
+def test_whom_the_map_has_by_another_spelling_is_asked_there(listener: socket.socket) -> None:
+    there = Address(*listener.getsockname())
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(ask, "localhost:7302", {"127.0.0.1:7302": there})
+        with listener.accept()[0] as connection:
+            assert b"\r\nHost: localhost:7302\r\n" in connection.recv(65536)
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 34\r\n\r\n{"node_id":"cy","cluster_id":"x"} ')
+        assert found.result() == Identity("cy", "x")
+
+
+def test_whom_the_map_has_not_is_not_asked(listener: socket.socket) -> None:
+    meant = f"localhost:{listener.getsockname()[1]}"
+    with pytest.raises(UnidentifiedError, match=f"KONSUL_RAFT_DIAL has no way to {meant}"):
+        ask(meant, {"127.0.0.1:1": Address("127.0.0.1", 2)})
+    assert select.select([listener], [], [], 0.05) == ([], [], [])

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from bench.live.ports import Ports
+from bench.live.waiting import wait_until
 from node import wire
 from node.config import Address, TransportLimits
 from node.raft import AppendEntries, Entry, EntryKind, PreVote
@@ -315,15 +316,63 @@ def test_a_peer_is_asked_for_by_the_address_that_it_gave_whatever_is_dialled(add
         transport.close()
 
 
-def test_an_attempt_counts_though_the_peer_refuses_it() -> None:
+def to(peer: str) -> PreVote:
+    return msgspec.structs.replace(MESSAGE, recipient=peer)
+
+
+def test_what_is_written_counts_for_what_was_dialled_and_not_for_who_was_meant(address: Address) -> None:
+    """Several spellings of one place are one place."""
+    transport = Transport(envelope, lambda peer: None, dial={"127.0.0.1:7301": address}, settled_s=1)
+    with listening(address) as listener:
+        for spelling in ("127.0.0.1:7301", "localhost:7301", "127.0.0.44:7301"):
+            transport.send(MESSAGE, spelling)
+            with listener.accept()[0] as connection:
+                read_request(connection)
+        wait_until(lambda: transport.messages_sent() == {str(address): 3}, "all three are counted")
+        transport.close()
+
+
+def test_what_is_refused_counts_for_who_refused_it_and_so_does_what_comes_meanwhile(address: Address) -> None:
     transport = Transport(envelope, lambda peer: None, dial={}, settled_s=1)
     try:
-        for peer in ("n2", "n3", "n2"):
-            message = PreVote(sender="n1", recipient=peer, term=1, next_term=2, last_log_index=0, last_log_term=0)
-            transport.send(message, "127.0.0.1:1")
-        assert transport.attempts() == {"n2": 2, "n3": 1}
+        transport.send(to("n2"), str(address))
+        wait_until(lambda: transport.messages_sent() == {str(address): 1}, "the first")
+        transport.send(to("n2"), str(address))
+        wait_until(lambda: transport.messages_sent() == {str(address): 2}, "the second")
     finally:
         transport.close()
+
+
+def test_what_only_waits_is_not_sent(address: Address, speak: Speak) -> None:
+    """It is the second that waits: nothing of the first, which is larger than the bound, was answered."""
+    peer = speak(address, settled_s=0.0, limits=TransportLimits(unanswered_bytes=1))
+    with listening(address) as listener:
+        peer.send()
+        with listener.accept()[0] as connection:
+            connection.settimeout(WAIT_S)
+            assert connection.recv(65536)
+            peer.send()
+            assert is_silent(connection)
+            assert peer.transport.messages_sent() == {str(address): 1}
+
+
+def test_a_peer_to_which_the_map_has_no_way_is_not_dialled_nor_counted_and_that_is_said_once(
+    address: Address, elsewhere: Address, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = Transport(envelope, lambda peer: None, dial={"127.0.0.1:7301": address}, settled_s=1)
+    with listening(elsewhere) as past, listening(address) as listener, listened_for("is not dialled") as told:
+        for _ in range(3):
+            transport.send(to("n3"), f"localhost:{elsewhere.port}")
+        told.wait()
+        transport.send(to("n2"), "127.0.0.1:7301")
+        with listener.accept()[0] as connection:
+            read_request(connection)
+        wait_until(lambda: transport.messages_sent() == {str(address): 1}, "what has a way is sent")
+        assert select.select([past], [], [], 0.05) == ([], [], [])
+        transport.close()
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    where = f"localhost:{elsewhere.port}"
+    assert said == f"n3 is not dialled: KONSUL_RAFT_DIAL has no way to {where}"
 
 
 def ended(connection: socket.socket) -> bool:

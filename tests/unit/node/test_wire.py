@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from node import wire
-from node.config import Address
 from node.raft import AppendEntries, Entry, EntryKind, PreVote
 from node.server import Origin
 
@@ -50,9 +49,3 @@ def test_an_envelope_that_no_node_writes_is_refused(changes: dict[str, Any]) -> 
     body = msgspec.json.encode({**msgspec.to_builtins(ENVELOPE), **changes})
     with pytest.raises(msgspec.MsgspecError):
         wire.decode(body)
-
-
-def test_an_address_is_dialled_as_it_says_unless_another_is_to_be_dialled_for_it() -> None:
-    dial = {"a:7001": Address("127.0.0.1", 9001)}
-    assert wire.target_of("a:7001", dial) == ("127.0.0.1", 9001)
-    assert wire.target_of("b:7001", dial) == ("b", 7001)
