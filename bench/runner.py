@@ -16,6 +16,7 @@ from typing import Any, Generic
 from bench import judging, store, telling, words
 from bench.case import Case
 from bench.checkers import the_bench_did_not_interfere
+from bench.checkers.faults import gone_past
 from bench.cluster import Cluster, PromiseBrokenError, WaitTimeoutError
 from bench.evidence import Evidence
 from bench.limits import LimitReachedError, time_limit
@@ -205,13 +206,15 @@ def _told(story: Story[C], cluster: C) -> Finding:
 
 
 def _excused(finding: Finding, evidence: Evidence) -> Finding:
-    """What did not come about in time is not held against nodes that the bench itself had got in the way of."""
+    """What did not come about in time is not held against nodes that the bench itself had got in the way of, or whose
+    links were faulty and gone past."""
     interference = the_bench_did_not_interfere(evidence)
-    if finding.verdict is not Verdict.INVALID or interference.verdict is Verdict.VALID:
+    excuse = interference.reason if interference.verdict is not Verdict.VALID else gone_past(evidence)
+    if finding.verdict is not Verdict.INVALID or excuse is None:
         return finding
     if finding.check not in (STORY, *OWED_IN_THE_END):
         return finding
-    return replace(finding, verdict=Verdict.UNKNOWN, reason=f"{finding.reason}; but {interference.reason}")
+    return replace(finding, verdict=Verdict.UNKNOWN, reason=f"{finding.reason}; but {excuse}")
 
 
 def _cannot(cluster: Cluster, needs: Iterable[str]) -> dict[str, str]:

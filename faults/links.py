@@ -76,6 +76,9 @@ RESTARTED = "toxiproxy_restarted"
 """What is told of links that nobody asked to be touched: their proxies did not answer and were started again, so that
 every connection broke."""
 
+BYPASS = "bypass"
+"""What is told of a link when somebody was seen to go past it, which no fault on it can hinder."""
+
 
 @dataclass(frozen=True)
 class LinkState:

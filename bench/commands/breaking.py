@@ -130,7 +130,8 @@ def fill_disk_command(node: str, name: str) -> None:
 def heal_command(a: str | None, b: str | None, only: str | None, name: str) -> None:
     """Undo every cut, delay and limit, or those between A and B, both ways; `client` is as for cut."""
     answer = ask(name, "heal", a=a, b=b, only=only)
-    click.echo(f"healed: {', '.join(answer['links'])}" if answer["links"] else "nothing to heal")
+    healed = [f"{link}{' (bypassed)' * (link in answer['bypassed'])}" for link in answer["links"]]
+    click.echo(f"healed: {', '.join(healed)}" if healed else "nothing to heal")
     for link, state in answer["left"].items():
         click.echo(f"still on {link}: {state}")
 

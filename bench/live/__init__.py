@@ -8,7 +8,8 @@ at their real ports, behind the faults' back.
 * `cluster`: `LiveCluster`, what scenarios, cases and commands drive.
 * `ports`: the first free ones, held for the cluster's life. `limits`: disks and memories that are full for one process.
 * `clients`, `workers`: who asks the nodes, in the foreground and in the background.
-* `log`: what all nodes log, in one stream. `traffic`: how much went over each link. `waiting`: with a deadline.
+* `log`: what all nodes log, in one stream. `traffic`: how much went over each link. `bypasses`: what went past one.
+  `waiting`: with a deadline.
 * `control`, `remote`, `registry`: a running bench, spoken to from another terminal.
 
 A node is known by `bench.systems.protocol` alone: nothing here names a system or speaks its language.

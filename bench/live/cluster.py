@@ -15,6 +15,7 @@ import psutil
 from bench.case import Plan
 from bench.cluster import Cluster, DidNotStartError, NodeStatus, PromiseBrokenError
 from bench.live import limits
+from bench.live.bypasses import Bypasses
 from bench.live.clients import Connections
 from bench.live.log import new_stream, say
 from bench.live.ports import Ports
@@ -26,7 +27,7 @@ from bench.store import Recording
 from bench.systems.protocol import Connection, NodePlan, Running, System
 from bench.workload import PAUSE_S, Script
 from faults import processes
-from faults.links import CLIENT, RESTARTED, Address, Link, Route, peer_links
+from faults.links import BYPASS, CLIENT, RESTARTED, Address, Link, Route, peer_links
 from faults.network import FaultEvent, ToxiproxyNetwork
 from faults.nodes import NodeState
 from faults.toxiproxy import ToxiproxyServer
@@ -76,6 +77,7 @@ class LiveCluster(Cluster):
             ports = exits.enter_context(contextlib.closing(Ports()))
             routes = self._lay_out(ports)
             self._traffic = Traffic(self._messages_sent, {route.link: route.listen for route in routes})
+            self._bypasses = Bypasses(routes)
             proxies = ToxiproxyServer(self._binary, ports.first_free(API_BASE), routes, self.recording.toxiproxy_log)
             self.network = ToxiproxyNetwork(proxies, routes, self._note_fault, self._traffic.on)
             exits.callback(self._dismiss_clients)
@@ -139,6 +141,19 @@ class LiveCluster(Cluster):
 
     def address(self, node: str) -> str:
         return str(self._plans[node].raft)
+
+    def bypassed(self) -> frozenset[Link]:
+        """The links that were ever seen to be gone past, up to now."""
+        for node in self.nodes:
+            self._look_past_links(node)
+        return self._bypasses.links
+
+    def _look_past_links(self, node: str) -> None:
+        """Note what was not noted before. It takes some milliseconds."""
+        pid = self.pid(node)
+        for bypass in self._bypasses.look(node, pid) if pid is not None else ():
+            self.note(BYPASS, links=str(bypass.link), detail=str(bypass))
+            say(self._stream, f"{bypass.link} was gone past: {bypass}")
 
     def snapshots(self, node: str) -> int:
         self._must_can("snapshot_files")
@@ -244,15 +259,18 @@ class LiveCluster(Cluster):
     def _ask_to_stop(self, node: str) -> None:
         with self.node_faults.lock:
             self._traffic.ends(node)
+            self.bypassed()
             found = self._processes.pop(node)
             found.process.stop()
             found.ended()
             self.note("shut_down", node=node)
 
     def _end(self, node: str, found: Running, *, short_of_room: bool = False) -> None:
-        """Kill it, or take note that it has died by itself, which nobody may who has room."""
+        """Kill it, or take note that it has died by itself, which nobody may who has room. Who went past a link of its
+        own is seen before."""
         short_of_room = short_of_room or self._short_of_room.get(node) is found
         self._traffic.ends(node)
+        self.bypassed()
         dead = not found.process.alive
         found.process.kill()
         found.ended()
@@ -278,6 +296,8 @@ class LiveCluster(Cluster):
             say(self._stream, self.unasked[-1])
         links = ",".join(map(str, fault.links))
         self.note(fault.action, at_s=fault.at_s, links=links, detail=fault.detail, **attempted)
+        if fault.action == "heal":
+            self.bypassed()
 
     # Starting
 

@@ -189,7 +189,9 @@ class Commands:
         """One row a node, the links that are not simply up, and where everything is kept."""
         cluster = self._cluster
         statuses = cluster.statuses()
-        links = {str(link): str(state) for link, state in cluster.network.state().items() if str(state) != "up"}
+        bypassed = cluster.bypassed()
+        said = {link: f"{state}{', bypassed' * (link in bypassed)}" for link, state in cluster.network.state().items()}
+        links = {str(link): words for link, words in said.items() if words != "up"}
         rows = []
         for node in cluster.nodes:
             status = statuses[node]
@@ -277,7 +279,8 @@ class Commands:
         after = network.state()
         healed = sorted(link for link in after if after[link] != before[link])
         left = {str(link): str(after[link]) for link in healed if after[link] != UP}
-        return {"links": list(map(str, healed)), "left": left}
+        bypassed = sorted(map(str, self._cluster.bypassed().intersection(healed)))
+        return {"links": list(map(str, healed)), "left": left, "bypassed": bypassed}
 
     def _ends(self, a: str | None, b: str | None) -> frozenset[Link] | None:
         if a is None and b is None:
