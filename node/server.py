@@ -47,6 +47,7 @@ from node.questions import (
     meaning_of,
 )
 from node.raft import (
+    FROM_LEADERS,
     Configuration,
     Effects,
     Entry,
@@ -114,6 +115,12 @@ class Origin(NamedTuple):
     """Empty as long as the sender knows none."""
     raft_address: str
     http_address: str
+
+
+def is_placed(configuration: Configuration, origin: Origin) -> bool:
+    """Whether this comes from where the configuration has the sender."""
+    member = configuration.get(origin.sender)
+    return member is not None and member.address == origin.raft_address
 
 
 class Delivery(Protocol):
@@ -208,12 +215,14 @@ class Server:
         "_let_in",
         "_news",
         "_pending",
+        "_placed",
         "_polled",
         "_restoring",
         "_said",
         "_snapshots",
         "_trace",
         "_under_way",
+        "_unplaced_leader",
         "deadline",
         "machine",
         "raft",
@@ -246,6 +255,10 @@ class Server:
         self._heard_cluster_id = ""
         self._heard: dict[str, Origin] = {}
         """What each other node last said of itself."""
+        self._placed: dict[str, Origin] = {}
+        """What each member last said of itself from where the configuration has it."""
+        self._unplaced_leader: Origin | None = None
+        """What last spoke as the leader of its term, of those that are not placed."""
         self._let_in: dict[str, Origin] = {}
         """The nodes let in since the configuration last changed."""
         self._http_addresses: Mapping[str, str] = {}
@@ -358,6 +371,8 @@ class Server:
                 receive(message, now)
             except ProtocolViolationError as error:
                 self._said.append(f"refused a message: {error}")
+        if origin.sender not in self._placed:
+            self._note_unplaced(origin, envelope.messages)
 
     def _lets_in(self, origin: Origin) -> bool:
         """Whether the sender is listened to; if so, remember what it says of itself."""
@@ -368,8 +383,18 @@ class Server:
             # Those let in while this server knew no cluster are checked again.
             self._heard_cluster_id, self._let_in = origin.cluster_id, {}
         self._heard[origin.sender] = self._let_in[origin.sender] = origin
+        if is_placed(self.raft.configuration, origin):
+            self._placed[origin.sender] = origin
         self._news = self._heard_anew = True
         return True
+
+    def _note_unplaced(self, origin: Origin, messages: Iterable[AnyMessage]) -> None:
+        """Whoever leads the current term has the votes of those who dial it where the configuration says, so it is who
+        it says, be it a member under another spelling or one of whom this server's log does not tell yet."""
+        term = self.raft.current_term
+        if origin != self._unplaced_leader and any(type(m) in FROM_LEADERS and m.term == term for m in messages):
+            self._unplaced_leader = origin
+            self._news = self._heard_anew = True
 
     def _publish(self) -> None:
         if self._heard_anew or self._configuration is not self.raft.configuration:
@@ -379,13 +404,20 @@ class Server:
 
     def _look_up(self) -> None:
         """Where each node is reached: a member where the configuration says, a stranger where it says itself. A new
-        configuration decides anew who is let in."""
+        configuration decides anew who is let in.
+
+        Clients are told of no stranger, which may be a second process on a copy of a member's data: they are sent where
+        a member says that it serves them, if it says so from its place in the configuration, and to the leader."""
         if self._configuration is not self.raft.configuration:
             self._configuration, self._let_in = self.raft.configuration, {}
+            known = (*self._heard.items(), *self._placed.items())
+            self._placed = {name: origin for name, origin in known if is_placed(self._configuration, origin)}
         self._heard_anew = False
         members = {server.id: server.address for server in self._configuration.servers}
         self._addresses = {name: origin.raft_address for name, origin in self._heard.items()} | members
-        self._http_addresses = {name: origin.http_address for name, origin in self._heard.items()}
+        leader = self._unplaced_leader
+        told = ({leader.sender: leader} if leader is not None else {}) | self._placed
+        self._http_addresses = {name: origin.http_address for name, origin in told.items()}
 
     def _cluster_id(self) -> str:
         """The cluster this server belongs to; before it knows any, the one that spoke to it first."""

@@ -53,7 +53,8 @@ class Status(msgspec.Struct, frozen=True):
     matched: Mapping[str, int]
     """As leader, how far each follower's log was known to match when anything was last noted in the trace."""
     http_addresses: Mapping[str, str]
-    """Where each peer that was heard from serves its clients."""
+    """Where the leader and the members that were heard from serve their clients (`node.server` says whose word is taken
+    for it)."""
     ended: bool = False
     """Whether there will be no further round: the node is stopping, or has failed."""
 

@@ -42,7 +42,7 @@ Values: `messages` (what is sent), `effects` (what follows), `transitions` (what
 "Raft" or a bare § means the extended paper by Ongaro and Ousterhout (2014), "thesis" means Ongaro's (2014).
 """
 
-from node.raft.core import Raft
+from node.raft.core import FROM_LEADERS, Raft
 from node.raft.effects import Effects, LogPosition, ReadReady
 from node.raft.errors import (
     MembershipChangeError,
@@ -73,6 +73,7 @@ from node.raft.snapshot import Snapshot, SnapshotMeta
 from node.raft.transitions import Role, Transition
 
 __all__ = [
+    "FROM_LEADERS",
     "AppendEntries",
     "AppendEntriesResponse",
     "Configuration",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,53 @@ def test_a_member_that_moved_is_joined_again_under_its_new_address(shell: Shell)
     addresses = {peer["id"]: peer["address"] for peer in cluster.status("n1")["peers"]}
     assert addresses["n3"] == f"127.0.0.1:{cluster.ports['n3']}"
     cluster.wait_until_agreed("n1", "n2", "n3")
+
+
+def sent_to(cluster: Cluster, follower: str) -> str:
+    """Where a client is sent that asks a follower for what only the leader does."""
+    answer = requests.put(f"{cluster.urls[follower]}/kv/a", json={"value": "1"}, timeout=10, allow_redirects=False)
+    return answer.headers.get("Location", "").removesuffix("/kv/a")
+
+
+def all_are_sent_to(cluster: Cluster, leader: str) -> bool:
+    return {sent_to(cluster, name) for name in cluster.urls if name != leader} == {cluster.urls[leader]}
+
+
+def test_no_client_is_sent_to_a_second_process_on_a_copy_of_a_leaders_data(shell: Shell) -> None:
+    """It says that it is the leader, and says so at another address than the one that the cluster knows."""
+    cluster = Cluster(shell, 3)
+    cluster.wait_until_agreed("n1", "n2", "n3")
+    cluster.kill("n2")
+    shutil.copytree(data_of(shell, "n2"), shell.folder / "copy")
+    cluster.start("n2")
+    cluster.wait_until_agreed("n1", "n2", "n3")
+    assert cluster.ask(cluster.leader(), "POST", "/cluster/transfer-leadership", {"to": "n2"}).status_code == 200
+    wait_until(partial(all_are_sent_to, cluster, "n2"), "all know the leader")
+    _, copy = shell.start("n2", shell.free_port(), KONSUL_RAFT_DATA_DIR="copy")
+
+    def heard(said: int) -> bool:
+        """Whether the copy has said so much to each of the others."""
+        sent = requests.get(f"{copy}/cluster/status", timeout=10).json()["stats"]["messages_sent"]
+        return all(sent.get(f"127.0.0.1:{cluster.ports[name]}", 0) >= said for name in ("n1", "n3"))
+
+    seen = set()
+    for said in (1, 2, 3):
+        wait_until(partial(heard, said), "the copy speaks")
+        seen |= {sent_to(cluster, name) for name in ("n1", "n3") for _ in range(5)}
+    assert seen == {cluster.urls["n2"]}
+    assert cluster.status("n2")["state"] == "Leader"
+
+
+def test_clients_are_sent_to_a_leader_that_has_moved_and_to_one_that_was_joined_by_another_name(shell: Shell) -> None:
+    cluster = Cluster(shell, 3)
+    cluster.kill("n2")
+    cluster.ports["n2"] = shell.free_port()
+    cluster.start("n2")
+    assert cluster.join("n2").status_code == 200
+    assert cluster.join("n3", address=f"localhost:{cluster.ports['n3']}").status_code == 200
+    for leader in ("n2", "n3"):
+        assert cluster.ask(cluster.leader(), "POST", "/cluster/transfer-leadership", {"to": leader}).status_code == 200
+        wait_until(partial(all_are_sent_to, cluster, leader), f"all know where {leader} serves")
 
 
 def test_a_hundred_joins_and_leaves_at_once_leave_one_valid_configuration(shell: Shell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,6 +13,7 @@ from node.errors import LeadershipLostError, NothingToSnapshotError, NotInTimeEr
 from node.machine.kv import Command, Decision, Result, SetKey
 from node.machine.state_machine import StateMachine
 from node.raft import (
+    AppendEntries,
     Configuration,
     FlowLimits,
     HardState,
@@ -635,6 +636,108 @@ def test_a_member_that_has_moved_is_dialled_where_the_configuration_says() -> No
     assert values(told or cluster.answers["me"]) == [None]
     for name in ("n1", "n2"):
         assert cluster.last[name].addresses["n3"] == "n3:2"
+
+
+class Says(NamedTuple):
+    """What a process says that calls itself by this name: a leader's heartbeat, of the term or of one before, or only
+    that it wants to be elected in a term that is over."""
+
+    name: str
+    raft_address: str
+    http_address: str
+    speech: str = "votes"
+
+    def to(self, listener: Server) -> Letter:
+        term = max(1, listener.raft.current_term) - (self.speech == "led")
+        heartbeat = AppendEntries(
+            sender=self.name,
+            recipient=listener.raft.id,
+            term=term,
+            prev_log_index=0,
+            prev_log_term=0,
+            entries=(),
+            leader_commit=0,
+            sent_at_s=0.0,
+        )
+        message = vote_for(self.name, listener.raft.id, 0) if self.speech == "votes" else heartbeat
+        origin = Origin(self.name, listener.status.cluster_id, self.raft_address, self.http_address)
+        return Letter(origin, (message,))
+
+
+def addresses_told(listener: Server, said: Iterable[Says], now: float) -> Mapping[str, str]:
+    for says in said:
+        listener.step([says.to(listener)], now)
+        listener.saved(now)
+    return listener.status.http_addresses
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([], "http/n3"),
+        ([Says("n3", "n3:1", "new")], "new"),
+        ([Says("n3", "n3:9", "copy")], "http/n3"),
+        ([Says("n3", "n3:9", "copy"), Says("n3", "n3:1", "new")], "new"),
+        ([Says("n3", "n3:1", "new"), Says("n3", "n3:9", "copy")], "new"),
+        ([Says("n3", "n3:9", "copy"), Says("n3", "n3:8", "another")], "http/n3"),
+        ([Says("n1", "n1:9", "copy")], "http/n1"),
+        ([Says("n1", "n1:9", "copy", "leads")], "http/n1"),
+        ([Says("n1", "n1:1", "new", "leads"), Says("n1", "n1:9", "copy", "leads")], "new"),
+    ],
+)
+def test_clients_are_told_of_a_member_what_it_says_from_its_place_in_the_configuration(
+    said: list[Says], told: str
+) -> None:
+    cluster = Cluster()
+    cluster.round("n2", Says("n3", "n3:1", "http/n3").to(cluster.servers["n2"]))
+    name = said[0].name if said else "n3"
+    assert addresses_told(cluster.servers["n2"], said, cluster.now)[name] == told
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([Says("n1", "n1:1", "http/n1", "leads")], "http/n1"),
+        ([Says("n1", "n1:1", "http/n1", "votes")], None),
+        ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:9", "copy", "votes")], "http/n1"),
+        ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:9", "copy", "led")], "http/n1"),
+        ([Says("n1", "n1:1", "http/n1", "votes"), Says("n1", "n1:1", "http/n1", "leads")], "http/n1"),
+        ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:1", "new", "leads")], "new"),
+    ],
+)
+def test_who_knows_no_configuration_yet_is_sent_to_the_leader_of_the_term_alone(
+    said: list[Says], told: str | None
+) -> None:
+    assert addresses_told(server("n9", SnapshotPolicy(), 0.0), said, 0.0).get("n1") == told
+
+
+def test_a_leader_that_the_configuration_has_under_another_spelling_is_told_all_the_same() -> None:
+    """Or nobody would be sent to it for as long as it leads; who leads has the votes of those who dial that place."""
+    cluster = Cluster()
+    assert values(cluster.ask("n1", AddServer("n1", "n1.example:1"))) == [None]
+    cluster.advance(0.5)
+    follower = cluster.servers["n2"]
+    assert follower.status.configuration.servers[0].address == "n1.example:1"
+    assert addresses_told(follower, [Says("n1", "n1:9", "copy", "votes")], cluster.now)["n1"] == "http/n1"
+    assert addresses_told(follower, [Says("n1", "n1.example:1", "by name")], cluster.now)["n1"] == "by name"
+    assert addresses_told(follower, [Says("n1", "n1:1", "http/n1", "leads")], cluster.now)["n1"] == "by name"
+
+
+@pytest.mark.parametrize("last", ["n3:1", "n3:2"])
+def test_clients_are_told_of_a_member_that_moved_once_the_configuration_says_so(last: str) -> None:
+    """Whichever of the two places spoke last before that; and then it need not speak again from its new one."""
+    cluster = Cluster()
+    follower = cluster.servers["n2"]
+    said = [Says("n3", "n3:1", "old"), Says("n3", "n3:2", "new")]
+    assert (
+        addresses_told(follower, sorted(said, key=lambda says: says.raft_address == last), cluster.now)["n3"] == "old"
+    )
+    cluster.cut = {"n3"}
+    cluster.ask("n1", AddServer("n3", "n3:2"))
+    cluster.advance(0.5)
+    assert follower.status.configuration.servers[2].address == "n3:2"
+    assert follower.status.http_addresses.get("n3") == ("new" if last == "n3:2" else None)
+    assert addresses_told(follower, [Says("n3", "n3:2", "new"), Says("n3", "n3:1", "old")], cluster.now)["n3"] == "new"
 
 
 def test_a_message_that_no_member_sends_is_refused_and_the_next_one_taken() -> None:
