@@ -19,6 +19,7 @@ from bench.systems import early
 from bench.systems.konsul_http import STATUS, UNREADABLE, HttpRequest, StatusBody, as_bytes, request_of, told
 from bench.systems.module import NodeProcess
 from bench.systems.protocol import NodePlan
+from faults.links import Address
 
 MODULE = "node"
 """Run as ``python -m node``."""
