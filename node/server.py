@@ -397,7 +397,8 @@ class Server:
             self._news = self._heard_anew = True
 
     def _publish(self) -> None:
-        if self._heard_anew or self._configuration is not self.raft.configuration:
+        raft = self.raft
+        if self._heard_anew or self._configuration is not raft.configuration or raft.leader != self.status.leader:
             self._look_up()
         self._news = False
         self.status = self._describe()
@@ -415,8 +416,9 @@ class Server:
         self._heard_anew = False
         members = {server.id: server.address for server in self._configuration.servers}
         self._addresses = {name: origin.raft_address for name, origin in self._heard.items()} | members
-        leader = self._unplaced_leader
-        told = ({leader.sender: leader} if leader is not None else {}) | self._placed
+        leader, told = self._unplaced_leader, self._placed
+        if leader is not None and leader.sender == self.raft.leader:
+            told = {leader.sender: leader} | told
         self._http_addresses = {name: origin.http_address for name, origin in told.items()}
 
     def _cluster_id(self) -> str:

@@ -109,7 +109,7 @@ class SimulatedNode:
         self._waiting: dict[int, Request] = {}
         """What reached the process that runs, and that it has not answered."""
         self._incarnations = 0
-        self._said_last = Origin(name, "", self.address, name)
+        self._said_last = Origin(name, "", self.address, self.address)
         """Of itself."""
 
     @property
@@ -289,7 +289,8 @@ class SimulatedNode:
         assert self.process is not None
         origin, cluster_id = self._said_last, self.process.status.cluster_id
         if origin.cluster_id != cluster_id or origin.raft_address != self.address:
-            origin = self._said_last = Origin(self.name, cluster_id, self.address, self.name)
+            # It serves its clients where its peers reach it.
+            origin = self._said_last = Origin(self.name, cluster_id, self.address, self.address)
         links, inhabitants = self._links, self._stage.inhabitants
         for message in messages:
             to = message.recipient

@@ -43,6 +43,15 @@ def published_lease_is_the_traces(ledger: Ledger, name: str, status: Status) -> 
         violated(published_lease_is_the_traces, words)
 
 
+def clients_are_told_of_members_in_their_places(ledger: Ledger, name: str, status: Status) -> None:
+    """Of a member only what it says from where the configuration has it; who leads may have moved since."""
+    for member, told in status.http_addresses.items():
+        belongs = status.configuration.get(member)
+        if belongs is not None and told != belongs.address and member != status.leader:
+            words = f"{name} sends clients of {member} to {told}; its configuration has {belongs.address}"
+            violated(clients_are_told_of_members_in_their_places, words)
+
+
 def one_says_that_it_leads(ledger: Ledger, name: str, status: Status, at_s: float) -> None:
     """At no instant do two servers report themselves leader, whatever they have found out meanwhile."""
     if not status.is_leader_at(ledger.servers[name].clock.at(at_s)):

@@ -86,6 +86,7 @@ from bench.simulated.invariants.logs import (
 from bench.simulated.invariants.membership import configuration_is_the_logs, members_change_one_at_a_time
 from bench.simulated.invariants.operators import ON_DONE
 from bench.simulated.invariants.status import (
+    clients_are_told_of_members_in_their_places,
     one_says_that_it_leads,
     published_lease_is_the_traces,
     published_term_never_goes_back,
@@ -329,6 +330,8 @@ class Invariants(observer.Observer):
         former = ledger.published.get(name)
         if former is None or status.applied_index != former.applied_index:
             status_is_of_one_instant(ledger, name, status)
+        if former is None or status.http_addresses is not former.http_addresses:
+            clients_are_told_of_members_in_their_places(ledger, name, status)
         if (
             former is None
             or status.lease_until_s != former.lease_until_s

@@ -639,8 +639,8 @@ def test_a_member_that_has_moved_is_dialled_where_the_configuration_says() -> No
 
 
 class Says(NamedTuple):
-    """What a process says that calls itself by this name: a leader's heartbeat, of the term or of one before, or only
-    that it wants to be elected in a term that is over."""
+    """What a process says that calls itself by this name: a leader's heartbeat, of the term, of one before or of the
+    next, or only that it wants to be elected in a term that is over."""
 
     name: str
     raft_address: str
@@ -648,7 +648,7 @@ class Says(NamedTuple):
     speech: str = "votes"
 
     def to(self, listener: Server) -> Letter:
-        term = max(1, listener.raft.current_term) - (self.speech == "led")
+        term = max(1, listener.raft.current_term) + {"led": -1, "leads next": 1}.get(self.speech, 0)
         heartbeat = AppendEntries(
             sender=self.name,
             recipient=listener.raft.id,
@@ -703,6 +703,8 @@ def test_clients_are_told_of_a_member_what_it_says_from_its_place_in_the_configu
         ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:9", "copy", "led")], "http/n1"),
         ([Says("n1", "n1:1", "http/n1", "votes"), Says("n1", "n1:1", "http/n1", "leads")], "http/n1"),
         ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:1", "new", "leads")], "new"),
+        ([Says("n1", "n1:1", "http/n1", "leads"), Says("n2", "n2:1", "http/n2", "leads next")], None),
+        ([Says("n1", "n1:1", "old", "leads"), Says("n1", "n1:2", "new", "leads next")], "new"),
     ],
 )
 def test_who_knows_no_configuration_yet_is_sent_to_the_leader_of_the_term_alone(

@@ -11,7 +11,7 @@ import pytest
 from bench.simulated.invariants import Ledger, status
 from bench.simulated.invariants.ledger import note_digest, note_published, note_traced_lease
 from bench.verdict import Finding, Verdict
-from node.raft import Role
+from node.raft import Configuration, Role
 from node.server import Leased, Status
 from tests.unit.bench.simulated.invariants.steps import SAID, assert_violated, raft, server
 
@@ -45,6 +45,16 @@ def test_a_status_that_is_torn_between_two_instants_is_seen() -> None:
     for index in (1, 2):
         torn = said(applied_index=index, digest=SAID.digest)
         assert_violated(status.status_is_of_one_instant, ledger, "a", torn, words=f"has applied {index}, and says")
+
+
+def test_a_member_of_whom_clients_are_told_another_place_than_the_configuration_has_is_seen() -> None:
+    members = Configuration.first([("b", "b:1"), ("c", "c:1")])
+    rightly = {"b": "b:1", "z": "z:9"}
+    check = status.clients_are_told_of_members_in_their_places
+    check(Ledger(), "a", said(configuration=members, http_addresses=rightly))
+    wrongly = said(configuration=members, http_addresses={"b": "b:1", "c": "c:9"})
+    assert_violated(check, Ledger(), "a", wrongly, words="a sends clients of c to c:9; its configuration has c:1")
+    check(Ledger(), "a", msgspec.structs.replace(wrongly, leader="c"))
 
 
 def test_a_term_that_goes_back_is_seen() -> None:
