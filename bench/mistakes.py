@@ -22,9 +22,19 @@ LIBRARIES = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "pl
 
 def line_of(error: BaseException) -> str:
     """Where in the author's code it came up: the file and the innermost line; empty if the author has no part in it."""
-    told = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_authors(frame)]
-    frames = [frame for frame in told if LIBRARIES.isdisjoint(Path(frame.filename).resolve().parents)]
+    frames = _authors_frames(error)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def code_of(error: BaseException) -> str:
+    """What stands there, for an error that says nothing itself."""
+    frames = _authors_frames(error)
+    return (frames[-1].line if frames else None) or "assertion failed"
+
+
+def _authors_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    told = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_authors(frame)]
+    return [frame for frame in told if LIBRARIES.isdisjoint(Path(frame.filename).resolve().parents)]
 
 
 def as_python_tells(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from bench.cluster import Cluster, PromiseBrokenError, WaitTimeoutError
 from bench.evidence import Evidence
 from bench.limits import LimitReachedError, time_limit
 from bench.manifest import RunKind
-from bench.mistakes import as_python_tells, line_of
+from bench.mistakes import as_python_tells, code_of, line_of
 from bench.player import OWED_IN_THE_END, Player
 from bench.scenarios.registry import LIMIT_S, Scenario
 from bench.store import Findings, Recording
@@ -200,7 +200,7 @@ def _told(story: Story[C], cluster: C) -> Finding:
         if not story.has_author:
             raise
         if isinstance(error, AssertionError):
-            return Finding(STORY, Verdict.INVALID, f"{line_of(error)} {error or 'assertion failed'}".strip())
+            return Finding(STORY, Verdict.INVALID, f"{line_of(error)} {str(error) or code_of(error)}".strip())
         return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} failed:\n{as_python_tells(error)}".strip())
     return Finding(STORY, Verdict.VALID, story.promise)
 
