@@ -170,9 +170,10 @@ def find(name: str, among: Mapping[str, Scenario], listing: str = "bench list") 
     Raises UnknownScenarioError."""
     found = [scenario for scenario in among.values() if name in (scenario.name, scenario.family)]
     if not found:
-        families = sorted({scenario.family for scenario in among.values()})
-        near = difflib.get_close_matches(name, {*families, *among}, n=3) or families
-        raise UnknownScenarioError(f"there is no scenario {name!r}; did you mean {', '.join(near)}? See: {listing}")
+        known = {*among, *(scenario.family for scenario in among.values())}
+        near = difflib.get_close_matches(name, known, n=3)
+        guess = f"; did you mean {', '.join(near)}?" if near else "."
+        raise UnknownScenarioError(f"there is no scenario {name!r}{guess} See: {listing}")
     return found
 
 
