@@ -10,15 +10,24 @@ processes it is the same story, as far as a machine can tell it twice.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, get_args
 
 import msgspec
 
-from bench.schedule import Name, Schedule
+from bench.operations import Operating
+from bench.schedule import AnyFault, Name, Schedule
+from faults.links import Mode
 
 VERSION = 1
 LARGEST_BYTES = 4 * 1024 * 1024
 """Of a file."""
+
+KNOWN = {
+    "fault": [kind.__name__ for kind in get_args(AnyFault)],
+    "ask": [kind.__name__.lower() for kind in get_args(Operating)],
+    "mode": list(Mode),
+}
+"""What may stand in the fields of these names."""
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
@@ -189,7 +198,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return msgspec.json.decode(data, type=cls)
         except msgspec.ValidationError as error:
             what, _, place = str(error).partition(" - at `$.")
-            raise CaseError(f"at {place.rstrip('`')}: {what}" if place else what) from error
+            place = place.rstrip("`")
+            known = KNOWN.get(place.rpartition(".")[2], ()) if what.startswith("Invalid ") else ()
+            way_out = f"; there are {', '.join(known)}" if known else ""
+            raise CaseError(f"at {place}: {what}{way_out}" if place else what) from error
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CaseError(f"this is no JSON: {error}") from error
         except RecursionError as error:

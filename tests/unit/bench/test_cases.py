@@ -59,7 +59,7 @@ def test_a_case_from_a_run_is_called_as_that_was_and_any_other_as_its_file(tmp_p
         (b'"mixed"', b'"mixd"', "at workload: there is no workload 'mixd'; did you mean mixed?"),
         (b'"flaw":null', b'"flaw":"vote_twise"', "at flaw: there is no flaw 'vote_twise'; did you mean vote_twice"),
         (b'"node":"n2"', b'"node":"n9"', "fault 1 (Crash) names n9"),
-        (b'"fault":"Crash"', b'"fault":"Crush"', "'Crush'"),
+        (b'"fault":"Crash"', b'"fault":"Crush"', "'Crush'; there are Crash, Pause, SlowDisk"),
         (b'"at_s":1.0', b'"at_s":-1.0', "at schedule.faults[1].at_s: "),
         (b'"seed":4', b'"seed":4,"sead":4', "sead"),
         (b'"version":1,"system"', b'"version":7,"system"', "a case of version 7; this program reads version 1"),
