@@ -375,6 +375,8 @@ def runs_in(folder: Path) -> Listing:
 
 def read(folder: Path) -> StoredRun:
     """The run in this folder. Raises StoreError."""
+    if not os.path.lexists(folder / MANIFEST):
+        raise StoreError(f"{folder / MANIFEST}: missing; without it a folder is no run, see: bench runs")
     run = _listed(folder)
     run.verify()
     return run
@@ -390,7 +392,9 @@ def find(folder: Path, name: str) -> StoredRun:
         case [] if os.path.isdir(name):  # noqa: PTH112  Of a name that can be no path, this says no.
             return read(Path(name))
         case []:
-            raise StoreError(f"there is no run {name} in {folder.absolute()}; see: bench runs")
+            if not runs:
+                raise StoreError(f"there are no runs in {folder.absolute()}")
+            raise StoreError(f"there is no run {name!r} in {folder.absolute()}; see: bench runs")
         case several:
             raise StoreError(f"{name} may be {' or '.join(run.long_id for run in several)}; name one of them")
 
