@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import random
+import signal
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -141,7 +142,9 @@ def explore(
     if jobs == 1:
         yield from _until_violation(map(_walk, tasks))
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    # A Ctrl-C reaches them too; it is the first process that ends them then, and that says so.
+    deaf = (signal.SIGINT, signal.SIG_IGN)
+    with multiprocessing.get_context("spawn").Pool(jobs, signal.signal, deaf) as pool:
         yield from _until_violation(pool.imap(_walk, tasks))
 
 
