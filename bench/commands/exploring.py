@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.commands.options import NodeCount, runs_folder
+from bench.commands.options import Amount, Count, NodeCount, runs_folder
 from bench.commands.showing import console
 from bench.manifest import RunKind
 from bench.runner import Run, run_case
@@ -25,11 +25,11 @@ from bench.worlds import SimulatedWorld
 @click.command("explore", epilog="Example: python -m bench explore --world simulated --nodes 5 --seeds 1000")
 @click.option("--world", type=click.Choice(["simulated"]), default="simulated", show_default=True)
 @click.option("--nodes", type=NodeCount(2, 9), default=5, show_default=True)
-@click.option("--seeds", type=click.IntRange(1), default=1000, show_default=True, help="How many.")
-@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="The first of them.")
+@click.option("--seeds", type=Count(1), default=1000, show_default=True, help="How many, from --first on.")
+@click.option("--first", type=Count(0), metavar="SEED", default=0, show_default=True, help="The first of them.")
 @click.option("--flaw", type=click.Choice(flaw_names()), metavar="NAME", help="Break one rule of the core on purpose.")
-@click.option("--length", type=click.FloatRange(1), metavar="SECONDS", help="Of each schedule; 9 or 24 by default.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; as many as there are cores by default.")
+@click.option("--length", type=Amount(1), metavar="SECONDS", help="Of each schedule; 9 or 24 by default.")
+@click.option("--jobs", type=Count(1, 256), help="Processes; as many as there are cores by default.")
 @click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, a violation with its schedule and events.")
 def explore_command(
     world: str,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.commands.options import profile_option
+from bench.commands.options import Amount, Count, profile_option
 from bench.commands.showing import console
 from bench.measure.registry import Measurement, find, measurements
 from bench.measure.result import Measured
@@ -25,8 +25,8 @@ USUAL = ("start", "writes", "reads", "throughput", "failover", "heal_blackhole")
 @click.command("measure", epilog="Example: python -m bench measure writes reads throughput")
 @click.argument("names", nargs=-1)
 @click.option("--list", "listing", is_flag=True, help="List the measurements instead.")
-@click.option("--count", type=click.IntRange(min=1), help="How many values to take, instead of the measurement's own.")
-@click.option("--seconds", type=click.FloatRange(min=1), help="How long, where time decides and not a count.")
+@click.option("--count", type=Count(1), help="How many values to take, instead of the measurement's own.")
+@click.option("--seconds", type=Amount(1), metavar="SECONDS", help="How long, where time decides and not a count.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; progress goes to stderr either way.")
 @profile_option("default")
 def measure_command(

@@ -41,7 +41,13 @@ def profile_option(default: str) -> Callable[[F], F]:
     )
 
 
-class NodeCount(click.IntRange):
+class Count(click.IntRange):
+    """A whole number, called so where one is asked for and where something else was given."""
+
+    name = "count"
+
+
+class NodeCount(Count):
     """How many nodes a cluster has; refused in words of its own."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -49,6 +55,12 @@ class NodeCount(click.IntRange):
             return int(super().convert(value, param, ctx))
         except click.BadParameter:
             self.fail(f"{value!r} is no size of cluster; write a number from {self.min} to {self.max}", param, ctx)
+
+
+class Amount(click.FloatRange):
+    """A number, called so where one is asked for and where something else was given."""
+
+    name = "number"
 
 
 class Milliseconds(click.ParamType[int]):

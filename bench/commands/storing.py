@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench import store, telling
-from bench.commands.options import kept_runs
+from bench.commands.options import Count, kept_runs
 from bench.commands.showing import VERDICT_COLOURS, console
 from bench.judging import Judgement, judge_again
 from bench.manifest import Manifest, code_digest
@@ -29,7 +29,7 @@ run_argument = click.argument("run", metavar="RUN")
 
 @click.command("runs", epilog="Example: python -m bench runs --prune 20")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--prune", "keep", type=click.IntRange(0), metavar="KEEP", help="Remove all but the KEEP newest runs.")
+@click.option("--prune", "keep", type=Count(0), metavar="KEEP", help="Remove all but the KEEP newest runs.")
 def runs_command(as_json: bool, keep: int | None) -> None:
     """List the runs that are kept, newest first.
 
