@@ -41,10 +41,14 @@ def cluster_table(status: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("node", "pid", "role", "term", "commit", "applied", "HTTP", "links down or slow"):
         numbers = heading in ("pid", "term", "commit", "applied")
-        table.add_column(heading, justify="right" if numbers else "left", no_wrap=heading == "HTTP")
+        table.add_column(heading, justify="right" if numbers else "left", no_wrap=heading == "HTTP", overflow="fold")
     for row in status["nodes"]:
         role = row["role"] or ("no answer" if row["state"] == "running" else row["state"])
-        links = [f"{link} {state}" for link, state in status["links"].items() if row["node"] in link.split("->")]
+        alike: dict[str, list[str]] = {}
+        for link, state in status["links"].items():
+            if row["node"] in link.split("->"):
+                alike.setdefault(state, []).append(link)
+        links = [f"{state}: {', '.join(names)}" for state, names in alike.items()]
         cells = [row["node"], row["pid"], f"[{ROLE_COLOURS.get(role, 'white')}]{role}[/]"]
         cells += [row["term"], row["commit_index"], row["applied_index"], row["http"], "; ".join(links)]
         table.add_row(*("-" if cell is None else str(cell) for cell in cells))
