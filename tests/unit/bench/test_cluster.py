@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import ExitStack
 
 import pytest
 
-from bench.case import plan
+from bench.case import Settings, plan
 from bench.cluster import PromiseBrokenError, WaitTimeoutError
 from bench.simulated.cluster import SimulatedCluster
+from faults.nodes import NodeKind, NodeState
 
 
 def test_a_leader_whom_no_more_than_half_can_be_seen_to_follow_is_none_to_build_on() -> None:
@@ -19,6 +21,40 @@ def test_a_leader_whom_no_more_than_half_can_be_seen_to_follow_is_none_to_build_
         with pytest.raises(WaitTimeoutError, match="a leader whom a majority follows"):
             cluster.wait_for_leader(timeout_s=0.05)
         assert cluster.leads(leader)
+
+
+def test_a_node_that_is_started_again_on_its_way_up_is_up_as_late_as_that() -> None:
+    cluster = SimulatedCluster(plan(1, seed=1, settings=Settings(start_s=1.0)))
+    with cluster.opened():
+        cluster.start("n1")
+        cluster.pass_time(0.9)
+        with cluster.node_faults.lasting("n1", NodeKind.DOWN, NodeState(down=True)):
+            assert not cluster.is_running("n1")
+        cluster.pass_time(1.8)
+        assert (cluster.is_running("n1"), cluster.status("n1")) == (True, None)
+        cluster.wait_until(lambda: cluster.status("n1"), "n1 is up", timeout_s=1.2)
+
+
+def test_a_node_that_two_faults_kill_in_one_save_is_down_until_both_are_over() -> None:
+    with SimulatedCluster(plan(3, seed=1)) as cluster:
+        leader = cluster.wait_for_leader()
+        with ExitStack() as first, ExitStack() as second:
+            first.enter_context(cluster.torn(leader))
+            second.enter_context(cluster.torn(leader))
+            cluster.client(leader).put("k", "v")
+            assert not cluster.is_running(leader)
+            first.close()
+            assert not cluster.is_running(leader)
+        assert cluster.is_running(leader)
+
+
+def test_a_clock_that_has_drifted_runs_at_its_own_rate_again() -> None:
+    cluster = SimulatedCluster(plan(1, seed=1))
+    clock = cluster.world.nodes["n1"].clock
+    own = clock.rate
+    with cluster.node_faults.lasting("n1", NodeKind.CLOCK, NodeState(clock_rate=1.5)):
+        assert clock.rate == 1.5
+    assert clock.rate == own != 1.0
 
 
 def test_a_promise_that_was_broken_in_another_process_is_told_as_it_was_there() -> None:

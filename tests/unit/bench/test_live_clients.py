@@ -131,6 +131,14 @@ def test_a_role_that_nobody_has_is_asked_for_again_until_somebody_has_it() -> No
     assert nodes.asked == [(0, "leader", Get("x"))]
 
 
+def test_whoever_finds_nobody_in_a_role_goes_to_the_next() -> None:
+    nodes = Nodes("b")
+    workers = nodes.workers(reads("x"), among=("leader", "b"))
+    workers.start(at_once=True)
+    workers.join(20)
+    assert (nodes.missed, nodes.asked) == (1, [(0, "b", Get("x"))])
+
+
 def test_who_is_told_to_stop_asks_nothing_more_and_what_is_under_way_is_waited_for() -> None:
     under_way, let_go = threading.Event(), threading.Event()
 
