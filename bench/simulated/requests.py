@@ -156,8 +156,8 @@ def refusal_of(error: Exception, status: Status, now: float) -> Told:
     meaning = meaning_of(error, leader_known=elsewhere is not None)
     if elsewhere is None or meaning is not NOT_LEADER:
         return _refused(meaning)
-    # In virtual time a node serves its clients under its name.
-    return _refused(meaning)._replace(elsewhere=elsewhere.http_address)
+    # In virtual time an address begins with the name of who lives there.
+    return _refused(meaning)._replace(elsewhere=elsewhere.http_address.partition(":")[0])
 
 
 def decided(result: Result) -> Told:
