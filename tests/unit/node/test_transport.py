@@ -333,7 +333,10 @@ def test_what_is_written_counts_for_what_was_dialled_and_not_for_who_was_meant(a
         transport.close()
 
 
-def test_what_is_refused_counts_for_who_refused_it_and_so_does_what_comes_meanwhile(address: Address) -> None:
+def test_what_is_refused_counts_for_who_refused_it_and_so_does_what_comes_meanwhile(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.transport.SPEAKING_S", 60.0)
     transport = Transport(envelope, lambda peer: None, dial={}, settled_s=1)
     try:
         transport.send(to("n2"), str(address))
@@ -342,6 +345,22 @@ def test_what_is_refused_counts_for_who_refused_it_and_so_does_what_comes_meanwh
         wait_until(lambda: transport.messages_sent() == {str(address): 2}, "the second")
     finally:
         transport.close()
+
+
+def test_of_what_leaves_in_one_request_every_message_counts(address: Address, speak: Speak) -> None:
+    """One request at a time is unanswered, so the others gather meanwhile."""
+    peer = speak(address, settled_s=0.0, limits=TransportLimits(unanswered_bytes=1))
+    with listening(address) as listener:
+        for _ in range(20):
+            peer.send()
+        with listener.accept()[0] as connection:
+
+            def all_count() -> bool:
+                if not is_silent(connection):
+                    read_request(connection)
+                return peer.transport.messages_sent() == {str(address): 20}
+
+            wait_until(all_count, "all are counted", WAIT_S)
 
 
 def test_what_only_waits_is_not_sent(address: Address, speak: Speak) -> None:
