@@ -20,7 +20,7 @@ from faults.links import Mode
 
 VERSION = 1
 LARGEST_BYTES = 4 * 1024 * 1024
-"""Of a file."""
+"""Of a case file."""
 
 KNOWN = {
     "fault": [kind.__name__ for kind in get_args(AnyFault)],
@@ -34,11 +34,11 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 
 class CaseError(ValueError):
-    """This is no case; the text says what is wrong with it and where."""
+    """This is not a case; the text says what is wrong with it and where."""
 
 
 class Timings(NamedTuple):
-    """Of a profile, in seconds."""
+    """A profile's timeouts, in seconds."""
 
     heartbeat_timeout_s: float
     election_timeout_s: float
@@ -54,8 +54,8 @@ PROFILES = {
     "high-latency": Timings(2, 2, 1),
     "tight": Timings(0.1, 0.1, 0.05),
 }
-"""The usual one; those for networks that are quicker and slower than usual; the shortest that a quiet machine keeps a
-leader with."""
+"""The usual timings, those for faster and for slower networks, and the shortest with which a quiet machine keeps a
+leader."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,31 +76,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_chunk_bytes: Count = 128 * 1024
     snapshot_bytes_in_flight: Count = 512 * 1024
     unanswered_bytes: Count = 1024 * 1024
-    """Beyond so much under way on a link what is sent waits; one message may always be under way."""
+    """Beyond this much under way on a link, further messages wait; one message may always be under way."""
     waiting_messages: Count = 1024
-    """Beyond so many messages that wait for a link what is sent is lost."""
+    """Beyond this many messages waiting for a link, further ones are lost."""
 
     snapshot_interval_s: Seconds = 120.0
     snapshot_threshold: Count = 8192
-    """A snapshot is taken after so many entries."""
+    """A snapshot is taken after this many entries."""
     trailing_logs: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 10240
     """How many entries are kept behind a snapshot."""
 
     client_timeout_s: Seconds = 8.0
-    """So long a client waits for an answer."""
+    """How long a client waits for an answer."""
 
-    # In virtual time alone: real processes take their time, and have one clock
+    # Only in virtual time: real processes start as fast as they can, and share one clock
     clock_spread: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.02
     """By how much nodes' clocks may run fast or slow."""
     start_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.3
-    """From a start to the node's first step, at least; at most twice as long."""
+    """The least time from a start to the node's first step; the most is twice that."""
 
     def __post_init__(self) -> None:
         if not self.election_timeout_s >= self.heartbeat_timeout_s >= self.leader_lease_timeout_s:
             raise CaseError("election_timeout_s >= heartbeat_timeout_s >= leader_lease_timeout_s must hold")
 
     def of_profile(self, name: str) -> Settings:
-        """The same with the timings of one of `PROFILES`."""
+        """These settings with the timings of one of `PROFILES`."""
         return msgspec.structs.replace(self, **PROFILES[name]._asdict())
 
 
@@ -110,10 +110,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     nodes: tuple[Name, ...]
     """All of them run."""
     members: tuple[Name, ...]
-    """Who is in the cluster that the first of them founds; the others may be asked to join."""
+    """The members of the cluster that the first of them founds; the other nodes may be asked to join."""
     settings: Settings = Settings()
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
-    """Of whatever is left to chance, as far as the world it is played in leaves that to us."""
+    """Decides whatever is left to chance, as far as the world lets us decide it."""
     system: str = "konsul"
     flaw: str | None = None
     """A rule that its nodes break on purpose."""
@@ -129,7 +129,7 @@ def plan(
     system: str = "konsul",
     flaw: str | None = None,
 ) -> Plan:
-    """Of n1, n2 and so on: so many `nodes`, and `spare` ones beside them that are no members."""
+    """Nodes n1, n2 and so on: `nodes` members, and `spare` nodes that are not members."""
     names = tuple(f"n{number}" for number in range(1, nodes + spare + 1))
     return Plan(
         nodes=names,
@@ -170,16 +170,16 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a cluster must be able to do for it, each once."""
+        """What a cluster must be able to do to play this case, each need once."""
         return tuple(dict.fromkeys(need for fault in self.schedule.faults for need in fault.needs))
 
     def without(self, needs: frozenset[str]) -> Case:
-        """The same without the faults that need one of these."""
+        """This case without the faults that need any of these."""
         kept = tuple(fault for fault in self.schedule.faults if not needs.intersection(fault.needs))
         return msgspec.structs.replace(self, schedule=msgspec.structs.replace(self.schedule, faults=kept))
 
     def to_json(self) -> bytes:
-        """One setting and one fault a line, for people and for diffs."""
+        """One setting or fault per line, for people and for diffs."""
         return b"".join(self._lines())
 
     def _lines(self) -> Iterator[bytes]:

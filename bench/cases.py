@@ -1,4 +1,4 @@
-"""Cases in files: read, and held against what there is, before anything is started."""
+"""Reads cases from files, and checks before anything is started that what they name exists."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The commands of ``python -m bench``: this file is the table, `bench.commands` has each in a module of its own.
+"""The commands of ``python -m bench``: this file is the table; the commands themselves are in `bench.commands`.
 
-Modules are imported when their command is called, so that ``--help`` and the small commands stay quick, and so that
+A module is imported when its command is called, so that ``--help`` and the small commands stay quick, and so that
 ``up`` can start the forkserver before anything heavy is imported.
 """
 
@@ -47,7 +47,7 @@ COMMANDS = {
 
 
 class _Lazy(click.Group):
-    """Commands are imported when asked for; nobody sees a traceback for a mistake of their own."""
+    """Imports a command when it is called, and tells users of their mistakes without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -88,7 +88,7 @@ def _starts_processes(arguments: Sequence[str]) -> bool:
 
 
 def main() -> None:
-    # Before anything else is imported: the forkserver imports the node on the other core meanwhile.
+    # Before anything else is imported, so that the forkserver imports the node on another core meanwhile.
     if _starts_processes(sys.argv[1:]):
         from bench.systems.early import preload
 

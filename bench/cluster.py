@@ -1,19 +1,19 @@
-"""``Cluster``: what a scenario and a case may say, in whichever world they are played.
+"""``Cluster``: what scenarios and cases may say, in either world.
 
 A scenario is a plain function of one argument, a `Cluster`. It names nodes, asks who leads, breaks things, waits for
 conditions and writes through clients; it never mentions a process, a socket, a thread or a clock, so the same lines
 run on real processes (`bench.live`) and in virtual time. `bench.player` plays a case in the same words. The rules:
 
 * Roles resolve when asked: every method of a cluster that takes a node takes ``"leader"`` and ``"follower"`` too, and
-  means whoever holds the role at that instant. Links are between nodes by name.
-* Waits name their condition and carry a deadline; running out of it raises `WaitTimeoutError`, whose text says what was
+  means a node that has the role at that instant. Links are between nodes by name.
+* A wait names its condition and has a deadline. After that it raises `WaitTimeoutError`, whose text says what was
   awaited and what was seen last. Nothing sleeps.
-* What clients ask and are told is in `Cluster.history`, from before it is sent, with OK, FAILED or UNKNOWN and never a
-  guess.
-* Faults overlap, and each ends alone. Those on links are ``with`` blocks and commands of `Cluster.network`, those on
-  nodes of `Cluster.node_faults`; `kill` and its like are commands, undone by `restart` and `resume`.
-* Not every world and system can do everything. `can` says why not, by a name of `NEEDS`; who asks for it all the same
-  is refused with `CannotError`.
+* `Cluster.history` has every question, from before it is sent, and its outcome: OK, FAILED or UNKNOWN, never a guess.
+* Faults overlap, and each ends independently of the others. Faults on links are ``with`` blocks and commands of
+  `Cluster.network`, those on nodes of `Cluster.node_faults`. `kill` and its like are commands, undone by `restart` and
+  `resume`.
+* Not every world or system can do everything. `can` takes a name from `NEEDS` and says why not; asking for it all the
+  same raises `CannotError`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from faults.nodes import NodeFaults, NodeKind, NodeState
 T = TypeVar("T")
 
 ROLES = {"leader": "Leader", "follower": "Follower"}
-"""What stands for whoever holds the role, and what a status calls it."""
+"""The names that stand for a node with that role, and what a status calls the role."""
 
 NEEDS = {
     "slow_disk": "a node's saves take longer",
@@ -73,14 +73,14 @@ NEEDS = {
     "batches": "several keys are written at once",
     "identity": "a write that is asked for again takes effect once",
 }
-"""What not every world or system can do, by the names that `Cluster.can` is asked."""
+"""What some world or system cannot do, by the name that `Cluster.can` is asked."""
 
 UP_DEADLINE_S = 15.0
 MOST_REDIRECTS = 5
-"""As many as a client follows for one question."""
+"""How many a client follows for one question."""
 
 OVER_BY_RESTART = (NodeKind.DOWN, NodeKind.PAUSE, NodeKind.FULL_DISK, NodeKind.NO_MEMORY)
-"""What ends with the process that it was done to."""
+"""Faults that end with the process they were done to."""
 
 
 class WaitTimeoutError(Exception):
@@ -88,11 +88,11 @@ class WaitTimeoutError(Exception):
 
 
 class DidNotStartError(WaitTimeoutError):
-    """A node has ended instead of answering; the text has the end of what it said."""
+    """A node ended instead of answering; the text has the end of its output."""
 
 
 class PromiseBrokenError(Exception):
-    """The nodes were seen, while a run went on, to break a promise: its name, and what was seen."""
+    """The nodes were seen to break a promise during the run: the promise's name, and what was seen."""
 
     def __init__(self, promise: str, words: str) -> None:
         super().__init__(f"{promise}: {words}")
@@ -104,7 +104,7 @@ class PromiseBrokenError(Exception):
 
 
 class NoSuchNodeError(LookupError):
-    """A name that is neither a node of this cluster nor a role somebody holds now."""
+    """A name that is neither a node of this cluster nor a role that some node has now."""
 
 
 class CannotError(Exception):
@@ -113,7 +113,7 @@ class CannotError(Exception):
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What a node says of itself, asked behind the faults' back."""
+    """What a node says of itself, asked on a path that faults do not touch."""
 
     name: str
     role: str
@@ -126,11 +126,11 @@ class NodeStatus:
     log_digest: str
     """Hash chain over every applied entry: equal at an equal ``applied_index`` on nodes that agree."""
     addresses: Mapping[str, str] = field(default_factory=dict)
-    """Of each member, where it lives."""
+    """Each member's address."""
     staged: tuple[str, ...] = ()
     """Members that do not vote yet."""
     snapshot_index: int = 0
-    """The last entry that its newest snapshot stands for, taken or installed; 0 is none."""
+    """The last entry that its newest snapshot includes, taken or installed; 0 if it has none."""
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -147,9 +147,11 @@ class NodeStatus:
 
 
 def of_one_mind(statuses: Mapping[str, NodeStatus | None]) -> bool:
-    """Whether one of these running nodes leads, and all the members among them follow it and have applied its log.
+    """Whether one of these running nodes leads, and all the members among them follow it and have applied its whole
+    log.
 
-    All of it: a new leader and its followers may all have an acknowledged write and not yet know that it is committed.
+    The whole log: a new leader and its followers may all hold an acknowledged write and not yet know that it is
+    committed.
     """
     leader = next((status for status in statuses.values() if status is not None and status.role == "Leader"), None)
     if leader is None or leader.applied_index < leader.last_index:
@@ -160,11 +162,11 @@ def of_one_mind(statuses: Mapping[str, NodeStatus | None]) -> bool:
 
 
 class Client:
-    """One client of one node. Each call is one recorded operation; none of them follows a redirect."""
+    """One client of one node. Each call is one recorded operation, and none follows a redirect."""
 
     def __init__(self, ask: Callable[[Question], Operation]) -> None:
         self.ask = ask
-        """Whatever can be asked, and what came of it."""
+        """Asks any question, and returns what came of it."""
 
     def put(self, key: str, value: str) -> Operation:
         return self.ask(Put(key, value))
@@ -181,14 +183,14 @@ class Client:
     # Batches: all or nothing
 
     def set_all(self, values: Mapping[str, str], expected: Mapping[str, int] | None = None) -> Operation:
-        """With `expected`, only if each key's modify_index is that; 0 is a key that is not there."""
+        """With `expected`, only if each key has that modify_index; 0 means that the key is absent."""
         return self.ask(SetAll(tuple(Item(key, value, (expected or {}).get(key)) for key, value in values.items())))
 
     def delete_all(self, keys: Sequence[str], expected: Mapping[str, int] | None = None) -> Operation:
         return self.ask(DeleteAll(tuple(Item(key, None, (expected or {}).get(key)) for key in keys)))
 
     def get_all(self, keys: Sequence[str]) -> Operation:
-        """A stale read of all of them at one instant; its `values` are those that are there."""
+        """A stale read of all keys at one instant; its `values` are those that exist."""
         return self.ask(GetAll(tuple(keys)))
 
     # What an operator asks
@@ -202,7 +204,7 @@ class Client:
         return self.ask(Leave(node))
 
     def transfer(self, to: str = "") -> Operation:
-        """Done when another node leads; `to` is which, if it matters."""
+        """Done when another node leads; `to` says which, if it matters."""
         return self.ask(Transfer(to))
 
     def snapshot(self) -> Operation:
@@ -219,7 +221,7 @@ class Workers(Protocol):
         ...
 
     def acknowledged(self) -> int:
-        """How many of their writes, and of what they asked as operators, have been acknowledged up to now."""
+        """How many of their writes and operators' requests have been acknowledged so far."""
         ...
 
     def start(self, *, at_once: bool = False) -> None:
@@ -227,33 +229,33 @@ class Workers(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ask nothing more; what is under way still gets its answer. Returns at once."""
+        """Ask nothing more; questions under way still get their answers. Returns at once."""
         ...
 
 
 class Recorder(Protocol):
-    """Who writes down what happens, as it happens, and from any thread."""
+    """Writes down what happens, as it happens, from any thread."""
 
     def event(self, event: Event) -> None:
-        """Of the history."""
+        """Write an event of the history."""
         ...
 
     def note(self, record: Record) -> None:
-        """Of the timeline."""
+        """Write a record of the timeline."""
         ...
 
 
 class Cluster(abc.ABC):
-    """What each world has of its own is abstract; what follows from that is here, once for all worlds.
+    """What differs between worlds is abstract; what follows from that is here, once for all worlds.
 
-    Entering it starts every node, and returns when each has been told of the others: one that is cut off before would
-    know of no cluster. `opened` is the same without that, for who decides when each starts. Whatever goes wrong on the
-    way, and on every way out, nothing stays behind.
+    Entering a cluster starts every node, and returns when each has been told of the others: a node cut off before that
+    would know of no cluster. `opened` starts no node, for callers that decide when each starts. Whatever goes wrong on
+    the way in or out, nothing stays behind.
     """
 
     network: NetworkFaults
     broken: PromiseBrokenError | None = None
-    """What was raised for a broken promise first, in case that a story keeps it to itself."""
+    """The first broken promise that was raised, in case a story swallows it."""
 
     def __init__(self, plan: Plan, recorder: Recorder | None) -> None:
         self.plan = plan
@@ -271,7 +273,7 @@ class Cluster(abc.ABC):
 
     @abc.abstractmethod
     def opened(self) -> AbstractContextManager[Self]:
-        """Everything is there but running nodes; in the end all is stopped that was started."""
+        """Everything is there except running nodes; at the end, everything that was started is stopped."""
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as exits:
@@ -295,13 +297,13 @@ class Cluster(abc.ABC):
         self.wait_until(lambda: all(map(self._is_up, self.nodes)), what, UP_DEADLINE_S)
 
     def start(self, node: str) -> None:
-        """Unless it runs, or a fault keeps it from running."""
+        """Start the node, unless it runs or a fault keeps it from running."""
         with self.node_faults.lock:
             if self.node_faults.state(node).may_start and not self._has_process(node):
                 self._start(node, founds=node == self.plan.members[0] and node not in self._wiped)
 
     def at_rest(self) -> None:
-        """To be called when a case has come to its end and all are agreed: what can still be looked at then. Raises
+        """Called at the end of a case, once all nodes agree: checks what can only be checked then. Raises
         PromiseBrokenError."""
         for node in self.nodes:
             if not self.is_running(node):
@@ -314,7 +316,7 @@ class Cluster(abc.ABC):
         return status is not None and (bool(status.members) or node not in self.plan.members)
 
     def _answers(self, node: str) -> bool:
-        """Whether it does by now. Raises DidNotStartError if it never will."""
+        """Whether the node answers by now. Raises DidNotStartError if it never will."""
         return self.status(node) is not None
 
     # What each world has of its own
@@ -322,7 +324,7 @@ class Cluster(abc.ABC):
     @property
     @abc.abstractmethod
     def now_s(self) -> float:
-        """On the clock that the whole run is told on."""
+        """The time, on the clock of the whole run."""
 
     @abc.abstractmethod
     def pass_time(self, until_s: float) -> None:
@@ -330,11 +332,11 @@ class Cluster(abc.ABC):
 
     @abc.abstractmethod
     def can(self, need: str) -> str | None:
-        """None if the cluster can do this, one of `NEEDS`; else the reason why not."""
+        """None if the cluster can do what `need`, one of `NEEDS`, stands for; otherwise the reason why not."""
 
     @abc.abstractmethod
     def status(self, node: str) -> NodeStatus | None:
-        """What the node says of itself, None when it does not answer."""
+        """What the node says of itself; None if it does not answer."""
 
     @abc.abstractmethod
     def is_running(self, node: str) -> bool:
@@ -342,19 +344,19 @@ class Cluster(abc.ABC):
 
     @abc.abstractmethod
     def address(self, node: str) -> str:
-        """Where its peers reach it, as it says of itself."""
+        """Where its peers reach it, as the node itself says."""
 
     @abc.abstractmethod
     def ask(self, client: int, node: str, asked: Question) -> Operation:
-        """Have this client ask, and wait for what comes of it."""
+        """Have this client ask, and wait for the outcome."""
 
     @abc.abstractmethod
     def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float = PAUSE_S) -> Workers:
-        """One client for each script, which asks what that says, one after the other, with so long a pause between on
-        average, until it is stopped or its script ends.
+        """One client for each script. Each asks its script's questions in turn, with a pause of `pause_s` on average
+        between them, until it is stopped or its script ends.
 
-        Whoever is not served goes to the next of `nodes`, and there asks what its script says next: the same write
-        again if it is `bench.workload.retrying`. A role is whoever holds it when asked.
+        A client that is not served goes to the next of `nodes` and asks its script's next question there: the same
+        write again if the script is `bench.workload.retrying`. A role means the node that has it when asked.
         """
 
     @abc.abstractmethod
@@ -363,11 +365,11 @@ class Cluster(abc.ABC):
 
     @abc.abstractmethod
     def _has_process(self, node: str) -> bool:
-        """Whether there is one, or is about to be one."""
+        """Whether the node has a process, or is about to have one."""
 
     @abc.abstractmethod
     def _start(self, node: str, *, founds: bool) -> None:
-        """Start its process; one that `founds` the cluster does so unless it has data."""
+        """Start its process; with `founds`, it founds the cluster unless it has data."""
 
     @abc.abstractmethod
     def _wipe(self, node: str) -> None:
@@ -379,7 +381,7 @@ class Cluster(abc.ABC):
 
     @abc.abstractmethod
     def _enforce(self, node: str, former: NodeState, state: NodeState) -> None:
-        """Bring into force what lasts on the node now."""
+        """Bring into force what now lasts on the node."""
 
     # What is done to nodes
 
@@ -390,8 +392,8 @@ class Cluster(abc.ABC):
         return node
 
     def restart(self, node: str, *, wipe: bool = False) -> str:
-        """Start it again on the same data (with `wipe`, on none), and wait until it answers; kills it first if it runs.
-        Raises DidNotStartError."""
+        """Kill the node if it runs, start it on the same data (with `wipe`, on none), and wait until it answers. Raises
+        DidNotStartError."""
         node = self.kill(node)
         if wipe:
             self._wipe(node)
@@ -403,7 +405,7 @@ class Cluster(abc.ABC):
         return node
 
     def shut_down(self, node: str) -> str:
-        """Have it stop by itself, as an operator does: a leader hands over first. Returns once it has ended."""
+        """Have the node stop by itself, as an operator would; a leader hands over first. Returns once it has ended."""
         node = self._running(node)
         self._ask_to_stop(node)
         return self.kill(node)
@@ -419,19 +421,19 @@ class Cluster(abc.ABC):
         return node
 
     def fill_disk(self, node: str) -> str:
-        """From now on it can write nothing more, until it is started again. Returns once it has stopped because of it,
-        which takes something to be written."""
+        """From now on the node can write nothing more, until it is started again. Returns once it has stopped because
+        of that, which takes something to write."""
         self._must_can("full_disk")
         return self._starve(node, NodeKind.FULL_DISK, NodeState(disk_full=True), "its disk is full")
 
     def exhaust_memory(self, node: str) -> str:
-        """From now on it gets no more memory, until it is started again. Returns once it has stopped because of it,
-        which takes something to be written."""
+        """From now on the node gets no more memory, until it is started again. Returns once it has stopped because of
+        that, which takes something to write."""
         self._must_can("memory_limit")
         return self._starve(node, NodeKind.NO_MEMORY, NodeState(memory_full=True), "its memory is used up")
 
     def slow_disk(self, node: str, latency_ms: float) -> str:
-        """From now on each of its saves takes so much longer than by itself; 0 is over."""
+        """From now on each of its saves takes this much longer; 0 ends that."""
         self._must_can("slow_disk")
         node = self.resolve(node)
         self.node_faults.command(node, NodeKind.SLOW_DISK, NodeState(disk_latency_ms=latency_ms))
@@ -439,7 +441,7 @@ class Cluster(abc.ABC):
         return node
 
     def set_clock_rate(self, node: str, rate: float) -> str:
-        """From now on its clock runs so many seconds in a second, whatever it was told before; at 0 it stands still."""
+        """From now on its clock runs at `rate` seconds a second, in place of any earlier rate; at 0 it stands still."""
         self._must_can("clocks")
         node = self.resolve(node)
         self.node_faults.command(node, NodeKind.CLOCK, NodeState(clock_rate=rate))
@@ -448,18 +450,18 @@ class Cluster(abc.ABC):
     def noise(
         self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
     ) -> AbstractContextManager[None]:
-        """Until the block ends each message between nodes is lost, doubled or overtaken with these probabilities, and
-        each request of a client doubled. Raises ValueError for what is no probability."""
+        """Until the block ends, each message between nodes is lost, duplicated or reordered with these probabilities,
+        and each client request is duplicated with that probability. Raises ValueError for what is not a probability."""
         self._must_can("noise")
         return self.network.noisy(loss=loss, duplication=duplication, reordering=reordering)
 
     def torn(self, node: str) -> AbstractContextManager[None]:
-        """Killed in the middle of its next save, of which a part stays, and down until the block ends; if it saves
-        nothing by then, nothing happens."""
+        """Kills the node in the middle of its next save, part of which stays, and keeps it down until the block ends.
+        If it saves nothing by then, nothing happens."""
         raise CannotError(self.can("torn_saves"))
 
     def moved(self, node: str) -> AbstractContextManager[None]:
-        """It is stopped and comes back at another address. Its former one leads nowhere until the block ends."""
+        """Stops the node and brings it back at another address. The former one leads nowhere until the block ends."""
         raise CannotError(self.can("moves"))
 
     def astray(self, node: str) -> AbstractContextManager[str]:
@@ -467,11 +469,11 @@ class Cluster(abc.ABC):
         raise CannotError(self.can("moves"))
 
     def snapshots(self, node: str) -> int:
-        """How many its data folder holds that are not known to be damaged."""
+        """How many snapshots its data folder holds that are not known to be damaged."""
         raise CannotError(self.can("snapshot_files"))
 
     def damage_snapshot(self, node: str) -> str:
-        """Turn over a bit in the newest snapshot of a node that is down."""
+        """Flip a bit in the newest snapshot of a node that is down."""
         raise CannotError(self.can("snapshot_files"))
 
     def _starve(self, node: str, kind: NodeKind, does: NodeState, reason: str) -> str:
@@ -497,7 +499,7 @@ class Cluster(abc.ABC):
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """All nodes there are, members or not."""
+        """All nodes, members or not."""
         return self.plan.nodes
 
     def resolve(self, name: str) -> str:
@@ -541,8 +543,8 @@ class Cluster(abc.ABC):
         return Client(lambda asked: self.ask(number, name, asked))
 
     def follower_of_redirects(self, node: str) -> Client:
-        """A client that asks this node first, and then whom it is sent to. Each question on the way is an operation of
-        its own in the history, with where the client was sent."""
+        """A client that asks this node first, and then follows redirects. Each question on the way is an operation of
+        its own in the history, with the node that the client was sent to."""
         number, first = self.new_client(), self.resolve(node)
 
         def ask(asked: Question) -> Operation:
@@ -556,7 +558,7 @@ class Cluster(abc.ABC):
         return Client(ask)
 
     def new_client(self) -> int:
-        """The number of a client that there has not been before."""
+        """A client number that has not been used before."""
         return next(self._client_numbers)
 
     @contextlib.contextmanager
@@ -571,7 +573,7 @@ class Cluster(abc.ABC):
             self.wait_until(lambda: workers.idle, "the workers' last answers", self.plan.settings.client_timeout_s + 20)
 
     def writing(self, clients: int = 3, nodes: Collection[str] | None = None) -> AbstractContextManager[Workers]:
-        """Clients that each write distinct keys, one after the other, following the leader, until the block ends."""
+        """Clients that each write distinct keys, one after another, to whichever node leads, until the block ends."""
         series = next(self._series)
         return self.working([distinct_writes(series, turn) for turn in range(clients)], nodes)
 
@@ -580,15 +582,16 @@ class Cluster(abc.ABC):
     def wait_for_leader(
         self, *, other_than: str | None = None, among: Sequence[str] | None = None, timeout_s: float = 20.0
     ) -> str:
-        """The node that reports itself leader and that a majority of the members follow, and know of."""
+        """The node that reports itself leader and that a majority of the members follow, each of them knowing the
+        members."""
 
         def elected() -> str | None:
             statuses = {node: status for node, status in self.statuses().items() if status}
             for node, status in statuses.items():
                 if status.role != "Leader" or node == other_than or node not in (among or self.nodes):
                     continue
-                # A follower without a log knows no members. Were the founder killed before a majority does, nobody
-                # left could tell what a majority is, and nobody would ever stand for election.
+                # A follower without a log knows no members. If the founder were killed before a majority knew them, no
+                # node left could tell what a majority is, and none would ever stand for election.
                 followers = [s for s in statuses.values() if s.leader == node and s.term == status.term and s.members]
                 if len(followers) * 2 > len(status.members):
                     return node
@@ -602,8 +605,8 @@ class Cluster(abc.ABC):
         self.wait_until(self.agreed, "all running members have applied one log and follow one leader", timeout_s)
 
     def agreed(self) -> bool:
-        """Whether that is so now. What was acknowledged before this was asked is then on every one of them, and the
-        timeline says so, for who judges what they read later."""
+        """Whether that is so now. If so, all of them have everything that was acknowledged before the call, and the
+        timeline says so for the check of later reads."""
         since_s = self.now_s
         statuses = {node: self.status(node) for node in self.nodes if self.is_running(node)}
         found = of_one_mind(statuses)
@@ -626,5 +629,5 @@ class Cluster(abc.ABC):
         self.note("over" if over else "begins", fault=fault)
 
     def remark(self, words: str) -> None:
-        """For whoever reads what happened."""
+        """A sentence for the reader of the timeline."""
         self.note("remark", words=words)

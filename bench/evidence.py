@@ -1,4 +1,4 @@
-"""What a run leaves behind for the checkers: values only, read by whoever ran it or from where it is stored."""
+"""What a run leaves behind for the checkers: values only, whether taken from the run or read back from the store."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ class Evidence:
     traces: Mapping[str, tuple[Record, ...]]
     """Each node's own trace, over all its incarnations, in the order written."""
     timeline: tuple[Record, ...]
-    """What the bench did: kill, pause, resume, restart (with `node`), faults put and healed."""
+    """What the bench did: kill, pause, resume, restart (with `node`), faults begun and healed."""
     settings: Settings = field(default_factory=Settings)
     """What the nodes were told before they started."""

@@ -1,9 +1,9 @@
 """A history: what clients asked and were told, as events in the order in which they happened.
 
-*Invoked* is written before anything is sent, *completed* once the answer is there, so that a bench that is killed
-loses at most the line it was writing, and what was under way is in the history as under way. Both worlds write the same
-JSON lines (`encode`), on the clock of their run. `operations` makes operations of events: each question with what came
-of it, UNKNOWN where nothing has, and the tries of one write as one.
+*Invoked* is written before anything is sent, *completed* once the answer is there. So a bench that is killed loses at
+most the line it was writing, and a question under way is in the history as under way. Both worlds write the same JSON
+lines (`encode`), on the clock of their run. `operations` makes operations of events: each question with its outcome,
+UNKNOWN while there is none, and the tries of one write as one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.operations import NO_ANSWER, Operation, Outcome, Question, Told
 class Invoked(msgspec.Struct, frozen=True, tag_field="event", tag="invoked", forbid_unknown_fields=True, gc=False):
     at_s: float
     number: int
-    """Of the question, counted from 0 in each history."""
+    """The question's number, counted from 0 in each history."""
     client: int
     node: str
     asked: Question
@@ -58,11 +58,11 @@ decode: Callable[[bytes], Event] = msgspec.json.Decoder(Event).decode
 
 
 class HistoryError(ValueError):
-    """These events are of no one history."""
+    """These events cannot be one history."""
 
 
 class History:
-    """Takes events in, from any thread, and has the operations they make; each event goes to `write` as it happens."""
+    """Takes events from any thread, and makes operations of them; each event goes to `write` as it happens."""
 
     def __init__(self, write: Callable[[Event], None] | None = None) -> None:
         self._write = write
@@ -71,7 +71,7 @@ class History:
         self._finished: list[Operation] = []
 
     def invoked(self, client: int, node: str, asked: Question, at_s: float) -> int:
-        """To be told before anything is sent; returns the question's number."""
+        """Call this before anything is sent; returns the question's number."""
         number = next(self._numbers)
         event = self._open[number] = Invoked(at_s, number, client, node, asked)
         if self._write is not None:
@@ -79,24 +79,24 @@ class History:
         return number
 
     def completed(self, number: int, told: Told, at_s: float) -> Operation:
-        """To be told once, when whoever asked knows what they will ever know of it."""
+        """Call this once, when the client knows all that it will ever know of the outcome."""
         if self._write is not None:
             result = dict(told.result) if isinstance(told.result, Mapping) else told.result
             self._write(Completed(at_s, number, told.outcome, told.reason, result, *told[3:]))
         operation = _operation(self._open[number], told, at_s)
-        # In this order: whoever reads in between finds the question twice rather than not at all.
+        # In this order, so that a reader in between finds the question twice rather than not at all.
         self._finished.append(operation)
         del self._open[number]
         return operation
 
     def __iter__(self) -> Iterator[Operation]:
-        """Up to now: in the order in which they completed, and then what is under way."""
+        """The operations so far: completed ones in the order of their completion, then those under way."""
         under_way = [_operation(event, NO_ANSWER, math.inf) for event in tuple(self._open.values())]
         return joined([*self._finished, *under_way])
 
 
 def operations(events: Iterable[Event]) -> tuple[Operation, ...]:
-    """What `History` has after these events. Raises HistoryError for an answer to what nobody asked."""
+    """What `History` has after these events. Raises HistoryError for a question asked twice, or an answer to none."""
     open_: dict[int, Invoked] = {}
     finished: list[Operation] = []
     for event in events:
@@ -116,10 +116,11 @@ def _operation(event: Invoked, told: Told, at_s: float) -> Operation:
 
 
 def as_one(first: Operation, second: Operation) -> Operation:
-    """Two tries of one write, which takes effect once: one operation, from the first question to the last answer.
+    """Two tries of one write, which takes effect once, as one operation: from the first question to the answer that
+    decided it, or to the last.
 
-    What a state machine said to one of them holds for both. Short of that it FAILED only if every try did: who is told
-    "overwritten" may yet see an earlier try committed, whose answer was lost.
+    A state machine's answer to either try holds for both. Without one, the write FAILED only if every try did: a client
+    that is told "overwritten" may yet see an earlier try committed, whose answer was lost.
     """
     decisive = first if first.decided else second
     told = decisive.told
@@ -130,7 +131,7 @@ def as_one(first: Operation, second: Operation) -> Operation:
 
 
 def joined(tries: Iterable[Operation]) -> Iterator[Operation]:
-    """The tries of each write as one operation, where the last of them stands."""
+    """The tries of each write as one operation, in the place of the last try."""
     found: dict[object, Operation] = {}
     for number, one in enumerate(tries):
         sequence = getattr(one.asked, "sequence", 0)

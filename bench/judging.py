@@ -1,7 +1,7 @@
-"""Judging evidence, once a run has been played and whenever it is looked at again: by checks, which are known by name.
+"""Judges evidence by checks, which are known by name, after a run and whenever it is judged again.
 
 A check is a function from evidence to a finding. Those of `bench.checkers` are known by their names alone. Those of a
-user's own file are found in that file and nowhere else: nothing that a stored run names is ever executed for that.
+user's own are found only in the file that the user gives: nothing that a stored run names is ever executed.
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ from bench.verdict import Check, Finding, Verdict, combined
 
 OURS: dict[str, Check] = dict(inspect.getmembers(checkers, inspect.isfunction))
 OF_A_SCENARIO: tuple[Check, ...] = (faults_touched_traffic, the_bench_did_not_interfere)
-"""Whatever its own checks are."""
+"""Checks of every scenario, beside its own."""
 OF_A_CASE: tuple[Check, ...] = (
     *SAFETY,
     acknowledged_writes_survive,
     some_fault_touched_traffic,
     the_bench_did_not_interfere,
 )
-"""A case is about nothing in particular."""
+"""A case has no checks of its own."""
 LIMIT_S = 120.0
-"""So long one check may take."""
+"""How long one check may take."""
 OWN = "own:"
-"""Before the name of a check of a user's own."""
+"""Stands before the name of a user's own check."""
 DID_NOT_END = Finding("story", Verdict.UNKNOWN, "the run did not end")
 
 
 def name_of(check: Check) -> str:
-    """Under which a run keeps it. One of a user's own cannot be taken for one of ours, whatever it is called. Two of a
-    user's own may have one name, as those that one function makes: their order tells them apart."""
+    """The name that a run keeps the check by. A user's own check cannot be taken for one of ours, whatever it is
+    called. Two of a user's own may have the same name, as those that one function makes; their order tells them apart.
+    """
     name = getattr(check, "__name__", type(check).__name__)
     return name if OURS.get(name) is check else f"{OWN}{name}"
 
 
 def find(name: str, own: Iterable[Check] = ()) -> Check | None:
-    """The check of this name, of ours or of these; None if there is none."""
+    """The check of this name, among ours or `own`; None if there is none."""
     return OURS.get(name) or next((check for check in own if name_of(check) == name), None)
 
 
 def judge(check: Check, evidence: Evidence) -> Finding:
-    """A check that fails, or does not end, has found nothing out."""
+    """What the check finds; UNKNOWN if it fails or does not end."""
     name = name_of(check).removeprefix(OWN)
     try:
         with time_limit(LIMIT_S):
@@ -72,11 +73,11 @@ def judge(check: Check, evidence: Evidence) -> Finding:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A stored run judged once more, beside what it said of itself."""
+    """A stored run judged again, beside its stored findings."""
 
     findings: Findings
     said: Findings | None
-    """None of a run that did not end."""
+    """None if the run did not end."""
 
     @property
     def verdict(self) -> Verdict:
@@ -84,13 +85,13 @@ class Judgement:
 
     @property
     def agrees(self) -> bool:
-        """Whether the evidence says what the run said."""
+        """Whether judging again gives the stored findings."""
         return self.findings == self.said
 
 
 def judge_again(run: StoredRun, own: Iterable[Check] = ()) -> Judgement:
-    """From its evidence, by the checks it was judged by, of which some may be among `own`. What was told while it was
-    played stays as it was told. Raises StoreError."""
+    """Judge a run from its evidence, by the checks it was judged by, some of which may be in `own`. What was told while
+    it was played stays as it is. Raises StoreError."""
     said = run.findings()
     told = (DID_NOT_END,) if said is None else said.told
     played = said is None or not said.all or combined(said.all) is not Verdict.SKIPPED
@@ -101,7 +102,7 @@ def judge_again(run: StoredRun, own: Iterable[Check] = ()) -> Judgement:
 
 
 def _by_name(name: str, left: list[Check], evidence: Evidence) -> Finding:
-    """By a check that is taken out of `left` for it, if it is one of those."""
+    """Judge by the check of this name, which is taken out of `left` if it is there."""
     check = find(name, left)
     if check in left:
         left.remove(check)

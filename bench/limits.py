@@ -1,9 +1,9 @@
-"""A limit on how long a block of code may run, by the clock on the wall, whatever the block does meanwhile.
+"""A limit on how long a block of code may run, in wall-clock time, whatever the block does meanwhile.
 
-A story is a person's own code: it may sleep for a week, wait for an event that nobody sets, or turn in a loop. A thread
-beside it looks at the clock and then strikes the main thread with a signal, whose handler raises. So what the main
-thread does is interrupted where Python can be interrupted: in a sleep, in waiting for a lock, an answer or a process,
-and between any two lines.
+A story is a user's own code: it may sleep for a week, wait for an event that nobody sets, or loop for ever. A second
+thread watches the clock, and then sends the main thread a signal whose handler raises. So the main thread is
+interrupted wherever Python can be interrupted: in a sleep, in a wait for a lock, an answer or a process, and between
+any two lines.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import time
 from collections.abc import Iterator
 
 SIGNAL = signal.SIGUSR2
-"""Timers and their SIGALRM are pytest-timeout's."""
+"""Not SIGALRM, which pytest-timeout uses."""
 AGAIN_S = 1.0
-"""So long after a strike the next one comes, as long as the block goes on."""
+"""How long after one signal the next one comes, as long as the block goes on."""
 GRACE_S = 30.0
-"""So long nothing disturbs what the block does on its way out: it stops clients and heals links."""
+"""How long nothing interrupts the block on its way out, where it stops clients and heals links."""
 
 
 class LimitReachedError(BaseException):
-    """The block ran for longer than it may. As an interrupt from the keyboard this is no `Exception`, so that nobody
-    handles it who means to handle what a node or a network did."""
+    """The block ran for longer than it may. Like KeyboardInterrupt, this is not an `Exception`, so that code that
+    handles errors of nodes or the network does not catch it."""
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise LimitReachedError in the block once it has run for so long, and after it too if the block kept that to
-    itself. A block that swallows it and goes on is struck again every second.
+    """Raise LimitReachedError in the block once it has run for this long, and after the block too if it swallowed the
+    error. A block that swallows it and goes on is interrupted again every second.
 
-    Does nothing outside of the main thread, since signals are handled in that one alone.
+    Does nothing outside the main thread, since signals are handled only there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -63,7 +63,7 @@ def time_limit(seconds: float) -> Iterator[None]:
             watch.start()
             yield
         finally:
-            # A strike that comes before this is done is on its way out below, where none disturbs it.
+            # A signal that interrupts this line is handled below, where no further one interrupts.
             ended.set()
     except (Exception, SystemExit) as other:
         if reached.is_set():
@@ -78,7 +78,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def _on_its_way_out() -> bool:
-    """Whether somebody is handling a LimitReachedError now, or what went wrong while they did."""
+    """Whether a LimitReachedError is being handled now, or an error raised while handling one."""
     error = sys.exception()
     while error is not None and not isinstance(error, LimitReachedError):
         error = error.__context__

@@ -1,4 +1,4 @@
-"""What a run says of itself: what was run, of what, by which program on which machine, and what came of it."""
+"""What a run says of itself: what was run on which cluster, by which program on which machine, and what came of it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bench.case import Plan
 from bench.verdict import Verdict
 
 FORMAT = 1
-"""Of a run's folder. Whoever changes what is in it counts this up."""
+"""The format of a run's folder; raise it when the contents change."""
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("bench", "faults", "node")
 PACKAGES = ("flask", "msgspec", "psutil", "requests", "toxiproxy-python", "waitress")
-"""What nodes and links run on, and what is measured with."""
+"""What nodes and links run on, and what the bench measures with."""
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -45,7 +45,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     packages: dict[str, str]
     """Their versions."""
     code: str
-    """A digest over the bench's, the faults' and the node's own sources."""
+    """A digest over the sources of the bench, the faults and the node."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,26 +54,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: int = FORMAT
     kind: RunKind
     name: str
-    """Of the scenario, the case, or the cluster."""
+    """The name of the scenario, the case or the cluster."""
     file: str | None = None
-    """In which file of a user's own the scenario or the case was found."""
+    """The user's own file in which the scenario or the case was found."""
     world: str
     plan: Plan
     profile: str | None = None
     checks: tuple[str, ...] = ()
-    """What its evidence is judged by (`bench.judging`)."""
+    """The checks that judge its evidence (`bench.judging`)."""
     left_out: tuple[str, ...] = ()
-    """What of the case was not played, and why not."""
+    """What of the case was not played, and why."""
     machine: Machine
     pid: int
-    """Of the bench that wrote it."""
+    """The process of the bench that wrote it."""
     began: Instant
     ended: Instant | None = None
     seconds: float | None = None
-    """What it took, by the wall."""
+    """How long it took, in wall-clock time."""
     verdict: Verdict | None = None
     digest: str | None = None
-    """Of everything that happened, where a run can be repeated to the byte."""
+    """A digest of everything that happened, if the run can be repeated to the byte."""
 
 
 @cache
@@ -89,7 +89,7 @@ def this_machine() -> Machine:
 
 @cache
 def code_digest() -> str:
-    """Two runs with one digest were made by the same program."""
+    """Two runs with the same digest were made by the same program."""
     digest = hashlib.blake2b(digest_size=8)
     for room in SOURCES:
         for file in sorted((ROOT / room).rglob("*.py")):

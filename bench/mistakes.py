@@ -1,4 +1,4 @@
-"""What an author's code did wrong, told with the author's own lines and without the bench's way there."""
+"""What an author's code did wrong, shown with the author's own lines and without the bench's."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OURS = (ROOT / "bench", ROOT / "faults", ROOT / "node")
 STORIES = ROOT / "bench" / "scenarios"
-"""Of ours, but told as anybody else's."""
+"""Ours, but shown like any author's."""
 NO_STORIES = ("files.py", "registry.py", "steps.py")
-"""But for how scenarios are found, and for what stories have in common: what matters is which of them asked for that.
-"""
+"""Except how scenarios are found, and the steps that stories share: what matters is the line of the story that called
+them."""
 BETWEEN = (contextlib.__file__, "<string>")
-"""Whose frames stand between an author's and ours: what enters a block of ours, and what dataclasses have made."""
+"""Files whose frames stand between an author's and ours: code that enters our blocks, and code that dataclasses
+generate."""
 LIBRARIES = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-"""What an author calls, and has not written."""
+"""Code that an author calls but did not write."""
 
 
 def line_of(error: BaseException) -> str:
@@ -38,7 +39,7 @@ def _authors_frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 
 def as_python_tells(error: BaseException) -> str:
-    """The traceback as far as it is the author's, with what led to the error."""
+    """The author's part of the traceback, with the errors that led to this one."""
     told = traceback.TracebackException.from_exception(error)
     chain: list[traceback.TracebackException | None] = [told]
     for one in chain:

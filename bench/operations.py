@@ -1,11 +1,12 @@
-"""What clients and operators ask, and what they are told: tagged values, decoded and encoded here and nowhere else.
+"""What clients and operators ask, and what they are told, as tagged values.
 
 A question is one value with all that its answer depends on: how fresh a read has to be, which index a compare-and-set
-expects, whose write it is and which. What came of it is a `Told`, whose outcome is OK (acknowledged), FAILED (it has
-not happened, nor will) or UNKNOWN (it may have, or may yet). A timeout is UNKNOWN, never FAILED: the request may be
-waiting in a socket somewhere. An `Operation` is both together, with who asked whom and when.
+expects, which client's write it is and which of that client's writes. A `Told` is what came of it; its outcome is OK
+(acknowledged), FAILED (it has not happened, and never will) or UNKNOWN (it may have happened, or may yet). A timeout is
+UNKNOWN, never FAILED: the request may still be waiting in a socket. An `Operation` is both together, with which client
+asked which node and when.
 
-How a system is asked is its own business (`bench.systems`), and so is what its answers mean.
+How a system is asked, and what its answers mean, is known to that system alone (`bench.systems`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import msgspec
 
 DECISIONS = ("cas mismatch", "key not found")
-"""What a state machine refuses with. Whoever is refused with anything else may ask somebody else."""
+"""A state machine's own refusals. A client refused for any other reason may ask another node."""
 
 
 class Outcome(StrEnum):
@@ -30,11 +31,11 @@ class Freshness(StrEnum):
     """What a read promises."""
 
     STALE = "stale"
-    """A value that stood there once: any node answers from what it has."""
+    """A value that the key had at some time: any node answers from its own state."""
     LEASE = "lease"
-    """Linearizable while clocks run about alike: the leader answers by its lease."""
+    """Linearizable while clocks run at about the same rate: the leader answers under its lease."""
     LINEARIZABLE = "linearizable"
-    """Whatever was acknowledged before the read was asked for is seen."""
+    """Sees every write that was acknowledged before the read was invoked."""
 
 
 class _Question(
@@ -50,11 +51,11 @@ class _Question(
 
 
 class _Write(_Question, frozen=True, kw_only=True, gc=False):
-    """Asked for again with the same `client_id` and `sequence`, a write takes effect once (thesis 6.3)."""
+    """A write that is retried with the same `client_id` and `sequence` takes effect once (thesis 6.3)."""
 
     client_id: str = ""
     sequence: int = 0
-    """Counts the writes of `client_id` from 1; 0 is a write that is never asked for again."""
+    """Counts the writes of `client_id` from 1; 0 means that the write is never retried."""
 
 
 class Put(_Write, frozen=True, gc=False):
@@ -63,7 +64,7 @@ class Put(_Write, frozen=True, gc=False):
 
 
 class Cas(_Write, frozen=True, gc=False):
-    """A put, if the key's modify_index is `expected_index`; 0 is a key that is not there."""
+    """A put, if the key's modify_index is `expected_index`; 0 means that the key is absent."""
 
     key: str
     value: str
@@ -71,7 +72,7 @@ class Cas(_Write, frozen=True, gc=False):
 
 
 class Delete(_Write, frozen=True, gc=False):
-    """Of a key whose modify_index is `expected_index`, if that is given."""
+    """With `expected_index`, only if that is the key's modify_index."""
 
     key: str
     expected_index: int | None = None
@@ -82,13 +83,13 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     key: str
     value: str | None = None
-    """None is to be deleted."""
+    """None deletes the key."""
     expected_index: int | None = None
-    """What the key's modify_index has to be, None for anything."""
+    """The modify_index that the key must have; None for any."""
 
 
 class SetAll(_Write, frozen=True, gc=False):
-    """All of them or none: at one instant, and none if one is not as expected."""
+    """All of them at one instant, or none if any key is not as expected."""
 
     items: tuple[Item, ...]
 
@@ -103,7 +104,7 @@ class Get(_Question, frozen=True, gc=False):
 
 
 class GetAll(_Question, frozen=True, gc=False):
-    """A stale read of all of them at one instant."""
+    """A stale read of all keys at one instant."""
 
     keys: tuple[str, ...]
 
@@ -113,7 +114,7 @@ class Join(_Question, frozen=True, gc=False):
 
     node: str
     address: str = ""
-    """Where it is said to live; empty is where it lives."""
+    """The address it is said to have; empty means its real one."""
 
     NEED: ClassVar[str] = "join"
 
@@ -149,29 +150,29 @@ Question = Writing | Reading | Operating
 
 
 class Told(NamedTuple):
-    """What a client hears of its question."""
+    """What a client is told in answer to its question."""
 
     outcome: Outcome
     reason: str = ""
     """Why it is not OK: the node's word for it, or the client's own."""
     result: str | Mapping[str, str] | None = None
-    """Of a read the value, None for a missing key; of a read of several those that are there; of a transfer who leads.
-    """
+    """A read's value, None for a missing key; for a read of several keys, those that exist; for a transfer, the new
+    leader."""
     modify_index: int | None = None
-    """Where a write stands, or what stood in the way of one that expected something else."""
+    """Where a write stands in the log; after a CAS mismatch, the key's own modify_index."""
     message: str = ""
-    """What else the node said of why it is not OK, for people."""
+    """What else the node said about why it is not OK, for people."""
     elsewhere: str = ""
-    """Which node the client was sent to instead."""
+    """The node that the client was sent to instead."""
 
     @property
     def decided(self) -> bool:
-        """Whether a state machine has said what came of it: asking again would bring nothing more."""
+        """Whether a state machine decided this: asking again would tell nothing more."""
         return self.outcome is Outcome.OK or self.reason in DECISIONS
 
 
 NO_ANSWER = Told(Outcome.UNKNOWN, "no answer yet")
-"""Of what is still under way."""
+"""For a question still under way."""
 
 
 class Try(NamedTuple):
@@ -187,14 +188,14 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
 
     client: int
     node: str
-    """Whom the client asked, last."""
+    """The node that the client asked last."""
     asked: Question
     told: Told
     invoked_s: float
     completed_s: float
     """Infinity while no answer has come."""
     tries: tuple[Try, ...] = ()
-    """Of a write that was tried again: each try."""
+    """Each try of a write that was retried."""
 
     @property
     def outcome(self) -> Outcome:
@@ -225,15 +226,15 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def questions(self) -> tuple[Try, ...]:
-        """What was sent, and to whom: the tries, or the only one."""
+        """When this was sent, and to which node: each try, or the only one."""
         return self.tries or (Try(self.node, self.invoked_s),)
 
 
 def key_by_key(operation: Operation) -> Iterator[Operation]:
-    """The operation as operations of one key each; of what names no key, nothing.
+    """The operation as operations of one key each; none if it names no key.
 
-    That a batch takes effect at one instant makes its parts operations of their keys like any other, so whoever judges
-    one key need not know of batches.
+    A batch takes effect at one instant, so its parts are operations of their keys like any other, and a check of one
+    key need not know of batches.
     """
     match operation.asked:
         case Put() | Cas() | Delete() | Get():

@@ -1,8 +1,8 @@
-"""Plays a case on a cluster, in whichever world that lives, by that world's clock; and then waits for all to agree.
+"""Plays a case on a cluster in either world, by that world's clock, and then waits for all nodes to agree.
 
-Every fault is a block: what `BEGIN` has for it is entered when it begins and left when it is over, so that it ends as
-it ends in a scenario. What is due is done one after the other. Where that takes real time, as killing a process does,
-what is due meanwhile is late; the timeline says when it was.
+Every fault is a block, made by its entry in `BEGIN`. The block is entered when the fault begins and left when it is
+over, so a fault ends as it does in a scenario. Actions are done one after another. Where one takes real time, as
+killing a process does, the next ones are late; the timeline says when each was done.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ PAUSE_S = 0.25
 RETRY_S = 0.2
 """Between two requests for the same change."""
 LOOK_S = 0.05
-"""Between two looks whether everybody agrees."""
+"""Between two checks whether all nodes agree."""
 CORRECT_AGAIN_S = 1.0
-"""Between two askings for where one node lives."""
+"""Between two requests to correct one node's address."""
 PATIENCE = 20
-"""Election timeouts after the last fault within which all must agree, and clients be served."""
+"""How many election timeouts after the last fault all nodes must agree and clients be served."""
 AT_ONCE = 500
 """How many keys are read in one request."""
 OWED_IN_THE_END = ("all_agree_in_the_end", "clients_are_served_in_the_end")
-"""The promises that take time, and that somebody's interference may break."""
+"""The promises that take time, and that interference by the bench may break."""
 LAST_WISHES = (
     Put("end", "1", client_id="last wishes", sequence=1),
     Get("end", Freshness.LINEARIZABLE),
@@ -78,23 +78,23 @@ LAST_WISHES = (
 
 
 class Player:
-    """Plays `case` on `cluster`, which is open and has no running node yet. What the world sees to be broken meanwhile
-    comes out of `play`."""
+    """Plays `case` on `cluster`, which is open and has no running node yet. `play` raises any promise that the world
+    sees broken meanwhile."""
 
     def __init__(self, cluster: Cluster, case: Case) -> None:
         self.cluster = cluster
         self.case = case
         self._chances = self._random("player")
         self._due: list[tuple[float, int, Callable[[], None]]] = []
-        """What is done next, on the cluster's clock."""
+        """What is to be done, on the cluster's clock."""
         self._turns = itertools.count()
         self._clients = itertools.count()
         self._at_work: list[Workers] = []
-        """All that were ever set to work."""
+        """All workers that were ever started."""
         self._began_s = 0.0
 
     def play(self) -> None:
-        """Found the cluster, let every fault begin and end, and wait until all have the same and clients are served.
+        """Found the cluster, let every fault begin and end, and wait until all nodes agree and clients are served.
         Raises PromiseBrokenError."""
         cluster, schedule = self.cluster, self.case.schedule
         self._began_s = cluster.now_s
@@ -109,11 +109,11 @@ class Player:
     # Time
 
     def _at(self, at_s: float, action: Callable[[], None]) -> None:
-        """At so many seconds from the beginning."""
+        """Have this done so many seconds from the beginning."""
         heapq.heappush(self._due, (self._began_s + at_s, next(self._turns), action))
 
     def _pass_time(self, until_s: float) -> None:
-        """Do all that is due by then, each in its time."""
+        """Do everything that is due by then, each at its time."""
         cluster, due = self.cluster, self._due
         until_s += self._began_s
         while due and due[0][0] <= until_s:
@@ -141,7 +141,7 @@ class Player:
         self._at(fault.at_s + fault.for_s, end)
 
     def _meant(self, name: str) -> str:
-        """The node that a name or a role means now, said aloud; when nobody has the role, anybody."""
+        """The node that a name or a role means now, with a remark in the timeline; any node if none has the role."""
         if name not in ROLES:
             return name
         leader = self._leader()
@@ -153,7 +153,7 @@ class Player:
         return meant
 
     def _leader(self) -> str | None:
-        """Of the nodes that call themselves leader the one of the latest term."""
+        """The node of the latest term among those that report themselves leader."""
         leaders = [status for status in self.cluster.statuses().values() if status and status.role == "Leader"]
         return max(leaders, key=lambda status: status.term).name if leaders else None
 
@@ -188,7 +188,7 @@ class Player:
         return workers
 
     def _look(self) -> None:
-        """Let a little time pass. Raises what has ended a client that was to go on, which is no mistake of a node's."""
+        """Let a little time pass. Raises the error that ended a client early, which is no mistake of a node's."""
         self.cluster.pass_time(self.cluster.now_s + LOOK_S)
         for workers in self._at_work:
             _ = workers.idle
@@ -206,7 +206,7 @@ class Player:
             workers.stop()
 
     def ask(self, fault: Ask) -> AbstractContextManager[None]:
-        # Who leads may be another at the next try.
+        # Another node may lead at the next try.
         whom = fault.node if fault.node == "leader" else self._meant(fault.node)
         return self._asking(whom, self._resolved(fault.what), self._end_of(fault))
 
@@ -227,7 +227,7 @@ class Player:
 
     @contextmanager
     def _asking(self, whom: str, asked: Question, until_s: float) -> Iterator[None]:
-        """At once, and again until it is done, the block ends, or the time comes near `until_s`."""
+        """Ask at once, and again until it is done, the block ends, or the time comes near `until_s`."""
         script = until_done(asked, lambda: self.cluster.now_s + RETRY_S < until_s)
         workers = self._workers([script], [whom], RETRY_S)
         workers.start(at_once=True)
@@ -237,7 +237,7 @@ class Player:
             workers.stop()
 
     def _resolved(self, asked: Question) -> Question:
-        """With nodes in the place of roles."""
+        """The question with nodes in the place of roles."""
         match asked:
             case Join(node=node) | Leave(node=node):
                 return with_changes(asked, node=self._meant(node))
@@ -261,15 +261,15 @@ class Player:
         self.cluster.at_rest()
 
     def _late_s(self) -> float:
-        """By so much what was sent or saved under faults may yet be late when they are over."""
+        """How late messages and saves that began under faults may still be when the faults are over."""
         faults = self.case.schedule.faults
         saves_ms = sum(fault.latency_ms for fault in faults if isinstance(fault, SlowDisk))
         messages_ms = sum(fault.latency_ms + fault.jitter_ms for fault in faults if isinstance(fault, Delay))
         return (saves_ms + messages_ms) / 1000
 
     def _wait_until_agreed(self, deadline_s: float) -> None:
-        """Convergence: with every fault over, all members come to hold and to have applied the same log, which has them
-        where they live."""
+        """Convergence: with every fault over, all members come to hold and to have applied the same log, whose
+        configuration has their real addresses."""
         cluster = self.cluster
         with ExitStack() as asking:
             corrected_s: dict[str, float] = {}
@@ -278,19 +278,19 @@ class Player:
                     states = "; ".join(f"{node}: {status or 'silent'}" for node, status in cluster.statuses().items())
                     raise PromiseBrokenError("all_agree_in_the_end", states)
                 for node in self._elsewhere():
-                    # Once more after a while: what was asked before that may have arrived only after it.
+                    # Again after a while: an earlier request may have arrived only after this one.
                     if cluster.now_s - corrected_s.get(node, -math.inf) >= CORRECT_AGAIN_S:
                         corrected_s[node] = cluster.now_s
                         asking.enter_context(self._asking("leader", Join(node), deadline_s))
                 self._look()
 
     def _acknowledged(self) -> int:
-        """How many writes are."""
+        """How many writes are acknowledged."""
         history = self.cluster.history
         return sum(one.outcome is Outcome.OK and isinstance(one.asked, Writing) for one in history)
 
     def _read_back(self, deadline_s: float) -> None:
-        """Have every member read all that was acknowledged, for who judges whether it is there."""
+        """Have every member read all acknowledged keys, for the check that they are there."""
         keys = acknowledged_keys(self.cluster.history)
         leader = self._leader()
         status = self.cluster.status(leader) if leader is not None else None
@@ -299,13 +299,13 @@ class Player:
                 self._wait_until_served(GetAll(tuple(keys[start : start + AT_ONCE])), deadline_s, node)
 
     def _elsewhere(self) -> list[str]:
-        """Members that do not live where the leader's configuration says."""
+        """Members whose address is not the one in the leader's configuration."""
         leader = self._leader()
         status = self.cluster.status(leader) if leader is not None else None
         return [node for node, said in status.addresses.items() if said != self.cluster.address(node)] if status else []
 
     def _wait_until_served(self, asked: Question, deadline_s: float, by: str = "leader") -> None:
-        """Liveness as clients feel it: with every fault over, the leader takes writes and answers reads."""
+        """Liveness as clients see it: with every fault over, the leader takes writes and answers reads."""
         cluster = self.cluster
         heard: list[Operation] = []
         workers = self._workers([_until_heard(asked, heard)], [by], RETRY_S)
@@ -318,12 +318,12 @@ class Player:
         workers.stop()
 
     def _random(self, name: str) -> random.Random:
-        """The chances of one part: another part that draws more or less does not shift them."""
+        """One part's own random numbers, which stay the same when another part draws more or fewer."""
         return random.Random(f"{self.case.seed}/{name}")
 
 
 def _until_heard(asked: Question, heard: list[Operation]) -> Script:
-    """What came of each try is `heard`; the last one is OK."""
+    """Asks until the answer is OK; `heard` gets what came of each try."""
     while not heard or heard[-1].outcome is not Outcome.OK:
         heard.append((yield asked))
 
@@ -345,7 +345,7 @@ BEGIN: dict[type[Fault], Begin] = {
     JoinAstray: Player.join_astray,
     Move: Player.move,
 }
-"""A fault as a block, which it is over at the end of."""
+"""Each fault as a block; the fault is over when the block ends."""
 
 ON_NODES: dict[type[Fault], tuple[NodeKind, Callable[[Any], NodeState]]] = {
     Pause: (NodeKind.PAUSE, lambda _: NodeState(paused=True)),

@@ -1,8 +1,8 @@
 """One run, its phases from top to bottom: open, play, collect, check, store.
 
-What goes wrong is told apart by whose it is. A broken promise, an assertion that fails and a wait that runs out are the
-nodes': INVALID. What else an author's code raises, or never ends, is the author's: nothing is known of the nodes,
-UNKNOWN. What the bench itself could not do (no free port, no Toxiproxy) is raised, and is no verdict on anybody.
+Failures are told apart by whose they are. A broken promise, a failed assertion and a wait that runs out are the nodes':
+INVALID. Anything else that an author's code raises, and code that never ends, is the author's: that tells nothing of
+the nodes, so UNKNOWN. What the bench itself could not do (no free port, no Toxiproxy) is raised, and is no verdict.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from bench.verdict import Check, Finding, Verdict, combined
 from bench.worlds import C, World
 
 STORY = "story"
-"""The check that is the story itself."""
+"""The finding of the story itself."""
 SERVED = "with every fault over all nodes agree, and clients are served"
 """What a case promises."""
 PATIENCE = 3
-"""So many times its length a case may take, and a scenario's limit besides: real processes take their time."""
+"""A case may take this many times its length, and a scenario's limit besides: real processes take their time."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it; all the rest is in its folder."""
+    """What came of a run; the rest is in its folder."""
 
     name: str
     folder: Path
     findings: tuple[Finding, ...]
     seconds: float
     digest: str | None
-    """Of all that happened, where the run can be repeated to the byte."""
+    """A digest of everything that happened, if the run can be repeated to the byte."""
 
     @property
     def verdict(self) -> Verdict:
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def case_file(self) -> Path:
-        """Of a run that played a case."""
+        """The case that the run played, if it played one."""
         return self.folder / store.CASE
 
     def explain(self) -> str:
@@ -71,7 +71,7 @@ class Story(Generic[C]):
     limit_s: float
     checks: tuple[Check, ...]
     has_author: bool = True
-    """Whose mistakes are in it; else they are the bench's own."""
+    """Whether mistakes in it are an author's; otherwise they are the bench's own."""
 
 
 def run_scenario(
@@ -84,8 +84,8 @@ def run_scenario(
     seed: int = 0,
     on_failure: Callable[[C], None] | None = None,
 ) -> Run:
-    """Play `scenario` on a cluster of its own in `world`, and judge what came of it. `on_failure` is called with the
-    cluster still up when the story went wrong. Raises what the bench itself could not do."""
+    """Play `scenario` on a cluster of its own in `world`, and judge what came of it. If the story goes wrong,
+    `on_failure` is called with the cluster still up. Raises what the bench itself could not do."""
     checks = (*scenario.checks, *judging.OF_A_SCENARIO)
     story = Story[C](scenario.promise, lambda cluster: cluster, scenario.play, scenario.limit_s, checks)
     plan = scenario.plan(nodes, profile=profile, seed=seed)
@@ -115,8 +115,8 @@ def run_case(
     kind: RunKind = RunKind.CASE,
     leave_out: bool = False,
 ) -> Run:
-    """Play `case` on a cluster of its own in `world`, and judge what came of it; with `leave_out` without the faults
-    that cannot be played there, which a finding lists. Raises what the bench itself could not do."""
+    """Play `case` on a cluster of its own in `world`, and judge what came of it. With `leave_out`, faults that cannot
+    be played there are left out, and findings list them. Raises what the bench itself could not do."""
     checks = judging.OF_A_CASE
     with store.begin(
         runs,
@@ -184,7 +184,7 @@ def _played(story: Story[C], cluster: C, on_failure: Callable[[C], None] | None)
 
 
 def _told(story: Story[C], cluster: C) -> Finding:
-    """What came of the story itself. Raises PromiseBrokenError, and what is the bench's own mistake."""
+    """The story's own finding. Raises PromiseBrokenError, and the bench's own mistakes."""
     try:
         with time_limit(story.limit_s):
             story.play(cluster)
@@ -218,7 +218,7 @@ def _excused(finding: Finding, evidence: Evidence) -> Finding:
 
 
 def _cannot(cluster: Cluster, needs: Iterable[str]) -> dict[str, str]:
-    """What of this the cluster cannot do, and why not."""
+    """Which of these needs the cluster cannot meet, and why."""
     return {need: reason for need in needs if (reason := cluster.can(need)) is not None}
 
 

@@ -1,19 +1,20 @@
 """A fault schedule as a value: what is done to a cluster and when, JSON both ways. Pure.
 
-A fault is an interval, not a pair of actions: a crash says how long the node is down, a cut how long the links are. So
-any subset of a schedule's faults is a schedule too, and each leaves everything healed and started at its end. With
-pairs, whoever shrinks a schedule by dropping one restart gets a node that is down for ever, and a different failure.
+A fault is an interval, not a pair of actions: a crash says how long the node is down, a cut how long the links are cut.
+So any subset of a schedule's faults is a schedule too, which leaves everything healed and started at its end. With
+pairs, dropping one restart to shrink a schedule would leave a node down for ever, which is a different failure.
 
-Faults overlap freely. What is in force on a link or a node is the sum of those that last there, and each ends alone
-(`faults.lasting`): a node that is to be down, paused or out of room for its saves starts when all of that is over.
+Faults overlap freely. What is in force on a link or a node is the sum of the faults that last there, and each ends
+independently of the others (`faults.lasting`): a node that is down, paused and out of disk space starts when all of
+that is over.
 
-Where a node is named, a *role* may stand instead (`ROLES`): whoever plays the schedule resolves it at the fault's first
-instant. "Cut off the leader" is then sayable by a generator that cannot know who will lead, and by a file that knows
-nothing of what the nodes agree on.
+A *role* (`ROLES`) may stand in the place of a node's name; the player resolves it at the fault's first instant. So a
+generator can say "cut off the leader" without knowing which node will lead, and so can a file that knows nothing of
+what the nodes agree on.
 
-Every fault is one that a correct cluster survives. So no disk here lies, that is to say loses what it has reported as
-synced: Raft rests on stable storage (Figure 2, persistent state), and without it an acknowledged write may be lost and
-a vote given twice by a node that does nothing wrong. A disk may be slow or full, and a save torn.
+Every fault is one that a correct cluster survives. So no disk here lies, that is, loses what it has reported as synced:
+Raft relies on stable storage (Figure 2, persistent state). Without it an acknowledged write may be lost, and a node
+that does nothing wrong may vote twice. A disk may be slow or full, and a save torn.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ MOST_FAULTS = 10_000
 MOST_NODES = 9
 
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,31}\\Z")]
-"""It names folders too."""
+"""Also names folders."""
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class ScheduleError(ValueError):
-    """This is no schedule; the text says what is wrong with it and where."""
+    """This is not a schedule; the text says what is wrong with it and where."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", tag=True, forbid_unknown_fields=True):
@@ -66,13 +67,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", tag=Tr
 
 
 class Crash(Fault, frozen=True, kw_only=True):
-    """Killed, and started again on what it had synced; from the schedule's beginning on, not started before."""
+    """Killed, and started again on what it had synced. A crash at the schedule's beginning delays the
+    node's first start."""
 
     node: Name
     torn: bool = False
-    """Killed in the middle of its next save instead, if there is one by then, of which some entries are there
-    afterwards and not the term and vote that went with them. Nobody has been told of any of it, so that a correct node
-    comes back from this too."""
+    """Killed in the middle of its next save instead, if there is one by then. Some of that save's entries remain, but
+    not the term and vote saved with them. Nobody has been told of any of it, so a correct node recovers from this too.
+    """
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -93,7 +95,7 @@ class SlowDisk(Fault, frozen=True, kw_only=True):
 
 
 class FullDisk(Fault, frozen=True, kw_only=True):
-    """No save succeeds. The node stops at the first it tries; when there is room again it is started."""
+    """No save succeeds. The node stops at the first one it tries, and is started when there is room again."""
 
     node: Name
 
@@ -101,7 +103,7 @@ class FullDisk(Fault, frozen=True, kw_only=True):
 
 
 class Drift(Fault, frozen=True, kw_only=True):
-    """The node's clock runs at this rate; at 0 it stands still, as in a machine that is suspended."""
+    """The node's clock runs at this rate; at 0 it stands still, as in a suspended machine."""
 
     node: Name
     rate: Annotated[float, msgspec.Meta(ge=0, le=100)]
@@ -110,7 +112,7 @@ class Drift(Fault, frozen=True, kw_only=True):
 
 
 class _OnLinks(Fault, frozen=True, kw_only=True):
-    """On all links from `sources` to `targets`, and back when `both_ways`. No names at all mean everybody else."""
+    """On all links from `sources` to `targets`, and back if `both_ways`. An empty side means all other nodes."""
 
     sources: tuple[Name, ...] = ()
     targets: tuple[Name, ...] = ()
@@ -142,8 +144,8 @@ class Limit(_OnLinks, frozen=True, kw_only=True):
 
 
 class Noise(Fault, frozen=True, kw_only=True):
-    """Each message on any link between nodes is lost, doubled or overtaken with these probabilities. What clients ask
-    is doubled too, and the second may arrive after what they ask next."""
+    """Each message on any link between nodes is lost, duplicated or reordered with these probabilities. Client requests
+    are duplicated too, and the duplicate may arrive after the client's next request."""
 
     loss: Probability = 0.0
     duplication: Probability = 0.0
@@ -154,7 +156,7 @@ class Noise(Fault, frozen=True, kw_only=True):
 
 
 class Clients(Fault, frozen=True, kw_only=True):
-    """So many clients at work."""
+    """This many clients at work."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=64)]
 
@@ -179,16 +181,17 @@ class Ask(Fault, frozen=True, kw_only=True):
 
 
 class JoinAstray(Fault, frozen=True, kw_only=True):
-    """The leader is asked to let the node in under an address where nobody lives, until that is done or `for_s` is
-    over. Then that address leads to the node."""
+    """The leader is asked to let the node join at an address where no node lives, until that is done or `for_s` is
+    over. After `for_s` that address leads to the node."""
 
     node: Name
     NEEDS: ClassVar[tuple[str, ...]] = ("join", "moves")
 
 
 class Move(Fault, frozen=True, kw_only=True):
-    """The node is stopped, comes back at another address, and is to join under that. Its former address leads nowhere,
-    until `for_s` is over: then it leads to the node too, wherever that is written down by then."""
+    """The node is stopped, comes back at another address, and the leader is asked to let it join there. Its former
+    address leads nowhere until `for_s` is over; then it leads to the node too, for any configuration that still has it.
+    """
 
     node: Name
     NEEDS: ClassVar[tuple[str, ...]] = ("join", "moves")
@@ -202,7 +205,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     nodes: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=MOST_NODES)]
     members: tuple[Name, ...]
-    """Who is in the cluster that the first of them founds; the other nodes run, and may be asked to join."""
+    """The members of the cluster that the first of them founds; the other nodes run, and may be asked to join."""
     length_s: Seconds
     """When every fault is over."""
     faults: Annotated[tuple[AnyFault, ...], msgspec.Meta(max_length=MOST_FAULTS)]
@@ -236,7 +239,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ScheduleError(f"{where} has a node on both sides")
 
     def to_json(self) -> bytes:
-        """One fault a line, for people and for diffs."""
+        """One fault per line, for people and for diffs."""
         lines = b",\n".join(b"  " + msgspec.json.encode(fault) for fault in self.faults)
         head = {key: value for key, value in msgspec.to_builtins(self).items() if key != "faults"}
         return msgspec.json.encode(head)[:-1] + b', "faults": [\n' + lines + b"\n]}\n"

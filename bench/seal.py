@@ -1,6 +1,6 @@
-"""A seal: a checksum for each line of what a run left behind, so that what was changed afterwards is known by its line.
+"""A seal: a checksum for each line of what a run left behind, so that a later change is found by its line.
 
-It guards against hands and disks, not against forgers: whoever changes a line may change its checksum too. Pure.
+It guards against stray edits and failing disks, not against forgers, who can change the checksums too. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 class Seal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lines: dict[str, bytes]
-    """Of each file: the CRC32 of its lines, four bytes each, the lowest first."""
+    """For each file, the CRC32 of its lines, four bytes each, little-endian."""
 
 
 class SealBrokenError(Exception):
@@ -37,7 +37,7 @@ def checksums(lines: Sequence[bytes]) -> bytes:
 
 
 def verify(lines: Sequence[bytes], sealed: bytes) -> None:
-    """Raises SealBrokenError for lines that are not those of which `sealed` are the checksums."""
+    """Raises SealBrokenError unless `sealed` are the checksums of these lines."""
     if checksums(lines) == sealed:
         return
     known = [checksum for (checksum,) in struct.iter_unpack("<I", sealed[: len(sealed) // 4 * 4])]

@@ -1,4 +1,4 @@
-"""The store of runs: what a run's folder looks like is known here and nowhere else.
+"""The store of runs: only this module knows what a run's folder looks like.
 
     runs/<what was run>/<UTC time>[-seed-N][-k]/
         manifest.json        what was run, where, and what came of it (`bench.manifest`)
@@ -10,10 +10,10 @@
         verdict.json         the findings
         seal.json            a checksum for each line of all this but the logs
 
-History and timeline are written as things happen, a line by one unbuffered call: a bench that is killed loses at most
-the line it was writing. `Recording` is a run being written, and holds a lock for as long, which the kernel takes away
-from it however it ends: so a killed bench is told from one that runs. At the end all is sealed. `StoredRun` reads a
-run, and believes nothing that was cut or changed since: it raises StoreError, which names file and line.
+History and timeline are written as things happen, each line by one unbuffered call: a bench that is killed loses at
+most the line it was writing. `Recording` is a run being written. It holds a lock, which the kernel releases however
+the bench ends; so a killed bench is told from one that runs. At the end everything is sealed. `StoredRun` reads a run
+and believes nothing that was cut or changed since: it raises StoreError, which names file and line.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ EVIDENCE = (MANIFEST, CASE, HISTORY, TIMELINE, VERDICT)
 """What is sealed, with the traces."""
 LOG, PROXIES_LOG = "cluster.log", "toxiproxy.log"
 LARGEST = {MANIFEST: 1024 * 1024, CASE: LARGEST_BYTES, VERDICT: 16 * 1024 * 1024}
-"""Beyond so many bytes a file is none of ours."""
+"""A larger file is not one of ours."""
 TAIL_BYTES = 64 * 1024
 
 UNFIT = re.compile(r"[^A-Za-z0-9_.,+=\[\]-]|^\.+")
-"""What has no place in a folder's name."""
+"""What a folder's name must not contain."""
 LONGEST_NAME = 100
 
 _encode = msgspec.json.Encoder().encode
 _fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
 NO_LINE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What is raised for a line that was not written as such."""
+"""What is raised for a line that is not a whole record."""
 
 
 class StoreError(Exception):
@@ -74,13 +74,13 @@ class StoreError(Exception):
 
 
 class UnusableFolderError(Exception):
-    """Nothing can be written there; the text names the variable that says where else."""
+    """The folder cannot be written to; the text names the variable that sets another."""
 
 
 def usable(folder: Path, variable: str) -> Path:
     """Make the folder if it is not there, and write to it. Raises UnusableFolderError.
 
-    Asking for permissions is not enough: a read-only disk, or /proc, allows what it then refuses.
+    Checking permissions is not enough: a read-only disk, or /proc, permits what it then refuses.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,12 +98,12 @@ class RunOverError(Exception):
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a run came to."""
+    """What came of a run."""
 
     told: tuple[Finding, ...] = ()
-    """By the story and its world while it was played; nobody can judge that again."""
+    """Told by the story and its world while it was played; these cannot be judged again."""
     judged: tuple[Finding, ...] = ()
-    """By the manifest's checks, in their order, from the evidence."""
+    """Judged from the evidence by the manifest's checks, in their order."""
 
     @property
     def all(self) -> tuple[Finding, ...]:
@@ -124,7 +124,7 @@ def begin(
     file: Path | None = None,
     checks: Iterable[str] = (),
 ) -> Recording:
-    """A run of its own in a folder under `runs` that was not there before. Raises OSError when it cannot be written."""
+    """Begin a run in a new folder under `runs`. Raises OSError when it cannot be written."""
     began = datetime.now(UTC)
     manifest = Manifest(
         kind=kind,
@@ -142,7 +142,7 @@ def begin(
 
 
 class Recording:
-    """A run being written. Safe to be written to from many threads."""
+    """A run being written. Many threads may write to it."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -152,7 +152,7 @@ class Recording:
         self._over = False
         self._history = (folder / HISTORY).open("ab", buffering=0)
         self._timeline = (folder / TIMELINE).open("ab", buffering=0)
-        # Before there is a manifest, which is what others find the run by.
+        # Before the manifest is there, by which others find the run.
         fcntl.flock(self._history, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _write_json(folder / MANIFEST, manifest)
 
@@ -160,12 +160,12 @@ class Recording:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Without `finish` before, it is a run that did not end."""
+        """Without `finish` before, the run did not end."""
         self._history.close()
         self._timeline.close()
 
     def plays(self, case: Case, left_out: Iterable[str] = ()) -> None:
-        """This case it is; `left_out` says what was to be played besides, and why it is not."""
+        """Keep the case that is played; `left_out` says what of it is not played, and why."""
         (self.folder / CASE).write_bytes(case.to_json())
         self.manifest = msgspec.structs.replace(self.manifest, left_out=tuple(left_out))
         _write_json(self.folder / MANIFEST, self.manifest)
@@ -189,7 +189,7 @@ class Recording:
     # Where others write
 
     def node_folder(self, node: str) -> Path:
-        """Of the node's own. Raises ValueError for what cannot name one."""
+        """The node's own folder. Raises ValueError for a name that no node can have."""
         folder = self.folder / _of_node(node)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -214,15 +214,15 @@ class Recording:
             self._over = True
 
     def trace(self, node: str, records: Iterable[Record]) -> None:
-        """Of a node that does not write its own."""
+        """Write the trace of a node that does not write its own."""
         self.trace_file(node).write_bytes(b"".join(_encode(record) + b"\n" for record in records))
 
     def write_log(self, lines: Iterable[str]) -> None:
-        """Of a world whose nodes do not write theirs."""
+        """Write the log of a world whose nodes do not write theirs."""
         self.log.write_text("".join(f"{line}\n" for line in lines))
 
     def evidence(self) -> Evidence:
-        """As whoever reads the run later finds it. Raises StoreError."""
+        """The evidence as a later reader of the run finds it. Raises StoreError."""
         return _Files(self.folder, None).evidence(self.manifest.plan)
 
     def finish(self, findings: Findings, digest: str | None = None) -> None:
@@ -242,7 +242,7 @@ class Recording:
 
 
 def _new_folder(runs: Path, manifest: Manifest) -> Path:
-    """Its name alone tells it from all other runs, in the folders of other scenarios too."""
+    """A folder whose name alone tells the run from all others, in the folders of other scenarios too."""
     seed = f"-seed-{manifest.plan.seed}" if manifest.world != "live" or manifest.plan.seed else ""
     stamp = f"{manifest.began:%Y%m%dT%H%M%SZ}{seed}"
     parent = runs / (UNFIT.sub("_", manifest.name)[:LONGEST_NAME] or "_")
@@ -251,7 +251,7 @@ def _new_folder(runs: Path, manifest: Manifest) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         if any(os.path.lexists(Path(other, name)) for other in os.scandir(runs)):
             continue
-        # Somebody else may take it in between, or tidy its parent away.
+        # Another process may take the name in between, or remove an empty parent.
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             (parent / name).mkdir()
             return parent / name
@@ -265,7 +265,7 @@ def _append(file: Any, line: bytes) -> None:
 
 
 def _write_json(file: Path, value: object) -> None:
-    """All of it or nothing."""
+    """Write all of it or nothing."""
     whole = file.with_suffix(".new")
     whole.write_bytes(msgspec.json.format(_encode(value), indent=2) + b"\n")
     whole.replace(file)
@@ -289,29 +289,30 @@ class RunState(StrEnum):
     GOING_ON = "going on"
     ENDED = "ended"
     CUT_OFF = "cut off"
-    """Whatever wrote it is gone, and had not ended it."""
+    """Its writer is gone and had not ended it."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as its folder has it. What reads more than the manifest raises StoreError."""
+    """A run as its folder has it. Whatever reads more than the manifest raises StoreError."""
 
     folder: Path
     manifest: Manifest
 
     @property
     def id(self) -> str:
-        """By which the commands know it."""
+        """The name by which the commands know it."""
         return self.folder.name
 
     @property
     def long_id(self) -> str:
-        """The same with what was run, should two runs ever share the short one."""
+        """The id with the name of what was run, should two runs ever share the short one."""
         return f"{self.folder.parent.name}/{self.folder.name}"
 
     @property
     def state(self) -> RunState:
-        """Now. Between what its manifest says of the end and its seal whoever writes it is at work still."""
+        """Its state now. After the manifest says that the run ended, its writer is still at work until the seal is
+        written."""
         if _is_locked(self.folder / HISTORY):
             return RunState.GOING_ON
         return RunState.CUT_OFF if self.manifest.ended is None else RunState.ENDED
@@ -321,32 +322,32 @@ class StoredRun:
         total = 0
         for folder, _, files in os.walk(self.folder):
             for file in files:
-                with contextlib.suppress(FileNotFoundError):  # Of what is going on some come and go.
+                with contextlib.suppress(FileNotFoundError):  # Files of a run that is going on come and go.
                     total += Path(folder, file).lstat().st_size
         return total
 
     def case(self) -> Case | None:
-        """None of a run that played none."""
+        """The case; None if the run played none."""
         return self._files().case()
 
     def evidence(self) -> Evidence:
         return self._files().evidence(self.manifest.plan)
 
     def findings(self) -> Findings | None:
-        """What the run said; None of one that did not end."""
+        """What the run said; None if it did not end."""
         return self._files().json(VERDICT, Findings) if self.manifest.ended is not None else None
 
     def log_tail(self, lines: int) -> list[str]:
-        """The end of what was logged."""
+        """The last lines of the log."""
         return self._files().tail(LOG, lines)
 
     def verify(self) -> None:
-        """That the manifest is the one that the run was sealed with."""
+        """Check that the manifest is the one that was sealed."""
         self._files().lines(MANIFEST)
 
     def _files(self) -> _Files:
         unsealed = _Files(self.folder, None)
-        # What has a seal has ended, whatever its manifest says by now.
+        # A run that has a seal has ended, whatever its manifest says by now.
         has_seal = self.manifest.ended is not None or (self.folder / SEAL).exists()
         return _Files(self.folder, unsealed.json(SEAL, Seal)) if has_seal else unsealed
 
@@ -355,11 +356,11 @@ class Listing(NamedTuple):
     runs: tuple[StoredRun, ...]
     """Newest first."""
     unreadable: tuple[StoreError, ...]
-    """Why other folders are not among them."""
+    """Why other folders are not among the runs."""
 
 
 def runs_in(folder: Path) -> Listing:
-    """What is kept there, as far as the manifests tell."""
+    """The runs kept there, as far as the manifests tell."""
     runs: list[StoredRun] = []
     unreadable: list[StoreError] = []
     for manifest in folder.glob(f"*/*/{MANIFEST}"):
@@ -383,13 +384,13 @@ def read(folder: Path) -> StoredRun:
 
 
 def find(folder: Path, name: str) -> StoredRun:
-    """A run by its id, or by its own folder; ``last`` is the newest that is kept in `folder`. Raises StoreError."""
+    """A run by its id, or by its own folder; ``last`` is the newest one in `folder`. Raises StoreError."""
     runs = runs_in(folder).runs
     found = runs[:1] if name == "last" else [run for run in runs if name in (run.id, run.long_id)]
     match list(found):
         case [run]:
             return read(run.folder)
-        case [] if os.path.isdir(name):  # noqa: PTH112  Of a name that can be no path, this says no.
+        case [] if os.path.isdir(name):  # noqa: PTH112  Says no to a name that cannot be a path.
             return read(Path(name))
         case []:
             if not runs:
@@ -412,7 +413,7 @@ def prune(folder: Path, keep: int) -> Iterator[Removed]:
             continue
         size_bytes = run.size_bytes
         shutil.rmtree(run.folder)
-        with contextlib.suppress(OSError):  # It has other runs.
+        with contextlib.suppress(OSError):  # The parent has other runs.
             run.folder.parent.rmdir()
         yield Removed(run, size_bytes)
 
@@ -431,13 +432,13 @@ def _listed(folder: Path) -> StoredRun:
 
 @dataclass(frozen=True)
 class _Files:
-    """The files of a folder, held to the seal of a run that has ended."""
+    """The files of a folder, checked against its seal if the run has ended."""
 
     folder: Path
     seal: Seal | None
 
     def lines(self, file: str) -> list[bytes]:
-        """With their ends, which the last one may be without."""
+        """The lines with their ends, which the last one may lack."""
         lines = split(self._content(file))
         if self.seal is not None:
             if file not in self.seal.lines:
@@ -498,13 +499,13 @@ class _Files:
                 raise self._wrong(TIMELINE, number, str(error)) from error
 
     def _whole_lines(self, file: str) -> list[bytes]:
-        """Without the one in which the bench was killed."""
+        """Without the line during which the bench was killed."""
         lines = self.lines(file)
         return lines[:-1] if self.seal is None and lines and not lines[-1].endswith(b"\n") else lines
 
     def _trace(self, file: str) -> tuple[Record, ...]:
-        """A line that its node could not write to its end, because it was killed or its disk was full, is no fault of
-        the folder's: nothing follows it, or the node's next life. It is left out."""
+        """The records, without lines that the node did not finish because it was killed or its disk was full. Such a
+        line is not damage: it is the last one, or the node's next start follows it."""
         records: list[Record] = []
         torn: list[StoreError] = []
         lines = self.lines(file)
@@ -542,7 +543,7 @@ class _Files:
             return path.open("rb")
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
-        except RuntimeError as error:  # Python 3.11 and 3.12, of a link that leads to itself.
+        except RuntimeError as error:  # Python 3.11 and 3.12, for a link that leads to itself.
             raise StoreError(f"{path}: missing") from error
 
     def _wrong(self, file: str, line: int, words: str) -> StoreError:
@@ -558,7 +559,7 @@ def _record(line: bytes) -> Record:
 
 
 def _breaks_at(content: bytes) -> int:
-    """The line from which on it is no JSON."""
+    """The line at which it stops being JSON."""
     try:
         json.loads(content)
     except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""What came of a run, in words: the findings, what happened when, and the end of the logs."""
+"""What came of a run, in words: the findings, what happened when, and the end of the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.verdict import Finding
 
 LOG_TAIL = 40
 TOLD = ("start", "role", "stop")
-"""What of a node's trace is told beside what the bench did."""
+"""The records of a node's trace that are told beside what the bench did."""
 
 
 def explain(run: StoredRun) -> str:
@@ -46,7 +46,7 @@ def findings(found: Iterable[Finding]) -> list[str]:
 
 
 def timeline(evidence: Evidence) -> list[str]:
-    """What the bench did and how roles changed, in order, in seconds from the first of it."""
+    """What the bench did and how roles changed, in order, in seconds from the first record."""
     told = [(record["at_s"], "bench", record) for record in evidence.timeline]
     for node, trace in evidence.traces.items():
         told += [(record["at_s"], node, record) for record in trace if record["event"] in TOLD]
@@ -60,7 +60,7 @@ def _in_words(record: Record) -> str:
         case {"event": "remark", "words": said}:
             return str(said)
         case {"event": "begins" | "over" as event, "fault": fault}:
-            # Of a run that did not end this may have been edited since; then it is told as it stands there.
+            # In a run that did not end, this may have been edited since; then it is told as it stands there.
             with contextlib.suppress(msgspec.ValidationError):
                 return f"{'' if event == 'begins' else 'over: '}{words.fault(msgspec.convert(fault, AnyFault))}"
     fields = [f"{key}={value}" for key, value in record.items() if key not in ("at_s", "event")]

@@ -1,4 +1,4 @@
-"""Verdicts: VALID, INVALID, or UNKNOWN, which is an answer too; SKIPPED is what nobody tried. Pure."""
+"""Verdicts: VALID, INVALID or UNKNOWN, which is an answer too; SKIPPED means that nothing was tried. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Verdict(StrEnum):
     UNKNOWN = "UNKNOWN"
     VALID = "VALID"
     SKIPPED = "SKIPPED"
-    """It cannot be played in this world; the reason is known beforehand, so it is no failure."""
+    """It cannot be played in this world; the reason is known beforehand, so this is no failure."""
 
     @property
     def exit_status(self) -> int:
@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check came to, with the evidence in words."""
+    """What one check found, with the evidence in words."""
 
     check: str
     verdict: Verdict
@@ -33,15 +33,15 @@ class Finding:
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """INVALID if any is, else UNKNOWN if any is; where there is none, nothing was checked, which is UNKNOWN."""
+    """The worst of these. Without any, nothing was checked, which is UNKNOWN."""
     found = set(verdicts)
     return next((verdict for verdict in Verdict if verdict in found), Verdict.UNKNOWN)
 
 
 Check = Callable[[Evidence], Finding]
-"""What judges evidence; `bench.checkers` has ours."""
+"""A function that judges evidence; `bench.checkers` has ours."""
 
 
 def combined(findings: Iterable[Finding]) -> Verdict:
-    """What all of these come to together."""
+    """The verdict of all these together."""
     return worst(finding.verdict for finding in findings)

@@ -1,4 +1,4 @@
-"""What is asked and what is done, in words: one short clause each. Pure."""
+"""Questions and faults in words: one short clause each. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from bench.schedule import (
 )
 
 LONG = 20
-"""What is longer is told by its beginning and its length."""
+"""A longer text is told by its beginning and its length."""
 
 
 def question(asked: Question) -> str:
@@ -125,5 +125,5 @@ def _links(on: Cut | Delay | Limit) -> str:
 
 
 def whom(name: str) -> str:
-    """A node, or who has the role."""
+    """A node, or the role in words."""
     return {"leader": "the leader", "follower": "a follower"}[name] if name in ROLES else name

@@ -1,8 +1,8 @@
 """What clients do, from a seed: one generator, driven by threads on real nodes and by events in virtual time.
 
-A *script* is a generator that yields what its client asks next and is sent what came of it; `retrying` makes one whose
-writes are asked for until they are decided. A `Talker` is one client at work: its script, and the node it talks to,
-which it changes when it is not served. `WORKLOADS` are the scripts that a case may name.
+A *script* is a generator that yields its client's next question and is sent what came of it; `retrying` makes one that
+asks each question until it is decided. A `Talker` is one client at work: its script, and the node it talks to, which
+it changes when it is not served. `WORKLOADS` are the scripts that a case may name.
 """
 
 from __future__ import annotations
@@ -43,10 +43,9 @@ def distinct_writes(series: int, client: int) -> Script:
 
 
 def retrying(script: Script, client_id: str) -> Script:
-    """`script` with each of its questions asked until it is decided. Its writes are counted, so that each takes effect
-    once, whatever becomes of its answers (thesis 6.3), and `script` is told of all tries as of one operation; a read is
-    a new one each time. No other client of the cluster may be called `client_id`.
-    """
+    """`script` with each question asked until it is decided. Its writes are numbered, so that each takes effect once
+    even if answers are lost (thesis 6.3), and `script` is told of all tries as one operation; each try of a read is an
+    operation of its own. No other client of the cluster may be called `client_id`."""
     sequence, asked = 0, next(script)
     while True:
         is_write = isinstance(asked, Writing)
@@ -61,14 +60,14 @@ def retrying(script: Script, client_id: str) -> Script:
 
 
 def until_done(asked: Question, may_go_on: Callable[[], bool]) -> Script:
-    """Asked for until it is done, as long as whoever asks may go on."""
+    """Ask until it is done, as long as `may_go_on` allows it."""
     told = yield asked
     while told.outcome is not Outcome.OK and may_go_on():
         told = yield asked
 
 
 class Talker:
-    """One client at work. It goes to the next node when the one it talks to did not serve it."""
+    """One client at work. It goes to the next node when its node did not serve it."""
 
     def __init__(self, script: Script, nodes: Sequence[str], first: int = 0) -> None:
         self._script = script
@@ -78,10 +77,10 @@ class Talker:
         self.asks: Question | None = next(script, None)
         """What it asks next, None when its script has ended."""
         self.acknowledged = 0
-        """How many writes."""
+        """How many writes and operators' requests."""
 
     def told(self, operation: Operation) -> None:
-        """Take what came of `asks` into account; it and `node` are then what comes next."""
+        """Take what came of `asks` into account; after that `asks` and `node` say what comes next."""
         if operation.outcome is Outcome.OK:
             self.acknowledged += not isinstance(operation.asked, Reading)
         elif not operation.decided:
@@ -99,8 +98,7 @@ class Talker:
 # What a case may name
 
 SIZES = (0,) * 17 + (300, 1500, 6000)
-"""By how many bytes a value is longer than need be: most fit many times into what a link or a message takes, some do
-not."""
+"""How many bytes a value is padded by: most values fit many times into what a link or a message takes, some do not."""
 
 
 def mixed(client: int, rng: random.Random) -> Script:
@@ -109,8 +107,8 @@ def mixed(client: int, rng: random.Random) -> Script:
 
 
 def _mixed(rng: random.Random) -> Script:
-    """What is asked for again must not take effect again: of that a put would undo what was written in between, a CAS
-    and a delete would be told that it failed. Batches share a key."""
+    """A retried write must not take effect twice: a second put would undo what was written in between, and a second CAS
+    or delete would be told that it failed. Batches share a key."""
     seen: dict[str, int] = {}
     """The modify_index of each key, 0 when it is not there, as this client knows it."""
     for count in itertools.count(1):
@@ -143,9 +141,9 @@ def _mixed(rng: random.Random) -> Script:
 
 
 def keys(client: int, rng: random.Random) -> Script:
-    """Keys that are never written twice, each asked for until it is decided."""
+    """Keys that are never written twice, each write asked for until it is decided."""
     return retrying(distinct_writes(0, client), f"client-{client}")
 
 
 WORKLOADS: dict[str, Callable[[int, random.Random], Script]] = {"mixed": mixed, "keys": keys}
-"""By name: of a client's number and its chances, what it does."""
+"""By name: the script of a client, from its number and its random numbers."""

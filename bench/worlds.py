@@ -1,4 +1,4 @@
-"""The worlds that anything can be played in, as `bench.runner` sees them: a cluster, and what it leaves behind."""
+"""The worlds that a run can be played in, as `bench.runner` sees them: a cluster, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class World(Protocol[C]):
     def name(self) -> str: ...
 
     def cluster(self, plan: Plan, recording: Recording) -> C:
-        """Nothing is started yet. History and timeline are recorded as they happen."""
+        """A cluster with nothing started yet. History and timeline are recorded as they happen."""
         ...
 
     def collect(self, cluster: C, recording: Recording) -> str | None:
-        """Take into the recording what the cluster has not written there itself; returns the digest of all that
-        happened, where there is one."""
+        """Write into the recording what the cluster has not written there itself; returns the digest of everything that
+        happened, if there is one."""
         ...
 
 
 @dataclass(frozen=True)
 class LiveWorld:
-    """Real processes behind the real Toxiproxy, which write their traces and logs themselves."""
+    """Real processes behind the real Toxiproxy; they write their traces and logs themselves."""
 
     server: Path
     """The Toxiproxy server."""
@@ -48,7 +48,7 @@ class LiveWorld:
 
 @dataclass(frozen=True)
 class SimulatedWorld:
-    """Virtual time, from the plan's seed; what Raft promises is looked at after every event."""
+    """Virtual time, from the plan's seed; Raft's promises are checked after every event."""
 
     name: str = "simulated"
 
