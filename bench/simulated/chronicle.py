@@ -1,4 +1,4 @@
-"""What happened: a digest over every event, and the last of them to be read."""
+"""What happened: a digest over every event, and the last events for a reader."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from bench.simulated import words
 LAST = 400
 BUFFER_BYTES = 1 << 16
 DECIMALS = 6
-"""Of a second: what is less apart is simultaneous, and stays as it was noted. A node's reading of its own clock comes
-back from it with a rounding error, and would come before the message that it is the answer to."""
+"""Of a second. Events closer together than this count as simultaneous and stay in the order in which they were noted. A
+reading of a node's clock turns back into the world's time with a rounding error, which could put an answer before the
+message that it answers."""
 
 Happening = tuple[float, str, Any]
-"""The world's time, to whom, and what: anything that `words.happening` has words for."""
+"""The world's time, whom it happened to, and what: anything that `words.happening` can put in words."""
 
 
 class Chronicle:
-    """Two runs with one digest were the same run, byte for byte."""
+    """Two runs with the same digest were the same run, byte for byte."""
 
     __slots__ = ("_buffer", "_encode", "_hash", "last")
 
@@ -33,7 +34,7 @@ class Chronicle:
         self.last: deque[Happening] = deque(maxlen=LAST)
 
     def note(self, happening: Happening, told: object = None) -> None:
-        """`told` is what is to be read later in the place of what goes into the digest."""
+        """Take this into the digest; `told` is shown to readers in its place."""
         self.last.append(happening if told is None else (happening[0], happening[1], told))
         buffer = self._buffer
         self._encode(happening, buffer, len(buffer))
@@ -42,19 +43,19 @@ class Chronicle:
             buffer.clear()
 
     def remark(self, at_s: float, who: str, words: str) -> None:
-        """For whoever reads; the digest knows it already by what follows from it."""
+        """For readers only: the digest has what follows from this."""
         self.last.append((at_s, who, words))
 
     def digest(self) -> str:
-        """Of everything noted up to now."""
+        """The digest of everything noted so far."""
         self._hash.update(self._buffer)
         self._buffer.clear()
         return self._hash.hexdigest()
 
     def words(self, count: int = LAST) -> list[str]:
-        """The last happenings, one a line, in the order in which they happened by the world's time. A transition is
-        heard of once it is durable, or when a node that was stopped wakes; others may have gone on meanwhile. What
-        happens again at the same instant, as on a link that held messages back, is told once, with how often."""
+        """The last happenings, one a line, in the order of the world's time. A transition is noted once it is durable,
+        or when a paused node resumes; later events may have been noted before it. What repeats at the same instant, as
+        on a link that held messages back, is told once, with a count."""
         told = sorted(self.last, key=lambda happening: round(happening[0], DECIMALS))
         lines = (f"{at_s:10.{DECIMALS}f}  {words.happening(who, what)}" for at_s, who, what in told)
         return [_times(line, sum(1 for _ in again)) for line, again in itertools.groupby(lines)][-count:]

@@ -11,7 +11,7 @@ from bench.workload import Script, Talker
 
 
 class SimulatedWorkers:
-    """One client for each script, from `start` to `stop`, each resting `pause_s` on average between two questions.
+    """One client for each script, from `start` to `stop`, each pausing `pause_s` on average between two questions.
     `resolve` says which node a name or role means."""
 
     def __init__(

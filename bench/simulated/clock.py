@@ -1,4 +1,4 @@
-"""A node's own clock, which agrees with nobody else's."""
+"""A node's own clock, which agrees with no other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 class DriftingClock:
-    """Reads `rate` seconds more for every second of the world's."""
+    """Advances by `rate` seconds for every second of the world's."""
 
     __slots__ = ("_local_s", "_world_s", "rate")
 

@@ -1,4 +1,4 @@
-"""`SimulatedCluster`: a `Cluster` in virtual time. What is waited for makes time pass; nothing else does."""
+"""`SimulatedCluster`: a `Cluster` in virtual time. Time passes only while something is waited for."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from node.raft import Raft
 T = TypeVar("T")
 
 LOOK_AGAIN_S = 0.02
-"""A condition is looked at when anything happened, and at least so often."""
+"""A condition is checked whenever anything has happened, and at least this often."""
 NODE = Path(inspect.getfile(Raft)).parents[1]
 
 CANNOT = {
     "memory_limit": "simulated nodes share the memory of one process",
     "snapshot_files": "a simulated disk keeps one snapshot, and damages none",
 }
-"""Why not, of what cannot be done in virtual time."""
+"""What cannot be done in virtual time, and why."""
 
 
 class SimulatedCluster(Cluster):
@@ -56,7 +56,7 @@ class SimulatedCluster(Cluster):
         observer: Observer | None = None,
         core: type[Raft] | None = None,
     ) -> None:
-        """`core` takes the place of the one that the plan's flaw asks for. Raises LookupError for an unknown flaw."""
+        """`core` replaces the one that the plan's flaw asks for. Raises LookupError for an unknown flaw."""
         super().__init__(plan, recorder)
         self.world = VirtualWorld(
             plan.seed,
@@ -69,11 +69,11 @@ class SimulatedCluster(Cluster):
         self.network = self.world.network
         self._own_rates = {name: node.clock.rate for name, node in self.world.nodes.items()}
         self._clocks_alike = True
-        """Whether they have been up to now."""
+        """Whether they have been so far."""
         self._look_at_clocks()
         self._boot_random = self.world.engine.random("boots")
         self._booting: dict[str, int] = {}
-        """Nodes on their way up, and the number of the start that counts."""
+        """Nodes that are booting, and the number of the start that counts."""
         self._boots = itertools.count()
         self._addresses_given = itertools.count(1)
 
@@ -102,7 +102,7 @@ class SimulatedCluster(Cluster):
         return self._node(node).address
 
     def evidence(self) -> Evidence:
-        """What a run of it leaves behind."""
+        """What a run leaves behind."""
         traces = {name: tuple(map(recorded, node.records)) for name, node in self.world.nodes.items()}
         return Evidence(tuple(self.history), traces, tuple(self.timeline), self.plan.settings)
 
@@ -116,7 +116,7 @@ class SimulatedCluster(Cluster):
     def ask(self, client: int, node: str, asked: Question) -> Operation:
         came: list[Operation] = []
         self.world.ask(client, node, asked, came.append)
-        # Never in vain: a client that has no answer by then gives up, and that is what came of it.
+        # This wait always succeeds: a client without an answer by then gives up, which is an outcome too.
         given_up_s = self.plan.settings.client_timeout_s + LOOK_AGAIN_S
         return self.wait_until(lambda: came[0] if came else None, f"an answer to: {question(asked)}", given_up_s)
 
@@ -186,7 +186,8 @@ class SimulatedCluster(Cluster):
 
     @contextlib.contextmanager
     def _unreached(self, node: str, addresses: frozenset[str]) -> Iterator[None]:
-        """By whoever takes these for its addresses; in the end they lead to it."""
+        """Peers that have these addresses for the node do not reach it until the block ends; then the addresses lead to
+        it."""
         with self.node_faults.lasting(node, NodeKind.UNREACHED, NodeState(unreached=True)):
             try:
                 yield
@@ -221,13 +222,13 @@ class SimulatedCluster(Cluster):
         self._look_at_clocks()
 
     def _look_at_clocks(self) -> None:
-        """What leases keep is not promised any more once they may end too late."""
+        """What leases guarantee is no longer promised once they may end too late."""
         if not alike([node.clock.rate for node in self.world.nodes.values()], self.plan.settings):
             self.world.observer.clocks_differ()
             self._clocks_alike = False
 
     def _is_unlike(self, state: NodeState) -> bool:
-        """Whether its clock keeps it from what others do in time."""
+        """Whether its clock's rate keeps it from doing in time what others do."""
         return state.clock_rate is not None and not alike([state.clock_rate, 1.0], self.plan.settings)
 
     def _crash(self, node: str) -> None:
@@ -273,9 +274,9 @@ class SimulatedCluster(Cluster):
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Around whatever lets nodes do something. What a node would have died of is a promise broken: the core asserts
-        its own mistakes, and must survive everybody else's. What the bench or a scenario gets wrong stays what it is.
-        """
+        """Put this around whatever lets nodes act. An exception that would kill a node is a broken promise: the core
+        asserts its own mistakes, and must survive all others. Mistakes of the bench or of a scenario are raised as they
+        are."""
         try:
             yield
         except PromiseBrokenError as error:

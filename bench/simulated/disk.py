@@ -1,9 +1,9 @@
-"""A node's disk: what is written, what of it is synced, and what a crash leaves.
+"""A node's disk: what is written, what is synced, and what a crash leaves.
 
-It keeps what `node.disk` keeps and promises what that promises: a save is one transaction, there whole or not at
-all. When the machine dies while a save is under way, the transaction may have been completed although nobody was told,
-or not. What can go wrong beyond that is asked for: a slow disk, a full one, one whose fsync lies (what was written is
-lost in a crash until an honest save follows), and one that is no transaction's and tears the last write.
+It keeps what `node.disk` keeps and promises what that promises: a save is one transaction, there whole or not at all.
+When the machine dies during a save, the transaction may have been completed although nobody was told, or not. Anything
+worse happens only on request: a slow disk, a full one, one whose fsync lies (a crash loses what was written since the
+last honest save), and one without transactions, which tears the last write.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Save(NamedTuple):
 
 @dataclass(slots=True)
 class Content:
-    """What a node would find: entries from `first_index` on, behind the snapshot if there is one."""
+    """What a node would find: the entries after `base_index`, and the snapshot, if there is one."""
 
     hard_state: HardState = field(default_factory=HardState)
     entries: list[Entry] = field(default_factory=list)
@@ -52,12 +52,12 @@ class Content:
             self.entries += write.entries
 
     def keep(self, snapshot: Snapshot) -> None:
-        """Go by this snapshot, unless a newer one came from the leader meanwhile."""
+        """Use this snapshot, unless a newer one came from the leader meanwhile."""
         if self.snapshot is None or self.snapshot.meta.index <= snapshot.meta.index:
             self.snapshot = snapshot
 
     def forget(self, first_kept: int) -> None:
-        """Drop the entries before this one, as far as the snapshot stands for them."""
+        """Drop the entries before this one, as far as the snapshot includes them."""
         dropped = min(first_kept - 1, self.snapshot.meta.index if self.snapshot else 0) - self.base_index
         if dropped > 0:
             self.base_term = self.entries[dropped - 1].term
@@ -75,10 +75,10 @@ class SimulatedDisk:
         """Every save takes this much longer."""
         self.full = False
         self.honest = True
-        """Whether a sync that returned has happened."""
+        """Whether a sync that returned has really happened."""
         self.transactional = True
-        """Whether a save that a crash cuts short is there whole or not at all, as `node.disk` sees to. If not, some
-        of its entries are left, and not its hard state; a snapshot is there whole or not at all on any disk."""
+        """Whether a save cut short by a crash is there whole or not at all, as on `node.disk`. Otherwise some of its
+        entries remain, without its hard state. A snapshot is there whole or not at all on any disk."""
 
     def begin(self, write: Save) -> float:
         """Start a save; returns how long it takes, in seconds. Raises DiskFullError."""
@@ -91,7 +91,8 @@ class SimulatedDisk:
         return self.extra_s + (usual_s if chance < 0.98 else usual_s + RARE_S * self._rng.random())
 
     def sync(self) -> list[Save]:
-        """The save under way returns. What has become durable by it: itself, unless the disk lies."""
+        """The save under way returns. Returns what is now durable: nothing if the disk lies, else this save and all
+        before it."""
         assert self._under_way is not None
         self._unsynced.append(self._under_way)
         self._under_way = None
@@ -103,8 +104,8 @@ class SimulatedDisk:
         return writes
 
     def keep(self, snapshot: Snapshot) -> int:
-        """A snapshot is made durable in the background; returns its index, for it alone is kept. Raises
-        DiskFullError."""
+        """Make a snapshot durable in the background. Returns its index, since no older one is kept to fall back on.
+        Raises DiskFullError."""
         if self.full:
             raise DiskFullError(NO_SPACE)
         if not self._unsynced:
@@ -112,14 +113,13 @@ class SimulatedDisk:
         return snapshot.meta.index
 
     def forget(self, first_kept: int) -> None:
-        """The entries before this one are deleted."""
+        """Delete the entries before this one."""
         if not self._unsynced:
             self._synced.forget(first_kept)
 
     def crash(self, *, torn: bool = False) -> Save | None:
-        """The machine dies. Returns what became durable although nobody was told: the save under way, in half the
-        cases, unless the crash has `torn` it.
-        """
+        """The machine dies. Returns what became durable although nobody was told: in half the cases the save under way,
+        or the part of it that is left if the crash has `torn` it."""
         write, self._under_way = self._under_way, None
         self._unsynced.clear()
         if write is None or (self._rng.random() < 0.5 and not torn):
@@ -132,5 +132,5 @@ class SimulatedDisk:
         return write
 
     def load(self) -> Content:
-        """What is found after a start."""
+        """What a start finds."""
         return self._synced

@@ -1,4 +1,4 @@
-"""Virtual time: a heap of what is to happen, and the seed from which all chance comes."""
+"""Virtual time: a heap of what is to happen, and the seed of all randomness."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Event = tuple[float, int, Callable[[Any], None], Any]
 
 
 class Engine:
-    """Calls one thing after the other, in the order of their times; what is due at one time, as it was put in.
+    """Makes calls in the order of their times, and those due at the same time in the order in which they were added.
 
-    All on one thread. Nothing reads a clock of the machine's, and no order depends on a hash, so the same seed gives
-    the same events.
+    Everything is on one thread, nothing reads the machine's clock, and no order depends on a hash. So the same seed
+    gives the same events.
     """
 
     __slots__ = ("_heap", "_sequence", "now", "seed")
@@ -27,7 +27,7 @@ class Engine:
         self._sequence = 0
 
     def at(self, when_s: float, callback: Callable[[Any], None], argument: Any = None) -> None:
-        """Have `callback(argument)` called when it is `when_s`, which must not be past."""
+        """Have `callback(argument)` called at `when_s`, which must not be in the past."""
         self._sequence += 1
         heapq.heappush(self._heap, (when_s, self._sequence, callback, argument))
 
@@ -36,7 +36,7 @@ class Engine:
         heapq.heappush(self._heap, (self.now + seconds, self._sequence, callback, argument))
 
     def step(self, until_s: float) -> bool:
-        """Let the next event happen; if none is due by `until_s`, let time come to that, and return False."""
+        """Let the next event happen. If none is due by `until_s`, move time on to that, and return False."""
         heap = self._heap
         if not heap or heap[0][0] > until_s:
             self.now = max(self.now, until_s)
@@ -54,5 +54,5 @@ class Engine:
         self.now = max(self.now, until_s)
 
     def random(self, name: str) -> random.Random:
-        """The chances of one part of the world: another part that draws more or less does not shift them."""
+        """One part's own random numbers, which stay the same when another part draws more or fewer."""
         return random.Random(f"{self.seed}/{name}")

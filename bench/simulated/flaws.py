@@ -1,4 +1,4 @@
-"""Which rules of our node's core may be broken on purpose, by name."""
+"""The names of the rules of our node's core that can be broken on purpose."""
 
 from __future__ import annotations
 

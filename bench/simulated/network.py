@@ -1,12 +1,12 @@
-"""Links in virtual time: what the live network's faults do, and what no TCP proxy can.
+"""Links in virtual time: the faults of the live network, and those that no TCP proxy can make.
 
-A link carries one stream: what is sent arrives later, in order. The three cuts are Toxiproxy's: a *blackhole* loses
-what is sent and what is under way, a *refused* connection too, and *hold* keeps it and lets it through, in order, when
-healed. Noise is per message: lost, doubled, or overtaken by what was sent after it. A node notices when a connection
-of its own ends (`Hint`), as from `node.transport`.
+A link carries one stream: what is sent arrives later, in order. The three cuts are Toxiproxy's: *blackhole* loses what
+is sent and what is under way, *refuse* does too, and *hold* keeps both and delivers them in order when healed. Noise is
+per message: lost, duplicated, or overtaken by later ones. A node is told when one of its own connections ends (`Hint`),
+as by `node.transport`.
 
-A link between nodes takes on what `node.transport` does, and drops what is beyond that. It matters where messages stay
-under way for long: so it is kept account of on links that are not as they should be, and on those alone.
+A link between nodes takes on as much as `node.transport` does, and drops the rest. That matters only where messages
+stay under way for long, so it is accounted for only on faulty links.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from node.raft.messages import AnyMessage
 from node.server import Hint, Origin
 
 FASTEST_S, USUAL_SPREAD_S = 0.0002, 0.0012
-"""Through a proxy on one machine."""
+"""The latency through a proxy on one machine."""
 OVERTAKEN_S = 0.3
-"""The most by which a message is late that others overtake."""
+"""The most by which an overtaken message is late."""
 KIB = 1024
 MESSAGE_BYTES = 256
-"""What a message weighs on a limited link, its entries' data aside."""
+"""The size of a message on a limited link, without its entries' data."""
 ANSWER_TIMEOUT_S = 5.0
-"""A connection on which something is under way for so long is given up when something more is to be sent."""
+"""A connection on which something has been under way for this long is given up when the next message is to be sent."""
 
 LATE_MS = 20
-"""A delay up to here is not worth the name."""
+"""A link that is no later than this is as good as one without delay."""
 
 Receive = Callable[[Any], None]
 OnChange = Callable[[str, tuple[Link, ...], str, int | None, Collection[str]], None]
-"""What was done, to which links, in words, `FaultEvent.attempted`, and whose clients' connections it broke."""
+"""What was done, to which links, in words, `FaultEvent.attempted`, and the nodes whose client connections it broke."""
 
 
 class Parcel(msgspec.Struct, frozen=True, gc=False):
@@ -54,13 +54,13 @@ class Bounds(NamedTuple):
     """How much a link takes on, as `node.transport` bounds it."""
 
     unanswered_bytes: int = 1024 * 1024
-    """Beyond so much under way what is sent waits; one message may always be under way."""
+    """Beyond this much under way, further messages wait; one message may always be under way."""
     waiting: int = 1024
-    """Beyond so many messages that wait what is sent is lost."""
+    """Beyond this many waiting messages, further ones are lost."""
 
 
 class Sent(NamedTuple):
-    """A message under way on a link that is not as it should be."""
+    """A message under way on a faulty link."""
 
     item: Any
     at_s: float
@@ -68,7 +68,7 @@ class Sent(NamedTuple):
 
 
 class Stream:
-    """One connection. Closed, it delivers nothing more of what is under way."""
+    """One connection. Once closed, it delivers nothing more."""
 
     __slots__ = ("_noted", "is_open", "last_s", "link", "unanswered", "unanswered_bytes", "waiting")
 
@@ -76,7 +76,7 @@ class Stream:
         self.link = link
         self.is_open = True
         self.last_s = 0.0
-        """When the last thing sent arrives: nothing sent in order arrives before it."""
+        """When the last message sent in order arrives; no later one in order arrives before it."""
         self._noted = 0
         self.unanswered: dict[int, Sent] = {}
         self.unanswered_bytes = 0
@@ -92,14 +92,14 @@ class Stream:
         link.receive(item)
 
     def note(self, sent: Sent) -> int:
-        """Remember that this is under way; returns what to tell `arrive_noted`."""
+        """Remember that this is under way; returns its number for `arrive_noted`."""
         self._noted += 1
         self.unanswered[self._noted] = sent
         self.unanswered_bytes += sent.weight
         return self._noted
 
     def arrive_noted(self, number: int) -> None:
-        """What is held stays under way."""
+        """A held message stays under way."""
         if not self.is_open or self.link.holding:
             return
         sent = self.unanswered.pop(number)
@@ -136,12 +136,12 @@ class SimulatedLink:
         self.link = link
         self.receive: Receive = _nowhere
         self.on_end: Receive = _unheeded
-        """Who at the near end is given a `Hint`."""
+        """Called with a `Hint`, for the node at the near end."""
         self.state = UP
         self.attempted = 0
-        """Messages that were to go over the link while it was not as it should be."""
+        """Messages that were to go over the link while it was faulty."""
         self.rough = False
-        """Whether sending needs a closer look."""
+        """Whether there is any fault on the link."""
         self.holding = False
         self.held: list[Any] = []
         """What was under way when holding began."""
@@ -150,7 +150,7 @@ class SimulatedLink:
 
     @property
     def clear(self) -> bool:
-        """Whether what is sent arrives, once, and about as soon as usual."""
+        """Whether what is sent arrives, and about as soon as usual. It may arrive twice."""
         state = self.state
         late = state.latency_ms + state.jitter_ms > LATE_MS
         return state.cut is None and state.rate_kib_s is None and not (late or state.loss or state.reordering)
@@ -232,12 +232,13 @@ class SimulatedLink:
         self.held.clear()
 
     def break_off(self) -> None:
-        """The same, and whoever sends on it notices."""
+        """The same, and the sender notices."""
         self.close()
         self._engine.after(FASTEST_S, self.on_end, Hint(self.link.target))
 
     def _let_through(self) -> None:
-        """What is under way goes on as the link is now. It was counted, and may have been lost, when it was sent."""
+        """Send on what is under way, as the link is now. Each message was counted, and might have been lost, when it
+        was first sent."""
         stream = self._stream
         under_way = [*self.held, *(sent.item for sent in stream.unanswered.values()), *stream.waiting]
         self.close()
@@ -256,7 +257,7 @@ class SimulatedNetwork(LinkFaults):
         on_change: OnChange,
         bounds: Bounds | None = None,
     ) -> None:
-        """`bounds` are of the links between nodes; by default there are none."""
+        """`bounds` hold for the links between nodes; by default there are none."""
         names = tuple(nodes)
         self._engine = engine
         self._on_change = on_change
@@ -272,19 +273,20 @@ class SimulatedNetwork(LinkFaults):
         self.answers = {
             name: SimulatedLink(engine, Link(name, CLIENT), engine.random(f"network/{name}->client")) for name in names
         }
-        """What a node answers its clients, on the connections of the client link: a cut is on both, a delay is not."""
+        """A node's answers to its clients, on the connections of the client link: a cut affects both directions, a
+        delay does not."""
         self.from_node = {
             name: {link.target: self.links[link] for link in links if link.source == name} for name in (*names, CLIENT)
         }
         """source -> target -> link."""
 
     def deliver_to(self, receivers: Mapping[str, Receive]) -> None:
-        """Who is at the end of the links."""
+        """Say who receives at the end of each link."""
         for link in (*self.links.values(), *self.answers.values()):
             link.receive = receivers[link.link.target]
 
     def tell_of_ends(self, senders: Mapping[str, Receive]) -> None:
-        """Who is given a `Hint` when a connection of theirs ends."""
+        """Say who is given a `Hint` when a connection of its own ends."""
         for source, receive in senders.items():
             for link in self.from_node[source].values():
                 link.on_end = receive
@@ -299,13 +301,13 @@ class SimulatedNetwork(LinkFaults):
                 found.break_off()
 
     def end_connections_to(self, node: str) -> None:
-        """It has died: its peers notice."""
+        """The node has died, and its peers notice."""
         for source, links in self.from_node.items():
             if source not in (CLIENT, node):
                 links[node].break_off()
 
     def clear(self) -> frozenset[tuple[str, str]]:
-        """The links between nodes that are as they should be, by source and target."""
+        """The clear links between nodes, by source and target."""
         return frozenset(
             (link.source, link.target) for link, found in self.links.items() if link.source != CLIENT and found.clear
         )
@@ -329,12 +331,12 @@ class SimulatedNetwork(LinkFaults):
 
 
 def _breaks(former: Mode | None, wanted: Mode | None) -> bool:
-    """A refused connection is closed, and so is one that healing finds with bytes missing in the middle."""
+    """A refused connection is closed, and so is one that lost bytes in a blackhole, when that heals."""
     return wanted is Mode.REFUSE or (former is Mode.BLACKHOLE and wanted is not Mode.BLACKHOLE)
 
 
 def _unheeded(item: Any) -> None:
-    """Clients notice a broken connection by themselves (`World.break_off`)."""
+    """Clients notice a broken connection by themselves (`VirtualWorld.break_off`)."""
 
 
 def _nowhere(item: Any) -> None:
@@ -342,14 +344,14 @@ def _nowhere(item: Any) -> None:
 
 
 def _weight(item: Any) -> int:
-    """Bytes on the wire, about."""
+    """About as many bytes as on the wire."""
     message = item.messages[0] if type(item) is Parcel else item
     entries = getattr(message, "entries", ())
     return MESSAGE_BYTES + sum(len(entry.data) for entry in entries) + len(getattr(message, "data", b""))
 
 
 def first_address(node: str) -> str:
-    """Where a node lives that has never moved."""
+    """The address of a node that has never moved."""
     return f"{node}:7000"
 
 

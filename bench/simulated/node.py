@@ -1,4 +1,4 @@
-"""A simulated node: what outlives a crash (a disk, a clock, a place in the network), and the process that may run."""
+"""A simulated node: what outlives a crash (a disk, a clock, a place in the network), and its process, if one runs."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from node.server import (
 OFFSET_S = 1000.0
 """Two nodes' clocks may be this far apart: nothing may compare them."""
 Record = tuple[float, Transition]
-"""Of a trace: the world's time from which it holds, and what."""
+"""One record of a trace, with the world's time from which it holds."""
 UNTOLD = (Applied, Leased)
-"""What a trace has and a chronicle does not: it follows from what is told already, and there is much of it."""
+"""Records of the trace that the chronicle leaves out: they follow from what it has, and there are many of them."""
 
 
 class WatchedMachine(StateMachine):
-    """A state machine of which every step is watched."""
+    """A state machine whose every step is watched."""
 
     def __init__(self, name: str, stage: Stage) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class WatchedMachine(StateMachine):
 
 
 class SimulatedNode:
-    """Also the `Surroundings` of its process: what that does, the world sees here."""
+    """Also the `Surroundings` of its process: here the world sees what the process does."""
 
     __slots__ = (
         "_answers",
@@ -94,7 +94,7 @@ class SimulatedNode:
         self.clock = DriftingClock(reads_s=OFFSET_S * rng.random(), rate=rng.uniform(low, high))
         self.disk = SimulatedDisk(stage.engine.random(f"disk/{name}"))
         self.address = first_address(name)
-        """Where it says that it lives."""
+        """The address that it gives as its own."""
         self.addresses = frozenset((self.address,))
         """Every address that leads to it."""
         self._links = stage.network.from_node[name]
@@ -103,11 +103,11 @@ class SimulatedNode:
         self.started = False
         """Whether it was ever started."""
         self.in_next_save: Callable[[], None] | None = None
-        """What is done in the middle of the node's next save, unless it is taken back before."""
+        """Done in the middle of the node's next save, unless withdrawn before."""
         self.records: list[Record] = []
         """The node's trace."""
         self._waiting: dict[int, Request] = {}
-        """What reached the process that runs, and that it has not answered."""
+        """Requests that reached the running process and are not answered yet."""
         self._incarnations = 0
         self._said_last = Origin(name, "", self.address, self.address)
         """Of itself."""
@@ -119,7 +119,7 @@ class SimulatedNode:
 
     @property
     def unanswered(self) -> Request | None:
-        """A request that waits for an answer of its process, if there is one."""
+        """A request that still waits for an answer of this process, if there is one."""
         waiting = self._waiting.values() if self.process is not None else ()
         return next((request for request in waiting if not request.answered), None)
 
@@ -167,14 +167,14 @@ class SimulatedNode:
         return Server(raft, machine, policy=settings.snapshots, process=self._incarnations, now=now)
 
     def crash(self, *, torn: bool = False) -> None:
-        """Gone at this instant; what its disk has not synced is lost, and a save under way may be `torn`."""
+        """Die at this instant; what the disk has not synced is lost, and a save under way may be `torn`."""
         process, self.process = self.process, None
         if process is None:
             return
         stage = self._stage
         process.die()
         left = self.disk.crash(torn=torn)
-        # In this order: what was left of a round that its owner did not live to act upon is no round.
+        # In this order: what is left of a round on which its owner did not live to act must not be judged as a round.
         stage.observer.crashed(self.name, stage.engine.now)
         if left is not None:
             self.durable(left)
@@ -194,14 +194,14 @@ class SimulatedNode:
         self._stage.observer.wiped(self.name)
 
     def move(self, address: str) -> None:
-        """Live elsewhere from now on: nothing that was sent to where it was arrives."""
+        """Live at another address from now on; nothing that was sent to the former one arrives."""
         assert self.process is None, f"{self.name} runs"
         self.address = address
         self.addresses = frozenset((address,))
         self._stage.network.disconnect(self.name)
 
     def lead_here(self, addresses: frozenset[str]) -> None:
-        """Whoever dials one of these reaches this node from now on."""
+        """From now on these addresses lead to this node too."""
         self.addresses |= addresses
 
     def pause(self) -> None:
@@ -236,7 +236,8 @@ class SimulatedNode:
             process.deliver(item)
 
     def _receive_request(self, request: Request) -> None:
-        """Also one whose client has given up: it waited in a socket, and nobody knows here. It may take effect yet."""
+        """Take a request, even if its client has given up: it waited in a socket, and the node cannot know. It may
+        still take effect."""
         stage = self._stage
         stage.chronicle.note((stage.engine.now, self.name, request.asked), request)
         if self.process is None:
@@ -271,7 +272,7 @@ class SimulatedNode:
         stage.observer.saved(self.name, write.hard_state, write.entries, write.snapshot, stage.engine.now)
 
     def trace(self, records: Sequence[Transition]) -> None:
-        """Of each, when it holds from, on the world's clock."""
+        """Keep each record with the world's time from which it holds."""
         when, chronicle = self.clock.when, self._stage.chronicle
         for record in records:
             at_s = when(record.at_s)
@@ -280,12 +281,12 @@ class SimulatedNode:
             elif type(record) is Leased:
                 self._stage.observer.leased(self.name, record, self._stage.engine.now)
                 if record.until_s is not None:
-                    # Now, because the clock's rate may be another later.
+                    # Now, because the clock's rate may change later.
                     record = Leased(at_s=record.at_s, term=record.term, until_s=when(record.until_s))
             self.records.append((at_s, record))
 
     def send(self, messages: Sequence[AnyMessage], addresses: Mapping[str, str]) -> None:
-        """Whoever does not live at the address is not reached."""
+        """A message reaches its recipient only if the address dialled leads there."""
         assert self.process is not None
         origin, cluster_id = self._said_last, self.process.status.cluster_id
         if origin.cluster_id != cluster_id or origin.raft_address != self.address:
@@ -312,7 +313,7 @@ class SimulatedNode:
         self._tell(request, requests.told_of(request.asked, answer, self.process.status, now))
 
     def _note_position(self, request: Request, position: LogPosition) -> None:
-        """Remember how new what a client is told of is, unless it asked for what may be old."""
+        """Remember the highest index that a client was told of, except by a read that may be stale."""
         stage, question = self._stage, request.question
         if not isinstance(question, Read) or question.consistency is not Consistency.DEFAULT:
             stage.told_index = max(stage.told_index, position.index)
@@ -324,7 +325,7 @@ class SimulatedNode:
             self._answers.send((request, told))
 
     def installed(self) -> None:
-        """What was committed behind it in the same round is applied already."""
+        """What was committed after the snapshot in the same round is applied already."""
         stage, process = self._stage, self.process
         assert process is not None
         stage.observer.held(self.name, process.raft.last_applied, process.machine.freeze(), stage.engine.now)
@@ -352,6 +353,6 @@ class SimulatedNode:
 
 
 def recorded(record: Record) -> evidence.Record:
-    """A line of a node's trace, in the shape in which a real one writes it."""
+    """A line of a node's trace, in the shape that a real node writes."""
     at_s, what = record
     return {**msgspec.to_builtins(what), "at_s": at_s}

@@ -1,4 +1,4 @@
-"""Who watches the simulated world: told of every step as it happens, between one event and the next.
+"""Observers of the simulated world: told of every step as it happens, between one event and the next.
 
 An observer sees what no checker of a finished run can: every node's core after every round, what its disk has synced
 and when, and what clients were told. It changes nothing; to stop the world it raises.
@@ -27,7 +27,7 @@ class LocalClock(Protocol):
 class Observer:
     """Does nothing; override what is of interest. Every `at_s` is the world's time, in seconds.
 
-    `raft` and `clock` are the node's own objects, to be read and never called: they stay true until it crashes.
+    `raft` and `clock` are the node's own objects, to be read and never changed; they stay current until it crashes.
     """
 
     def started(self, name: str, raft: Raft, clock: LocalClock, at_s: float) -> None:
@@ -40,13 +40,13 @@ class Observer:
         """The node, which is down, lost its disk, and with it whatever it had promised."""
 
     def excuse(self, name: str, excused: bool) -> None:
-        """The node is slowed down from now on, or no more: nobody may wait for it."""
+        """The node is slowed down from now on, or no longer; while it is, nothing may depend on its being in time."""
 
     def clocks_differ(self) -> None:
-        """Some clock runs so fast or slow, beside another, that leases may end too late."""
+        """Some clock runs so much faster or slower than another that leases may end too late."""
 
     def stepped(self, name: str, raft: Raft, effects: Effects, at_s: float, inbox: Sequence[Message] = ()) -> None:
-        """A round of the node is over: its effects were taken, and nothing of them is saved or sent yet.
+        """A round of the node is over: its effects are known, and none of them is saved or sent yet.
 
         `inbox` is what it had heard from its peers, in order.
         """
@@ -54,44 +54,46 @@ class Observer:
     def saved(
         self, name: str, hard_state: HardState | None, entries: Sequence[Entry], snapshot: Snapshot | None, at_s: float
     ) -> None:
-        """This became durable, `entries` in the place of all from the first of them on.
+        """This became durable; `entries` replace all from the first of them on.
 
-        A snapshot came from the leader; beside it `entries` are the whole log, in the place of everything.
+        A `snapshot` came from the leader; with it, `entries` are the whole log and replace everything.
         """
 
     def snapshot_kept(self, name: str, snapshot: Snapshot, at_s: float) -> None:
         """A snapshot of the node's own became durable."""
 
     def let_go(self, name: str, first_kept: int, trailing_logs: int, at_s: float) -> None:
-        """The node deletes the entries before `first_kept`; it was told to keep so many before its newest snapshot."""
+        """The node deletes the entries before `first_kept`; it was told to keep `trailing_logs` before its newest
+        snapshot."""
 
     def leased(self, name: str, lease: Leased, at_s: float) -> None:
         """The node wrote in its trace until when it leads, by its own clock."""
 
     def published(self, name: str, status: Status, at_s: float) -> None:
-        """The node says something new of itself; what it wrote in its trace before, it was told of before."""
+        """The node says something new of itself. The observer was told before of all that is in its trace by then."""
 
     def applied(self, name: str, entry: Entry, digest: bytes, at_s: float) -> None:
         """The node's state machine took an entry; `digest` chains every entry up to it."""
 
     def performed(self, name: str, entry: Entry, result: Result, store: KeyValueStore, at_s: float) -> None:
-        """The entry was a command, with this result, and `store`, which is to be read only, has what came of it."""
+        """The entry was a command with this result; `store`, which is only to be read, has its effect."""
 
     def held(self, name: str, index: int, content: Frozen, at_s: float) -> None:
-        """What the node's state machine is after `index`: told when it was restored, and when all have agreed."""
+        """The content of the node's state machine after `index`: told when it was restored, and when all nodes have
+        agreed."""
 
     def asked(self, name: str, request: Request, at_s: float) -> None:
         """A request reached the node, which is up. It may come again, and its client may have given up."""
 
     def answered(self, name: str, request: Request, answer: Answer, at_s: float) -> None:
-        """The node has an answer to a request, with a value. What the client hears of it, if anything, comes later."""
+        """The node has an answer to a request, with a value. What the client is told, if anything, comes later."""
 
     def unanswered(self, name: str, request: Request, busy: bool, at_s: float) -> None:
-        """The time of a request was over, and the node, which is not paused, had said nothing to it; it may not have
-        heard of it yet if it is `busy`."""
+        """A request's time ran out without an answer from the node, which is not paused. If the node is `busy`, it may
+        not have taken the request in yet."""
 
     def told(self, client_id: str, sequence: int, answer: Told, at_s: float) -> None:
-        """A client that names itself heard this of a try of its write, or nothing in time."""
+        """A client with an id was told this about a try of its write, or had no answer in time."""
 
     def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
         """A fault began or ended. `running` nodes are up and not paused; `clear` are the directed links, by source and

@@ -2,9 +2,9 @@
 
     inbox -> step -> save -> (time passes) -> saved -> trace, publish, send, answer
 
-While a save is under way, or the process is stopped, what arrives waits in the inbox, as it does while the live
-driver's thread is blocked. A crash can come at any instant: during a save, and between the save and the first message.
-The rules are the server's. What is here is when things happen, and that each field of `Done` is dealt with in its turn.
+During a save, or while the process is paused, what arrives waits in the inbox, as it does while the live driver's
+thread is blocked. A crash can come at any instant, also during a save, and between the save and the first message. The
+rules are the server's. This module decides only when things happen, and deals with each field of `Done` in its turn.
 """
 
 from __future__ import annotations
@@ -23,31 +23,30 @@ from node.raft.messages import AnyMessage
 from node.server import Answer, Server, SnapshotDraft, SnapshotWritten, Status
 
 INBOX = 10_000
-"""Of messages, what waits beyond this is lost, as from a full socket."""
+"""Beyond this many waiting items, further messages are lost, as from a full socket."""
 WAKING_S = 0.0003
 """The most that passes between a save and what follows it."""
 RESOLUTION_S = 0.0002
-"""A timer rings no sooner than this after it was set: a core that is never done with what is due keeps its node busy,
-and time goes on."""
+"""The least time from setting a timer to its ringing, so that time goes on even if a core always has something due."""
 ENCODING_S = 0.05
-"""The most that the writing of a snapshot takes, in the background."""
+"""The most time that writing a snapshot takes, in the background."""
 
 
 class Surroundings(Protocol):
-    """What a process is in. Each is called at the instant at which it happens."""
+    """What is around a process. Each method is called at the instant at which the thing happens."""
 
     def saving(self, took_s: float) -> None:
-        """A save has begun that takes so long."""
+        """A save has begun that takes this long."""
 
     def durable(self, write: Save) -> None: ...
 
     def trace(self, records: Sequence[Transition]) -> None: ...
 
     def publish(self, status: Status) -> None:
-        """It says something new of itself."""
+        """The process says something new of itself."""
 
     def send(self, messages: Sequence[AnyMessage], addresses: Mapping[str, str]) -> None:
-        """By recipient, the address that is dialled."""
+        """`addresses` has the address to dial for each recipient."""
 
     def answer(self, answer: Answer) -> None: ...
 
@@ -63,10 +62,10 @@ class Surroundings(Protocol):
     def say(self, words: str) -> None: ...
 
     def changed(self) -> None:
-        """Something that somebody may wait for may have become true."""
+        """Something may have become true that a caller waits for."""
 
     def ended(self, reason: str) -> None:
-        """The process can go on no longer, or was told to stop and has; it is not to be used any more."""
+        """The process cannot go on, or has stopped as it was told; it must not be used any more."""
 
 
 class Process:
@@ -101,7 +100,8 @@ class Process:
         watch: Callable[[Raft, Effects, float, Sequence[Message]], None],
         around: Surroundings,
     ) -> None:
-        """`watch` is told of each round before it is saved: the core, what follows, when, and what peers had said."""
+        """`watch` is told of each round before it is saved: the core, its effects, the time, and what peers had
+        said."""
         self.server = server
         self._engine = engine
         self._clock = clock
@@ -161,13 +161,13 @@ class Process:
             self._wake()
 
     def look_at_the_clock(self) -> None:
-        """The clock's rate changed: what it is to read when is no longer true."""
+        """The clock's rate has changed, and with it the time at which the timer must ring."""
         self._timer_s = math.inf
         if not self._busy:
             self._arm()
 
     def deliver(self, item: Any) -> None:
-        """One of `node.server.Item`."""
+        """Take in one `node.server.Item`."""
         if self._busy or self.paused:
             if len(self._inbox) < INBOX or type(item) is not Parcel:
                 self._inbox.append(item)
@@ -186,7 +186,7 @@ class Process:
         effects = server.step(items, now)
         heard: Sequence[Message]
         if len(items) == 1 and type(items[0]) is Parcel:
-            # Most rounds are so.
+            # Most rounds are like this.
             heard = items[0].messages
         else:
             heard = [item.messages[0] for item in items if type(item) is Parcel]
@@ -228,7 +228,7 @@ class Process:
             self._wake()
 
     def _carry_out(self, effects: Effects, now: float) -> None:
-        """What is durable has its consequences, in the order of `Done`."""
+        """Act on a durable round, in the order of `Done`."""
         around = self._around
         done = self.server.saved(now)
         if not done.more:
@@ -265,7 +265,7 @@ class Process:
     # Time
 
     def _arm(self) -> None:
-        """One timer, set anew only when it must ring earlier; one that rings too early is set again."""
+        """One timer, set anew only if it must ring earlier; if it rings too early, it is set again."""
         deadline_s = self._deadline_s = self.server.deadline
         when_s = self._clock.when(deadline_s)
         if when_s < self._timer_s:
@@ -287,7 +287,7 @@ class Process:
     # Snapshots
 
     def _on_drafted(self, draft: SnapshotDraft) -> None:
-        """It is encoded and written; a process that is stopped meanwhile is told when it goes on."""
+        """Encode and write the snapshot; a process that is paused meanwhile is told when it resumes."""
         if self.dead:
             return
         snapshot = Snapshot(draft.meta, draft.content.encode())

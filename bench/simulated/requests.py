@@ -68,9 +68,9 @@ class Request:
         self.node = node
         self.asked = asked
         self.question = question_of(asked)
-        """The same, as a server is asked it."""
+        """The same, in the server's own terms."""
         self.required_index = required_index
-        """The highest index that anybody had been told of when this was asked."""
+        """The highest index that any client had been told of when this was asked."""
         self.applied_index = sys.maxsize
         """What the node had applied when this reached it."""
         self.done = done
@@ -161,7 +161,7 @@ def refusal_of(error: Exception, status: Status, now: float) -> Told:
 
 
 def decided(result: Result) -> Told:
-    """What came of a committed command."""
+    """What a client is told of a committed command."""
     refusal = REFUSALS.get(result.status)
     if refusal is None:
         return Told(Outcome.OK, modify_index=result.modify_index)

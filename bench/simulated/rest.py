@@ -1,5 +1,5 @@
-"""A world at rest: every fault is over and all are agreed, so that nothing is owed any more. What that lets be judged
-besides what is judged after every event."""
+"""Judges a world at rest, where every fault is over, all nodes agree and nothing is owed any more: what cannot be
+judged after every event."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from node.raft.transitions import RoleChanged
 from node.server import ANSWER_TIMEOUT_S, Leased, Started, Stopped
 
 LOOK_S = 0.05
-"""Between two looks whether everybody is answered."""
+"""Between two checks whether every request is answered."""
 LIVES = frozenset((RoleChanged, Started, Stopped))
-"""What of a trace tells who led when, besides the leases."""
+"""The records of a trace that tell who led when, besides the leases."""
 
 
 def judge(world: VirtualWorld, *, clocks_alike: bool) -> None:
-    """Raises PromiseBrokenError. What leases keep is judged only where `clocks_alike` all the time."""
+    """Raises PromiseBrokenError. What leases guarantee is judged only if the clocks were alike all the time."""
     _compare_contents(world)
     _wait_until_answered(world)
     _judge_what_is_said(world)
@@ -29,8 +29,8 @@ def judge(world: VirtualWorld, *, clocks_alike: bool) -> None:
 
 
 def _compare_contents(world: VirtualWorld) -> None:
-    """Of what the nodes hold. Not of one that is busy: its core has handed out entries that its state machine has not
-    taken yet."""
+    """Compare what the nodes hold, except busy nodes: the core of a busy node has handed out entries that its state
+    machine has not applied yet."""
     for name, node in world.nodes.items():
         if node.process is not None and not node.process.busy:
             content = node.process.machine.freeze()
@@ -38,7 +38,7 @@ def _compare_contents(world: VirtualWorld) -> None:
 
 
 def _wait_until_answered(world: VirtualWorld) -> None:
-    """Whoever asked anybody who lives; it need not be who leads."""
+    """Wait for every request at a live node, whether it leads or not."""
     engine = world.engine
     deadline_s = engine.now + ANSWER_TIMEOUT_S
     while waiting := [(node, request) for node in world.nodes.values() if (request := node.unanswered)]:
@@ -49,20 +49,21 @@ def _wait_until_answered(world: VirtualWorld) -> None:
 
 
 def _judge_what_is_said(world: VirtualWorld) -> None:
-    """What the nodes say of themselves now, and what they have written down of it."""
+    """Judge what the nodes now say of themselves."""
     for name, node in world.nodes.items():
         if node.process is not None and not node.process.busy:
             invariants.status_is_true_in_the_end(name, node.process.status, node.process.raft)
 
 
 def _judge_who_led(world: VirtualWorld) -> None:
-    """By what the nodes have written down."""
+    """Judge by what is in the nodes' traces."""
     reigns = {name: tuple(map(recorded, _of_reigns(node.records))) for name, node in world.nodes.items()}
     invariants.traces_tell_of_one_leader(one_leader_at_a_time(Evidence(history=(), traces=reigns, timeline=())))
 
 
 def _of_reigns(records: Iterable[Record]) -> list[Record]:
-    """What of a trace tells who led when. Of several leases only the last counts, and most records are leases."""
+    """The records of a trace that tell who led when. Of several leases in a row only the last counts, and most records
+    are leases."""
     told: list[Record] = []
     lease: Record | None = None
     for record in records:

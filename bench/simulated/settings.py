@@ -18,12 +18,12 @@ class WorldSettings:
     core: type[Raft] = Raft
     """The nodes' core, or one with a flaw."""
     clock_rates: tuple[float, float] = (0.98, 1.02)
-    """Between which the nodes' clocks run."""
+    """The range of the nodes' clock rates."""
     snapshots: SnapshotPolicy = field(default_factory=lambda: SnapshotPolicy(trailing_logs=1024))
     bounds: Bounds = field(default_factory=Bounds)
     """How much a link between nodes takes on."""
     client_timeout_s: float = 8.0
-    """So long a client waits for an answer."""
+    """How long a client waits for an answer."""
 
 
 def world_settings(settings: Settings, core: type[Raft]) -> WorldSettings:
@@ -57,5 +57,5 @@ def world_settings(settings: Settings, core: type[Raft]) -> WorldSettings:
 
 
 def core_of(flaw: str | None) -> type[Raft]:
-    """The core, with the rule broken that a case names. Raises LookupError for a name that is none."""
+    """The core, with the rule broken that a case names. Raises LookupError for an unknown name."""
     return Raft if flaw is None else load(flaw)

@@ -1,4 +1,4 @@
-"""`Stage`: what all parts of a world share: time, links, who watches, and what is remembered."""
+"""`Stage`: what all parts of a world share: time, links, the observer, and the chronicle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Inhabitant(Protocol):
 
 
 class Stage:
-    """Nodes get it as an argument, and know nothing of the world that is built on it."""
+    """Nodes get this as an argument, and know nothing of the world built on it."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Stage:
         self.observer.topology(running, self.network.clear(), self.engine.now)
 
     def break_off(self, node: str) -> None:
-        """The connections of a node's clients end, and they notice."""
+        """The connections of a node's clients end, and the clients notice."""
         raise NotImplementedError
 
     def _on_fault(

@@ -1,6 +1,6 @@
-"""What happened, in words: one line each, for whoever reads what led to a violation.
+"""What happened, in words: one line each, for the reader of a run's log.
 
-An entry is written index/term. Nothing here is asked for while nothing is violated: a chronicle keeps the values.
+An entry is written index/term. Nothing here is called while the world runs: the chronicle keeps the values.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Answered(NamedTuple):
 
 
 def happening(who: str, what: object) -> str:
-    """What happened to whom: a message delivered, a transition, a question, an answer, a fault; or words already."""
+    """What happened to whom: a message delivered, a transition, a question, an answer, a fault; or text as it is."""
     match what:
         case Message():
             return f"{what.sender} -> {what.recipient} {message(what, span)}"  # type: ignore[arg-type]
@@ -66,8 +66,8 @@ def happening(who: str, what: object) -> str:
 
 
 def message(sent: AnyMessage, listed: Callable[[Sequence[Entry]], str]) -> str:
-    """The message without its ends; `listed` has the words for its entries. Whose clock `sent_at_s` is read from is
-    known to the sender alone, so that is left out."""
+    """The message without sender and recipient; `listed` puts its entries in words. `sent_at_s` is left out: it is a
+    reading of the sender's own clock, which means nothing to others."""
     match sent:
         case AppendEntries():
             after = f"after {sent.prev_log_index}/{sent.prev_log_term} commit={sent.leader_commit}"
@@ -86,7 +86,7 @@ def message(sent: AnyMessage, listed: Callable[[Sequence[Entry]], str]) -> str:
 
 
 def span(entries: Sequence[Entry]) -> str:
-    """Which entries these are, which follow one another."""
+    """Which entries these are; they follow one another."""
     if not entries:
         return "no entries"
     first, last = entries[0], entries[-1]

@@ -1,4 +1,4 @@
-"""Everything in virtual time: nodes, links, clients, and who watches. One thread, one heap, one seed."""
+"""Everything in virtual time: nodes, links, clients, and the observer. One thread, one heap, one seed."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ class VirtualWorld(Stage):
         self.network.tell_of_ends(receivers)
 
     def found(self, members: Iterable[str]) -> Configuration:
-        """The configuration a cluster of these nodes is born with."""
+        """The first configuration of a cluster of these nodes."""
         return Configuration.first((name, first_address(name)) for name in members)
 
     # Clients
 
     def ask(self, client: int, node: str, asked: Question, done: Callable[[Operation], None]) -> None:
-        """Let a client ask this of a node; `done` is called with what came of it, in time or not."""
+        """Let a client ask this of a node; `done` is called with what came of it, whether the answer came in time or
+        not."""
         number = self.history.invoked(client, node, asked, self.engine.now)
 
         def settled(request: Request, told: Told) -> None:

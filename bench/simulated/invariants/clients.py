@@ -1,4 +1,5 @@
-"""What clients are promised: of the state machines that serve them, of their sessions, and of what they are told."""
+"""What clients are promised about the state machines that serve them, about their sessions, and about what they are
+told."""
 
 from __future__ import annotations
 
@@ -16,22 +17,22 @@ from node.server import Answer, Read, Write
 
 
 def state_machines_agree(ledger: Ledger, name: str, index: int, digest: bytes) -> None:
-    """State Machine Safety, where it is felt: equal hash chains at an equal applied index."""
+    """State Machine Safety, where it shows: equal hash chains at an equal applied index."""
     if ledger.digests.get(index, digest) != digest:
         violated(state_machines_agree, f"{name} applied something else up to index {index} than others did")
 
 
 def contents_agree(ledger: Ledger, name: str, index: int, content: bytes) -> None:
-    """State Machine Safety, for what is kept and not only for what was applied: the chain of the entries travels in a
-    snapshot, so a server that restored it and lost every value still agrees on all of them. `content` is the checksum
-    of what it holds."""
+    """State Machine Safety for the content, not only for the entries applied. A snapshot carries the hash chain of the
+    entries, so a server that restored the chain and lost every value would still agree with `state_machines_agree`.
+    `content` is the checksum of what the server holds."""
     if ledger.contents.get(index, content) != content:
         violated(contents_agree, f"{name} holds something else after index {index} than others did")
 
 
 def commands_have_one_result(ledger: Ledger, name: str, index: int, result: Result, store: KeyValueStore) -> None:
-    """State Machine Safety, for what clients are told and what became of the keys: the same on every server and in all
-    its lives, whether it had the entries before from its log or from a snapshot."""
+    """State Machine Safety for results and for the values of keys: the same on every server and in all its lives,
+    whether it had the earlier entries from its log or from a snapshot."""
     first = ledger.performed[index]
     if (result, tuple([store.get(key) for key in first.keys])) != (first.result, first.values):
         words = f"{name} made of entry {index}: {_outcome(result)}; others: {_outcome(first.result)}"
@@ -39,10 +40,11 @@ def commands_have_one_result(ledger: Ledger, name: str, index: int, result: Resu
 
 
 def commands_do_what_they_say(ledger: Ledger, name: str, done: Performed) -> None:
-    """A write that is done leaves what it says, one that is refused leaves what was there, and a CAS decides by it.
+    """A write that is done leaves what it says, a refused one leaves what was there, and a CAS is decided by what was
+    there.
 
-    Asked once for each index, in their order, of what does not stand in the log again: for that see
-    `writes_take_effect_once`.
+    Called once for each index, in order, except for writes that stand in the log again: `writes_take_effect_once`
+    judges those.
     """
     index, operations = done.log_index, parts(done.operation)
     former = tuple([ledger.value_at(key, index) for key in done.keys])
@@ -54,7 +56,7 @@ def commands_do_what_they_say(ledger: Ledger, name: str, done: Performed) -> Non
 
 
 def _status_of(operation: SetKey | DeleteKey | Batch, former: Sequence[Value | None]) -> Decision:
-    """What must come of it, by what stood at its keys."""
+    """What must come of the operation, given what stood at its keys."""
     for part, value in zip(parts(operation), former, strict=True):
         if part.cas is not None and part.cas != (value.modify_index if value else 0):
             return Decision.CONFLICT
@@ -71,10 +73,11 @@ def _written(operation: SetKey | DeleteKey, former: Value | None, index: int) ->
 
 
 def writes_take_effect_once(ledger: Ledger, name: str, done: Performed) -> None:
-    """Thesis 6.3: where a write of one client and sequence stands in the log again, nothing changes, and what came of
-    it is what it was the first time; of one that came after its client's next, that is not known any more.
+    """Thesis 6.3: a write of the same client and sequence that stands in the log again changes nothing, and its result
+    is that of the first time, or SUPERSEDED once its client has written something later.
 
-    Asked once for each index, in their order: of whoever performs it first."""
+    Called once for each index, in order, for the server that performs it first.
+    """
     if ledger.repeats(done):
         _must_change_nothing(ledger, name, done)
     elif done.result.status is Decision.SUPERSEDED:
@@ -98,7 +101,7 @@ def _must_change_nothing(ledger: Ledger, name: str, again: Performed) -> None:
 
 
 def acknowledged_is_what_was_asked(ledger: Ledger, name: str, write: Write, index: int, term: int) -> None:
-    """What stands where a client is told that its write stands is that write."""
+    """The entry at which a client is told that its write stands is that write."""
     _, entry = ledger.entries.get((index, term), (0, None))
     if entry is None or entry.data != write.command:
         violated(
@@ -107,8 +110,8 @@ def acknowledged_is_what_was_asked(ledger: Ledger, name: str, write: Write, inde
 
 
 def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, required_index: int) -> None:
-    """Durability of the acknowledged; and linearizability of writes: later than all that was known when it was asked
-    for."""
+    """What is acknowledged is committed (durability), and stands after all that was known when it was asked for
+    (linearizability of writes)."""
     if index > ledger.commit_index or ledger.committed[index] != term:
         violated(acknowledged_is_committed, f"{name} acknowledged entry {index} of term {term}, not committed")
     if index <= required_index:
@@ -116,7 +119,8 @@ def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, 
 
 
 def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: int, told: Told) -> None:
-    """Thesis 6.3: whichever server answers, and to whichever try, it tells of the one effect that the write had."""
+    """Thesis 6.3: whichever server answers, and whichever try, the answer tells of the one effect that the write
+    had."""
     if told.outcome is not Outcome.OK and told.reason not in DECISIONS:
         return
     done = ledger.writes.get((client_id, sequence))
@@ -127,8 +131,8 @@ def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: i
 
 
 def refused_is_not_done(ledger: Ledger, client_id: str, sequence: int, told: Told) -> None:
-    """A write of which every try was refused for certain has not happened. A request may come twice, so what is counted
-    is how often one reached a server."""
+    """A write whose every try was refused for certain has not happened. A request may come twice, so arrivals at a
+    server are counted, not tries."""
     write = client_id, sequence
     if refuses(told) and ledger.open_tries[write] <= 1 and write in ledger.writes:
         words = f"{client_id} was told for certain that its write {sequence} has not happened: {told.reason}"
@@ -136,14 +140,14 @@ def refused_is_not_done(ledger: Ledger, client_id: str, sequence: int, told: Tol
 
 
 def refused_is_never_done(ledger: Ledger, name: str, done: Performed) -> None:
-    """Nor will it happen."""
+    """Nor will such a write ever happen."""
     if ledger.open_tries.get((done.client_id, done.sequence)) == 0:
         words = f"{name} performed write {done.sequence} of {done.client_id} at {done.log_index}"
         violated(refused_is_never_done, f"{words}, of which it was told for certain that it would not")
 
 
 def reads_tell_what_stands(ledger: Ledger, name: str, request: Request, answer: Answer) -> None:
-    """What a read is told of each key is what stood there at the index that it rests on."""
+    """A read is told of each key what stood there at the index that the read rests on."""
     assert isinstance(request.question, Read)
     assert answer.position is not None
     index = answer.position.index
@@ -153,7 +157,7 @@ def reads_tell_what_stands(ledger: Ledger, name: str, request: Request, answer: 
 
 
 def reads_rest_on_what_is_applied(ledger: Ledger, name: str, index: int) -> None:
-    """Thesis 6.4, step 4: no read is told before the server has applied what it says that it rests on."""
+    """Thesis 6.4, step 4: no read is answered before the server has applied the index that the read rests on."""
     applied_index = ledger.published[name].applied_index
     if index > applied_index:
         words = f"{name} told a read of what stands at {index}; it has applied {applied_index}"
@@ -161,7 +165,7 @@ def reads_rest_on_what_is_applied(ledger: Ledger, name: str, index: int) -> None
 
 
 def lease_reads_end_with_the_lease(ledger: Ledger, name: str, answer: Answer, at_s: float) -> None:
-    """Thesis 6.4.1: what rests on a lease is said while it holds, and is good no longer."""
+    """Thesis 6.4.1: a read that rests on a lease is answered while the lease holds, and is good no longer than that."""
     server = ledger.servers[name]
     if not server.clock.at(at_s) < answer.until_s <= server.lease_until_s:
         words = f"{name} answered a read by its lease until {answer.until_s}; it has one to {server.lease_until_s}"
@@ -169,7 +173,7 @@ def lease_reads_end_with_the_lease(ledger: Ledger, name: str, answer: Answer, at
 
 
 def reads_are_not_stale(ledger: Ledger, name: str, kind: str, served_index: int, required_index: int) -> None:
-    """Linearizability of reads, by log index: whatever anybody had been told before is seen (thesis 6.4)."""
+    """Linearizability of reads, by log index: a read sees whatever any client had been told before (thesis 6.4)."""
     if kind != "default" and served_index < required_index:
         words = f"{name} answered a {kind} read from index {served_index}; {required_index} was known before it"
         violated(reads_are_not_stale, words)

@@ -18,7 +18,7 @@ def commit_index_never_goes_back(ledger: Ledger, step: Step) -> None:
 
 
 def only_the_leaders_term_is_counted(ledger: Ledger, step: Step) -> None:
-    """§5.4.2, CCF's NeverCommitEntryPrevTerms: counting copies commits an entry of the leader's own term only."""
+    """§5.4.2, CCF's NeverCommitEntryPrevTerms: counting replicas commits only entries of the leader's own term."""
     for commit, _ in _leader_commits(step):
         if commit.entry_term != commit.term:
             words = f"{step.name}, leader of term {commit.term}, counted entry {commit.commit_index}"
@@ -48,7 +48,8 @@ def _leader_commits(step: Step) -> Iterator[tuple[Committed, tuple[str, ...]]]:
 
 
 def committed_stays(ledger: Ledger, step: Step) -> None:
-    """State Machine Safety (Figure 3): one entry is ever committed at an index, and a leader is first to do it."""
+    """State Machine Safety (Figure 3): only one entry is ever committed at an index, and a leader is the first to
+    commit it."""
     log, newest = step.log, ledger.commit_index
     first = max(step.before.commit_index + 1, log.base_index)
     for index in range(first, step.commit_index + 1):
@@ -62,16 +63,16 @@ def committed_stays(ledger: Ledger, step: Step) -> None:
 
 
 def leader_has_what_is_committed(ledger: Ledger, step: Step) -> None:
-    """Leader Completeness (Figure 3): whoever begins to lead has all that was committed in earlier terms. By log
-    matching the last such entry stands for all before it. A candidate whose votes come late may win a term that is
-    over, without what a later one has committed meanwhile; its lease is over then, and it commits nothing."""
+    """Leader Completeness (Figure 3): a new leader has all that was committed in earlier terms. By Log Matching the
+    last such entry stands for all before it. A candidate whose votes come late may win a term that is over, without
+    what a later term has committed meanwhile; its lease is over by then, and it commits nothing."""
     if step.begins_reign():
         index = max((index for term, index in ledger.committed_in.items() if term < step.term), default=0)
         _must_have(step, index, ledger.committed[index])
 
 
 def successors_have_what_is_committed(ledger: Ledger, step: Step) -> None:
-    """Leader Completeness again, for what a deposed leader commits late: who leads after it has it already."""
+    """Leader Completeness again, for what a deposed leader commits late: every later leader has it already."""
     for index in range(ledger.commit_index + 1, step.commit_index + 1):
         for leader in ledger.reigning.values():
             if leader.term > step.term:

@@ -25,7 +25,7 @@ def one_leader_in_a_term(ledger: Ledger, step: Step) -> None:
 
 
 def leaders_were_elected(ledger: Ledger, step: Step) -> None:
-    """§5.2: whoever leads in a term was voted for in that term by a majority of the voters that it counts."""
+    """§5.2: the leader of a term was voted for in that term by a majority of the voters that it counts."""
     voters = step.before.voters
     for change in step.effects.transitions:
         if isinstance(change, MembershipChanged):
@@ -38,8 +38,8 @@ def leaders_were_elected(ledger: Ledger, step: Step) -> None:
 
 
 def one_leader_at_a_time(ledger: Ledger, step: Step) -> None:
-    """At no instant do two servers call themselves leader: `sum(konsul_raft_is_leader) <= 1`, paused ones too. This
-    rests on clocks that run about alike."""
+    """At no instant do two servers call themselves leader: `sum(konsul_raft_is_leader) <= 1`, paused ones included.
+    This relies on clocks that run at about the same rate."""
     if not ledger.clocks_alike:
         return
     for other, (until_s, clock) in ledger.leases.items():
@@ -52,8 +52,9 @@ def one_leader_at_a_time(ledger: Ledger, step: Step) -> None:
 
 
 def only_voters_lead(ledger: Ledger, step: Step) -> None:
-    """Who votes in none of the configurations that may count, as far as it can know, must not be elected: it would hold
-    up those who do. A server that is being let go still may, until it knows that it is gone (thesis 4.2.2)."""
+    """A server must not be elected if it votes in none of the configurations that may count, as far as it can know: it
+    would hold up the voters. One that is being removed may be elected until it knows that it is removed (thesis 4.2.2).
+    """
     for change in step.effects.transitions:
         if isinstance(change, RoleChanged) and change.role is Role.LEADER and step.name not in step.voters:
             known = bisect.bisect_right(ledger.configurations, step.before.commit_index, key=itemgetter(0))
@@ -75,7 +76,7 @@ def one_vote_in_a_term(ledger: Ledger, step: Step) -> None:
 
 
 def _votes_given(step: Step) -> Iterator[tuple[int, str]]:
-    """In which term, and for whom."""
+    """The term and the candidate of each vote."""
     for message in step.effects.messages:
         if isinstance(message, RequestVote):
             yield message.term, step.name
@@ -84,8 +85,8 @@ def _votes_given(step: Step) -> Iterator[tuple[int, str]]:
 
 
 def voters_keep_to_their_leader(ledger: Ledger, step: Step) -> None:
-    """Thesis 4.2.3: who heard from a leader, or gave a vote, gives none for a heartbeat timeout by its own clock; the
-    lease rests on it. To a candidate that a leader has told to stand it may."""
+    """Thesis 4.2.3: a server that heard from a leader, or gave a vote, gives none for a heartbeat timeout by its own
+    clock; the lease relies on this. It may vote for a candidate that a leader has told to stand."""
     before = step.before
     contact_s, last_vote = before.contact_s, before.last_vote
     for message in step.effects.messages:
@@ -105,8 +106,8 @@ def voters_keep_to_their_leader(ledger: Ledger, step: Step) -> None:
 
 
 def candidates_have_asked(ledger: Ledger, step: Step) -> None:
-    """Thesis 9.6: a term is spent by whom a majority said it would vote for, or by whom a leader told to stand. That of
-    one whom nobody would elect deposes a leader all the same, in the answer to what that sends it."""
+    """Thesis 9.6: a server begins a term only if a majority said that it would vote for it, or if a leader told it to
+    stand. Otherwise a server that nobody would elect could depose a leader: its answers to the leader have its term."""
     voters = step.before.voters
     for change in step.effects.transitions:
         if isinstance(change, MembershipChanged):
@@ -120,9 +121,9 @@ def candidates_have_asked(ledger: Ledger, step: Step) -> None:
 
 
 def candidates_disturb_nobody(ledger: Ledger, step: Step) -> None:
-    """Thesis 4.2.3: while a leader may live a candidate's term is not even adopted, neither by who heard from it within
-    a heartbeat timeout nor by the leader itself: the term alone would depose it, as soon as it hears of it. One that a
-    leader told to stand is heard."""
+    """Thesis 4.2.3: while a leader may live, a candidate's term is not even adopted, neither by servers that heard from
+    the leader within a heartbeat timeout nor by the leader itself: the term alone would depose the leader as soon as it
+    hears of it. A candidate that a leader told to stand is heeded."""
     before, role = step.before, step.before.role
     for change in step.effects.transitions:
         if isinstance(change, RoleChanged):
@@ -137,8 +138,8 @@ def candidates_disturb_nobody(ledger: Ledger, step: Step) -> None:
 
 
 def _heeded(ledger: Ledger, step: Step, term: int) -> str | None:
-    """The candidate from whose request, and from nothing else in the round, a server took this term; None for one that
-    a leader told to stand."""
+    """The candidate whose request, and nothing else in the round, made the server take this term; None for one that a
+    leader told to stand."""
     told = [message for message in step.inbox if message.term == term]
     brought = [message for message in told if not isinstance(message, PreVote)]
     heeds = all(isinstance(item, RequestVote) and (item.sender, term) not in ledger.told_to_stand for item in brought)

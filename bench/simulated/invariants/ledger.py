@@ -1,6 +1,6 @@
-"""What a whole history has shown, and everything that is ever noted of it.
+"""What the whole history has shown, and the functions that note it.
 
-A `note_...` function is told what happened, once it was judged, and writes; nothing else does.
+A `note_...` function is called with what happened, once that was judged, and writes; nothing else does.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ from node.raft.transitions import Role, RoleChanged, Voted
 from node.server import Leased, Status
 
 LEADING = frozenset((AppendEntries, InstallSnapshot))
-"""What only a leader says."""
+"""Messages that only a leader sends."""
 
 
 @dataclass(slots=True)
 class Disk:
-    """What a server has synced: it survives its crashes."""
+    """What a server has synced; this survives its crashes."""
 
     term: int = 0
     voted_for: str | None = None
     base_index: int = 0
     terms: dict[int, int] = field(default_factory=dict)
-    """Of each entry behind the snapshot."""
+    """The term of each entry after the snapshot."""
     last_index: int = 0
     snapshot_index: int = 0
-    """Up to where its newest snapshot stands for the log, its own or a leader's."""
+    """The last index that its newest snapshot includes, its own or a leader's."""
 
     def holds(self, index: int, term: int) -> bool:
         return index <= self.base_index or self.terms.get(index) == term
@@ -95,15 +95,16 @@ class Watched:
     voters: tuple[str, ...] = ()
     configuration_index: int = 0
     contact_s: float = -math.inf
-    """When it last heard from a leader or gave a vote, by its own clock; its start, if it may have done so before."""
+    """When it last heard from a leader or gave a vote, by its own clock; its start, if an earlier life may have done
+    so."""
     last_vote: tuple[str, int] = ("", 0)
-    """For whom, in which term."""
+    """The candidate, and the term."""
     lease_until_s: float = -math.inf
     """On its own clock."""
 
 
 class Step(msgspec.Struct, gc=False):
-    """A round of a server, as values; what it was before stands in `before`, until the round is noted."""
+    """A round of a server, as values; `before` is the server as it was, until the round is noted."""
 
     before: Watched
     name: str
@@ -125,12 +126,12 @@ class Step(msgspec.Struct, gc=False):
     """What it heard from its peers, in order."""
 
     def begins_reign(self) -> bool:
-        """Whether it leads now, and did not before, or in another term."""
+        """Whether it leads now, and did not lead in this term before."""
         before = self.before
         return self.role is Role.LEADER and (before.role is not Role.LEADER or before.term != self.term)
 
     def holds_lease(self) -> bool:
-        """Whether it leads at this instant, as it says of itself."""
+        """Whether it says of itself that it leads at this instant."""
         return self.role is Role.LEADER and self.before.clock.at(self.at_s) < self.lease_until_s
 
 
@@ -144,7 +145,7 @@ class Performed(NamedTuple):
     keys: tuple[str, ...]
     result: Result
     values: tuple[Value | None, ...]
-    """Of each key afterwards; None is one that is not there."""
+    """The value of each key afterwards; None if the key is absent."""
 
     @classmethod
     def of(cls, entry: Entry, result: Result, store: KeyValueStore) -> Performed:
@@ -160,13 +161,13 @@ class Ledger:
     """What the whole history has shown, crashes and all."""
 
     servers: dict[str, Watched] = field(default_factory=dict)
-    """Those that run."""
+    """The running ones."""
     leaders: dict[int, str] = field(default_factory=dict)
     """Who was elected in a term."""
     votes: dict[tuple[str, int], str] = field(default_factory=dict)
-    """For whom a server let it be known that it voted in a term."""
+    """The candidate that a server is known to have voted for in a term."""
     pre_votes: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-    """Who said that it would vote for a server in a term."""
+    """The servers that said they would vote for a server in a term."""
     told_to_stand: set[tuple[str, int]] = field(default_factory=set)
     """Candidates to whom leadership was transferred, with the term they stood in."""
     entries: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
@@ -174,35 +175,34 @@ class Ledger:
     committed: list[int] = field(default_factory=lambda: [0])
     """The term of the committed entry at each index."""
     committed_in: dict[int, int] = field(default_factory=dict)
-    """By the term of the leader that committed first: the last index it did."""
+    """By the term of the leader that was the first to commit: the last index it committed."""
     configurations: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     """The committed ones, as index and voters."""
     digests: dict[int, bytes] = field(default_factory=lambda: {0: StateMachine().digest})
-    """What the state machines had come to at each index."""
+    """The digest of the state machines at each index."""
     contents: dict[int, bytes] = field(default_factory=dict)
-    """The checksum of what they held at an index, where anybody looked."""
+    """The checksum of their content at each index where it was looked at."""
     performed: dict[int, Performed] = field(default_factory=dict)
-    """What came of the command at an index, where it was first performed."""
+    """What came of the command at an index when it was first performed."""
     writes: dict[tuple[str, int], Performed] = field(default_factory=dict)
-    """By client and sequence, what came of a write where it stood first."""
+    """By client and sequence, what came of a write where it first stood."""
     sequences: dict[str, int] = field(default_factory=dict)
-    """The latest of each client."""
+    """The latest sequence of each client."""
     open_tries: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Of each client and sequence, how often it reached a server and was not told for certain that it has not happened.
-    """
+    """By client and sequence, how many arrivals of a write at a server were not refused for certain."""
     stood: dict[str, list[tuple[int, Value | None]]] = field(default_factory=dict)
     """What every command left at a key, by its index, oldest first."""
     disks: dict[str, Disk] = field(default_factory=dict)
     leases: dict[str, tuple[float, observer.LocalClock]] = field(default_factory=dict)
-    """Until when the servers that lead do so, each by its own clock."""
+    """When the leases of the leading servers end, each by its own clock."""
     traced_leases: dict[str, float] = field(default_factory=dict)
-    """Until when, by its own clock, a server that runs has last written down that it leads."""
+    """When the lease ends that a running server last wrote in its trace, by its own clock."""
     published: dict[str, Status] = field(default_factory=dict)
-    """What those that run last said of themselves."""
+    """What the running servers last said of themselves."""
     reigning: dict[str, Step] = field(default_factory=dict)
-    """The round in which each of those that lead began to."""
+    """The round in which each leading server began to lead."""
     wiped: set[str] = field(default_factory=set)
-    """Whose disk was lost once: Raft rests on a disk that is not (Figure 2), so less is asked of them."""
+    """Servers that once lost their disk. Raft relies on stable storage (Figure 2), so less is asked of them."""
     clocks_alike: bool = True
     """Whether leases have ended in time, as far as that depends on clocks."""
     touch: Touch = field(default_factory=Touch)
@@ -213,7 +213,7 @@ class Ledger:
 
     @property
     def voters(self) -> tuple[str, ...]:
-        """Of the newest committed configuration."""
+        """The voters of the newest committed configuration."""
         return self.configurations[-1][1] if self.configurations else ()
 
     def value_at(self, key: str, index: int) -> Value | None:
@@ -227,14 +227,14 @@ class Ledger:
         return stood[found - 1][1] if found else None
 
     def configurations_since(self, index: int) -> Iterator[Configuration]:
-        """The committed ones that were in force at `index` or later, newest first."""
+        """The committed configurations that were in force at `index` or later, newest first."""
         for stands_at, _ in reversed(self.configurations):
             yield Configuration.from_entry(self.entries[stands_at, self.committed[stands_at]][1])
             if stands_at <= index:
                 return
 
     def repeats(self, done: Performed) -> bool:
-        """Whether its client had written that before, or something later: whatever stands in the log again."""
+        """Whether its client had already written this, or something later: such a write stands in the log again."""
         return 0 < done.sequence <= self.sequences.get(done.client_id, 0)
 
 
@@ -242,7 +242,7 @@ class Ledger:
 
 
 def note_votes(ledger: Ledger, step: Step) -> None:
-    """Who voted for whom, and would; and whom a leader told to stand in the term after its own."""
+    """Votes, pre-votes, and candidates that a leader told to stand in the term after its own."""
     before = step.before
     for message in step.effects.messages:
         if isinstance(message, RequestVote):
@@ -257,7 +257,7 @@ def note_votes(ledger: Ledger, step: Step) -> None:
 
 
 def note_contact(ledger: Ledger, step: Step) -> None:
-    """That a server heard a leader, if only with what did not fit its log, or voted, if only for itself."""
+    """That a server heard from a leader, even if the entries did not fit its log, or voted, even for itself."""
     for change in step.effects.transitions:
         if isinstance(change, Voted):
             step.before.contact_s = step.now_s
@@ -292,7 +292,7 @@ def note_entries(ledger: Ledger, step: Step) -> None:
 
 
 def note_commits(ledger: Ledger, step: Step) -> None:
-    """What nobody had committed before, and how far the server itself has come."""
+    """What no server had committed before, and the server's own commit index."""
     for index in range(ledger.commit_index + 1, step.commit_index + 1):
         entry = step.log[index]
         ledger.committed.append(entry.term)
@@ -396,7 +396,7 @@ def note_content(ledger: Ledger, index: int, content: bytes) -> None:
 
 
 def note_performed(ledger: Ledger, done: Performed) -> None:
-    """To be told once for each index, in their order: of whoever performs it first."""
+    """Called once for each index, in order, for the server that performs it first."""
     ledger.performed[done.log_index] = done
     if ledger.repeats(done):
         return
@@ -430,11 +430,11 @@ def note_published(ledger: Ledger, name: str, status: Status) -> None:
     ledger.published[name] = status
 
 
-# How what happened is read, by those who judge and by those who note
+# How events are read, for judging and for noting
 
 
 def accepts(message: Message, item: Message) -> bool:
-    """Whether it says that an `item` of its round's inbox fits the log. What was said in an earlier round is said
+    """Whether `message` says that an `item` of its round's inbox fits the log. An answer of an earlier round is sent
     again when a connection ends, and is no contact."""
     return (
         isinstance(message, AppendEntriesResponse)
@@ -453,5 +453,6 @@ def parts(operation: SetKey | DeleteKey | Batch) -> tuple[SetKey | DeleteKey, ..
 
 
 def refuses(told: Told) -> bool:
-    """Whether a client was told that its write has not happened, nor will, by who never gave it to a state machine."""
+    """Whether a client was told that its write has not happened and never will, by a server that gave it to no state
+    machine."""
     return told.outcome is Outcome.FAILED and told.reason not in DECISIONS

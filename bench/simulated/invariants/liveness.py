@@ -1,4 +1,4 @@
-"""What must come about in time, asked only when it is owed."""
+"""What must happen in time, demanded only when it is owed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PATIENCE = 10
 
 
 def connected_majority_has_a_leader(ledger: Ledger, election_timeout_s: float, at_s: float) -> None:
-    """Liveness when owed: a majority that hears one another without trouble has a leader within `PATIENCE`."""
+    """Liveness when owed: a majority whose members hear one another without trouble has a leader within `PATIENCE`."""
     touch = ledger.touch
     if at_s > touch.since_s + PATIENCE * election_timeout_s:
         words = f"{listed(touch.core)} hear one another, and none led for {at_s - touch.since_s:.1f} s"
@@ -20,11 +20,10 @@ def connected_majority_has_a_leader(ledger: Ledger, election_timeout_s: float, a
 
 
 def nobody_waits_in_vain(ledger: Ledger, name: str, question: Question, busy: bool) -> None:
-    """Whoever waits at a server that can do nothing for it is told so, and does not have to find out by its clock.
+    """A client that waits at a server that can do nothing for it is told so, and does not have to time out.
 
-    Asked when the time of a question is over. A leader may wait for others, and one that has ceased to lead for its
-    successor; who reads what may be old, or asks for a snapshot, waits for nobody. What a `busy` server has not taken
-    in it does not know of.
+    Called when a question's time is over. A leader may wait for others, and one that hands over for its successor; a
+    stale read or a snapshot waits for nobody. A `busy` server may not have taken the question in yet.
     """
     leads = ledger.servers[name].role is Role.LEADER
     waits_for_nobody = isinstance(question, MakeSnapshot) or (
@@ -35,5 +34,5 @@ def nobody_waits_in_vain(ledger: Ledger, name: str, question: Question, busy: bo
 
 
 def questions_are_answered_in_the_end(name: str, question: Question) -> None:
-    """With every fault over, each question that reached a server which lives has an answer."""
+    """With every fault over, each question that reached a live server has an answer."""
     violated(questions_are_answered_in_the_end, f"{name} has not answered {question}")

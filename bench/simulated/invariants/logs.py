@@ -30,7 +30,7 @@ def what_is_believed_is_durable(ledger: Ledger, step: Step) -> None:
 
 
 def disk_comes_back_whole(ledger: Ledger, name: str, raft: Raft) -> None:
-    """What was synced before a crash is there after it: the log and nothing else, the term and the vote."""
+    """What was synced before a crash, and nothing else, is there after it: the log, the term and the vote."""
     disk, log = ledger.disks.get(name, Disk()), raft.log
     kept = {index: log.term_at(index) for index in range(max(log.first_index, disk.base_index + 1), log.last_index + 1)}
     synced = {index: term for index, term in disk.terms.items() if index >= log.first_index}
@@ -40,8 +40,8 @@ def disk_comes_back_whole(ledger: Ledger, name: str, raft: Raft) -> None:
 
 
 def only_what_conflicts_goes(ledger: Ledger, name: str, entries: Sequence[Entry], snapshot: Snapshot | None) -> None:
-    """Figure 2, AppendEntries step 3, and Figure 13, step 6: entries are taken from a disk only from the first that
-    conflicts on, and none that is committed. Asked before the save."""
+    """Figure 2, AppendEntries step 3, and Figure 13, step 6: entries are deleted from a disk only from the first
+    conflicting one on, and committed ones never. Called before the save."""
     disk = ledger.disks[name]
     if snapshot is not None:
         meta, kept = snapshot.meta, {entry.index for entry in entries}
@@ -60,8 +60,8 @@ def only_what_conflicts_goes(ledger: Ledger, name: str, entries: Sequence[Entry]
 
 
 def only_what_a_snapshot_stands_for_goes(ledger: Ledger, name: str, first_kept: int, trailing_logs: int) -> None:
-    """Raft §7: entries are let go for a snapshot that is durable, and as many before it stay as the owner asked for,
-    so that who is a little behind is sent entries."""
+    """Raft §7: entries are discarded only for a durable snapshot, and as many before it stay as the owner asked for, so
+    that a follower slightly behind is sent entries."""
     snapshot_index = ledger.disks[name].snapshot_index
     if first_kept > max(snapshot_index - trailing_logs, 0) + 1:
         words = f"{name} lets go of what is before {first_kept}, with a snapshot of {snapshot_index}"
@@ -70,7 +70,7 @@ def only_what_a_snapshot_stands_for_goes(ledger: Ledger, name: str, first_kept: 
 
 def logs_match(ledger: Ledger, step: Step) -> None:
     """Log Matching (Figure 3), by induction: an index and a term determine the entry and the term before it. And terms
-    never go back in a log (CCF's MonoLog)."""
+    never decrease along a log (CCF's MonoLog)."""
     entries = step.effects.entries
     previous = step.log.term_at(entries[0].index - 1)
     for entry in entries:
@@ -84,8 +84,8 @@ def logs_match(ledger: Ledger, step: Step) -> None:
 
 
 def match_index_never_goes_back(ledger: Ledger, step: Step) -> None:
-    """CCF's MonotonicMatchIndex, within one reign. Who was let go and came back in one round begins anew, and so does
-    a server whose disk was wiped."""
+    """CCF's MonotonicMatchIndex, within one reign. A server that was removed and added again in one round begins anew,
+    and so does one whose disk was wiped."""
     before = step.before
     reconfigured = step.configuration_index != before.configuration_index
     if step.role is not Role.LEADER or step.begins_reign():
@@ -98,8 +98,8 @@ def match_index_never_goes_back(ledger: Ledger, step: Step) -> None:
 
 
 def matches_are_true(ledger: Ledger, step: Step) -> None:
-    """What a leader takes a follower to have, that has synced it. A follower that knows of a later term may have lost
-    it again to whoever leads in that."""
+    """A follower has synced what the leader takes it to have. A follower that knows of a later term may have lost it
+    again to that term's leader."""
     former = step.before.matches
     for name, match_index in step.matches.items():
         if match_index == former.get(name) or (disk := ledger.disks.get(name)) is None or disk.term > step.term:

@@ -1,4 +1,4 @@
-"""Who belongs: which configuration a server goes by, and how a leader changes it."""
+"""Membership: which configuration a server uses, and how a leader changes it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from node.raft.transitions import MembershipChanged, Role, RoleChanged
 
 
 def configuration_is_the_logs(ledger: Ledger, step: Step) -> None:
-    """Thesis 4.1: a server uses the latest configuration in its log, committed or not, and goes back when that is cut
-    (CCF's LogConfigurationConsistent)."""
+    """Thesis 4.1: a server uses the latest configuration in its log, committed or not, and returns to the one before
+    when the log is truncated (CCF's LogConfigurationConsistent)."""
     index, log = step.configuration_index, step.log
     if index <= log.base_index:
         return
@@ -19,9 +19,10 @@ def configuration_is_the_logs(ledger: Ledger, step: Step) -> None:
 
 
 def members_change_one_at_a_time(ledger: Ledger, step: Step) -> None:
-    """Thesis 4.1 with the correction of 2015: a leader adds or removes one voter, to what is committed.
+    """Thesis 4.1 with the correction of 2015: a leader adds or removes one voter, starting from a committed
+    configuration.
 
-    Asked when what the same round committed has been noted: a leader may change members as soon as it has.
+    Called once the commits of the same round have been noted: a leader may change members as soon as it has committed.
     """
     role, index, voters = step.before.role, step.before.configuration_index, step.before.voters
     for change in step.effects.transitions:

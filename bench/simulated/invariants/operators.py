@@ -1,4 +1,4 @@
-"""What operators are promised: what "done" means of a change of members, of a hand-over and of a snapshot."""
+"""What operators are promised: what "done" means for a change of members, a transfer of leadership and a snapshot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from node.server import AddServer, MakeSnapshot, RemoveServer, TransferLeadershi
 
 
 def joined_is_a_voter(ledger: Ledger, name: str, request: Request, value: Any) -> None:
-    """Whoever was brought in votes, under the address that was asked for, and that is committed."""
+    """A server that joined is a voter at the address that was asked for, in a committed configuration."""
     join = request.question
     assert isinstance(join, AddServer)
     for configuration in ledger.configurations_since(request.required_index):
@@ -24,7 +24,7 @@ def joined_is_a_voter(ledger: Ledger, name: str, request: Request, value: Any) -
 
 
 def who_left_is_gone(ledger: Ledger, name: str, request: Request, value: Any) -> None:
-    """Whoever was let go is no member of a committed configuration."""
+    """A server that left is missing from a committed configuration that was in force since."""
     leave = request.question
     assert isinstance(leave, RemoveServer)
     since = ledger.configurations_since(request.required_index)
@@ -33,14 +33,14 @@ def who_left_is_gone(ledger: Ledger, name: str, request: Request, value: Any) ->
 
 
 def successor_was_elected(ledger: Ledger, name: str, request: Request, value: Any) -> None:
-    """Whoever is named as the next leader was elected, in a later term than any in which the asked one led."""
+    """The server named as the next leader was elected, in a later term than any in which the asked server led."""
     reigned = max((term for term, leader in ledger.leaders.items() if leader == name), default=0)
     if not any(term > reigned and leader == value for term, leader in ledger.leaders.items()):
         violated(successor_was_elected, f"{name} says that {value} leads after it, which nobody elected")
 
 
 def snapshot_is_there(ledger: Ledger, name: str, request: Request, value: Any) -> None:
-    """A snapshot that was asked for is durable, and stands for all that was applied when it was."""
+    """A snapshot that was asked for is durable, and includes all that the server had applied when it was asked."""
     index = ledger.disks[name].snapshot_index
     if not request.applied_index <= value <= index:
         words = f"{name} says that it has a snapshot of {value}, asked at {request.applied_index}; its disk has {index}"

@@ -1,4 +1,4 @@
-"""What servers say of themselves: the status that they publish, and the lease that they write down."""
+"""What servers say of themselves: the status that they publish, and the lease in their traces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from node.server import Leased, Status
 
 
 def traced_lease_is_no_longer_than_the_lease(ledger: Ledger, name: str, lease: Leased) -> None:
-    """A server writes in its trace that it leads no longer than it may: a reader takes it at its word when it dies."""
+    """A server writes no longer lease in its trace than it has: readers rely on the trace when the server dies."""
     until_s = math.inf if lease.until_s is None else lease.until_s
     held_s = ledger.servers[name].lease_until_s
     if until_s > held_s:
@@ -20,20 +20,21 @@ def traced_lease_is_no_longer_than_the_lease(ledger: Ledger, name: str, lease: L
 
 
 def status_is_of_one_instant(ledger: Ledger, name: str, status: Status) -> None:
-    """The index that is applied and the digest of what was applied belong together."""
+    """The applied index and the digest of what was applied belong together."""
     if ledger.digests.get(status.applied_index) != status.digest:
         violated(status_is_of_one_instant, f"{name} has applied {status.applied_index}, and says another digest of it")
 
 
 def published_term_never_goes_back(ledger: Ledger, name: str, status: Status) -> None:
-    """In one life of a server."""
+    """Within one life of a server."""
     former = ledger.published.get(name, status)
     if status.term < former.term:
         violated(published_term_never_goes_back, f"{name} says term {status.term} after {former.term}")
 
 
 def published_lease_is_the_traces(ledger: Ledger, name: str, status: Status) -> None:
-    """Who says that it leads has written down until when; who does not lead speaks of no lease."""
+    """A server that says it leads has written in its trace until when; one that does not lead says nothing of a
+    lease."""
     leads = status.role is Role.LEADER
     traced_s = ledger.traced_leases.get(name, -math.inf) if leads else -math.inf
     if status.lease_until_s != traced_s:
@@ -62,7 +63,7 @@ def one_says_that_it_leads(ledger: Ledger, name: str, status: Status, at_s: floa
 
 
 def status_is_true_in_the_end(name: str, status: Status, raft: Raft) -> None:
-    """What was said last is what is so, once nothing changes any more."""
+    """Once nothing changes any more, what was said last is true."""
     said = (status.role, status.term, status.leader, status.commit_index, status.applied_index, status.last_index)
     true = (raft.role, raft.current_term, raft.leader, raft.commit_index, raft.last_applied, raft.log.last_index)
     if said != true or status.configuration != raft.configuration:
@@ -70,6 +71,6 @@ def status_is_true_in_the_end(name: str, status: Status, raft: Raft) -> None:
 
 
 def traces_tell_of_one_leader(finding: Finding) -> None:
-    """What the servers wrote down, for whoever has nothing else, shows leaders, and never two in a term or at once."""
+    """The servers' traces alone show leaders, and never two in a term or at once."""
     if finding.verdict is not Verdict.VALID:
         violated(traces_tell_of_one_leader, f"{finding.check}: {finding.reason}")

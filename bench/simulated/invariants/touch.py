@@ -1,4 +1,4 @@
-"""Who is in touch with whom, and since when they are owed a leader: what liveness is judged by."""
+"""Which servers hear one another, and since when they are owed a leader: the basis for judging liveness."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Voters = tuple[str, ...]
 
 
 class Touch:
-    """A majority that hears one another without trouble is a core, and is owed a leader in time."""
+    """A majority whose members hear one another without trouble is a core, and is owed a leader in time."""
 
     __slots__ = ("_clear", "_excused", "_running", "core", "since_s")
 
@@ -31,14 +31,15 @@ class Touch:
         (self._excused.add if excused else self._excused.discard)(name)
 
     def led(self, at_s: float) -> None:
-        """Somebody leads at this instant."""
+        """A server leads at this instant."""
         if self.core:
             self.since_s = at_s
 
     def reconsider(self, committed: Voters, counted: Mapping[str, Voters], at_s: float) -> None:
         """Something that decides what is owed has changed: the voters of the newest `committed` configuration, those
-        `counted` by each server that is up, or what was told here. As long as some of the core are still a majority in
-        touch, the time runs on for them, whatever becomes of the others; another core has time from its beginning."""
+        `counted` by each server that is up, the topology, or who is excused. As long as some of the core are still a
+        connected majority, their time runs on, whatever becomes of the others; the time of a new core starts when it
+        begins."""
         up = [name for name in self._running if name in counted and name not in self._excused]
         rest = self._connected_majority([name for name in up if name in self.core], committed, counted)
         if rest:
@@ -50,8 +51,9 @@ class Touch:
     def _connected_majority(
         self, names: Sequence[str], committed: Voters, counted: Mapping[str, Voters]
     ) -> frozenset[str]:
-        """Those of `names` of which each pair hears one another, and that are a majority of the newest committed voters
-        and of those each of them counts; none when there are no such. Of several the largest, then the first."""
+        """The largest group of `names` in which each pair hear each other, and that is a majority of the newest
+        committed voters and of the voters that each of those in it counts; empty if there is none. Of several the
+        first."""
         for size in range(len(names), majority(len(committed)) - 1, -1):
             for group in itertools.combinations(names, size):
                 if self._hear_one_another(group) and _are_quorum(group, committed, counted):

@@ -1,4 +1,4 @@
-"""How a broken promise is told."""
+"""How a broken promise is reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.cluster import PromiseBrokenError
 
 
 def violated(invariant: Callable[..., None], words: str) -> NoReturn:
-    """The promise is called as its invariant's function is."""
+    """The promise has the name of its invariant's function."""
     raise PromiseBrokenError(invariant.__name__, words)
 
 

@@ -1,4 +1,4 @@
-"""Who watches a world: has each step judged by what the ledger says, and then noted in it."""
+"""Watches a world: has each step judged by the ledger, and then noted in it."""
 
 from __future__ import annotations
 
@@ -116,16 +116,16 @@ from node.raft.transitions import Committed, MembershipChanged, RoleChanged, Ter
 from node.server import Answer, Consistency, Leased, Read, Status, Write
 
 NEWS, ROLES, COMMITS, MEMBERS, VOTES, ENTRIES, REIGN, MATCHES = (1 << bit for bit in range(8))
-"""What a step must have had for an invariant to have anything to look at, and for a note to have anything to say. News
-is anything but a longer lease and other matches; roles are terms, too; votes are messages about elections; a reign is
-one that goes on, begins or ends."""
+"""What a step must have for an invariant to have anything to judge, or a note to have anything to write. News is
+anything except a longer lease or other match indexes; roles include terms; votes are messages about elections; a reign
+is one that goes on, begins or ends."""
 SHOWN_BY: dict[type, int] = {
     RoleChanged: ROLES,
     TermChanged: ROLES,
     Committed: COMMITS,
     MembershipChanged: MEMBERS,
 }
-"""What a transition says that the step had, though it may be over when the step is."""
+"""What a transition shows that the step had, though it may be over when the step is."""
 ELECTORAL = frozenset((RequestVote, RequestVoteResponse, PreVoteResponse, TimeoutNow))
 
 ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
@@ -160,13 +160,14 @@ ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
     (note_members, MEMBERS),
     (note_role, ROLES),
 )
-"""In the order in which they are asked: what explains another failure comes before it. Every invariant judges a step by
-what was noted of the steps before it, and only then is the step itself noted. One looks at more: a leader commits an
-entry and changes members in one round, and whether it may is decided by what is committed then. The role is noted
-last, because notes go by what it was before."""
+"""In the order of their calls: an invariant that explains another's failure comes before it. Every invariant judges a
+step by what was noted of the steps before, and only then is the step itself noted. There is one exception: a leader may
+commit an entry and change members in one round, and whether it may is decided by what is committed then. The role is
+noted last, because other notes depend on the former role."""
 
 ASKED = [tuple(asked for asked, needs in ON_STEP if needs & had == needs) for had in range(1 << 8)]
-"""By what a step had. Most have little: asking everything of each would take half of an exploration."""
+"""The same, by what a step has. Most steps have little: calling everything for each would take half of an
+exploration."""
 
 
 class Invariants(observer.Observer):
@@ -191,7 +192,7 @@ class Invariants(observer.Observer):
         note_wipe(self.ledger, name)
 
     def excuse(self, name: str, excused: bool) -> None:
-        """Owe nothing through a server that is so slow, or does things so late, that no time-out allows for it."""
+        """Nothing is owed through a server that is so slow, or so late, that no timeout allows for it."""
         note_excuse(self.ledger, name, excused)
 
     def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
@@ -325,7 +326,8 @@ class Invariants(observer.Observer):
         note_traced_lease(self.ledger, name, lease)
 
     def published(self, name: str, status: Status, at_s: float) -> None:
-        """Most say nothing new of what is judged here, and asking in vain would cost a hundredth of an exploration."""
+        """Most statuses have nothing new to judge, and judging them in vain would cost a hundredth of an
+        exploration."""
         ledger = self.ledger
         former = ledger.published.get(name)
         if former is None or status.applied_index != former.applied_index:
@@ -346,7 +348,7 @@ class Invariants(observer.Observer):
 
 
 def _what_it_had(step: Step) -> int:
-    """The least is the usual: a leader that heard from a follower, and whose lease is longer now."""
+    """Usually this is very little: a leader has heard from a follower, and its lease is longer now."""
     before, effects = step.before, step.effects
     had = NEWS if effects is not NOTHING else 0
     if step.role is not before.role or step.term != before.term:
@@ -365,5 +367,5 @@ def _what_it_had(step: Step) -> int:
 
 
 def _is_still(server: Watched, raft: Raft) -> bool:
-    """Whether a round from which nothing followed has left everything as it was."""
+    """Whether a round without effects has left everything as it was."""
     return (raft.role, raft.current_term, raft.commit_index) == (server.role, server.term, server.commit_index)
