@@ -1,9 +1,9 @@
 """`bench.cluster.Cluster` as real processes on this machine.
 
 Each node is a process of its own behind its own links: N*(N-1) directed links between nodes and one from clients to
-each node, all proxies of one Toxiproxy that belongs to the cluster. What people are shown is the client links'
-addresses, so that a cut of ``client n1`` is felt by the person's own curl; the bench itself asks nodes for their status
-at their real ports, behind the faults' back.
+each node, all proxies of one Toxiproxy that belongs to the cluster. People are given the addresses of the client links,
+so that a cut of ``client n1`` affects their own curl too. The bench itself asks nodes for their status at their real
+ports, where no fault is in the way.
 
 * `cluster`: `LiveCluster`, what scenarios, cases and commands drive.
 * `ports`: the first free ones, held for the cluster's life. `limits`: disks and memories that are full for one process.

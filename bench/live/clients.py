@@ -1,4 +1,4 @@
-"""Clients' connections: each client has one of its own to each node that it talks to."""
+"""Clients' connections: each client has one to each node that it talks to."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from bench.operations import Question, Told
 from bench.systems.protocol import Connection
 
 MOST_KEPT = 128
-"""Idle connections. A scenario may make a client for every question, and a node takes only so many connections."""
+"""How many idle connections are kept. A scenario may make a client for every question, and a node accepts only so many
+connections."""
 
 
 class Connections:
-    """`connect` opens one to a node. Any thread may ask, as long as each client asks one thing at a time."""
+    """`connect` opens a connection to a node. Any thread may ask, as long as each client asks one thing at a time."""
 
     def __init__(self, connect: Callable[[str], Connection]) -> None:
         self._connect = connect
         self._idle: dict[tuple[int, str], Connection] = {}
-        """The one used last is the last."""
+        """The last one was used last."""
         self._closed = False
         self._lock = threading.Lock()
 
@@ -38,7 +39,7 @@ class Connections:
             raise CannotError("the cluster has been stopped, and can be asked nothing any more")
 
     def close(self) -> None:
-        """Close all: those in use when their answer is there."""
+        """Close all connections: those in use once their answer is there."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, {}

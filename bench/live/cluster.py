@@ -38,7 +38,7 @@ CLIENT_BASE, RAFT_BASE, HTTP_BASE, LINK_BASE, API_BASE = 8500, 7001, 18500, 1700
 COUNT_TRIES = 5
 LAST_LINES = 5
 LAST_ANSWERS_S = 5.0
-"""So long clients that a scenario has left at work are waited for, when all that they ask is gone."""
+"""How long to wait, once nothing answers any more, for clients that a scenario left at work."""
 
 CANNOT = {
     "slow_disk": "no way is known to slow down the real disk of one process alone",
@@ -47,14 +47,14 @@ CANNOT = {
     "noise": "Toxiproxy passes on bytes, and knows of no messages",
     "moves": "the ports of all nodes are given out before the first of them starts",
 }
-"""Why not, of what cannot be done to real processes."""
+"""What cannot be done to real processes, and why."""
 if not limits.AVAILABLE:
     CANNOT |= dict.fromkeys(("full_disk", "memory_limit"), "the limits of a running process cannot be moved here")
 
 
 class LiveCluster(Cluster):
-    """A `Cluster` of real processes of `system`, all of whose files are where `recording` says. `server` is the
-    Toxiproxy server."""
+    """A `Cluster` of real processes of `system`, with all its files where `recording` says. `server` is the Toxiproxy
+    server."""
 
     def __init__(self, plan: Plan, recording: Recording, *, system: System, server: Path) -> None:
         super().__init__(plan, recording)
@@ -65,9 +65,9 @@ class LiveCluster(Cluster):
         self._connections = Connections(self._connect)
         self._workers: list[LiveWorkers] = []
         self.unasked: list[str] = []
-        """What the bench has done to the cluster that nobody had asked for, in words."""
+        """What the bench has done to the cluster without being asked, in words."""
         self._short_of_room: dict[str, Running] = {}
-        """Who has room again, and may yet end because of what could not be written before."""
+        """Nodes that have room again, but may yet end because of what could not be written before."""
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Self]:
@@ -88,7 +88,7 @@ class LiveCluster(Cluster):
             yield self
 
     def _lay_out(self, ports: Ports) -> tuple[Route, ...]:
-        """Find out where each node lives, and return every link's way."""
+        """Decide where each node lives, and return the route of every link."""
         nodes = self.nodes
         http = {node: ports.first_free(HTTP_BASE) for node in nodes}
         client = {node: ports.first_free(CLIENT_BASE) for node in nodes}
@@ -119,7 +119,7 @@ class LiveCluster(Cluster):
         return CANNOT.get(need) or self.system.can(need)
 
     def node_plan(self, node: str) -> NodePlan:
-        """Where it lives."""
+        """Where the node lives."""
         return self._plans[node]
 
     def pid(self, node: str) -> int | None:
@@ -179,7 +179,7 @@ class LiveCluster(Cluster):
         return self.system.connect(self._plans[node], self._plans, self.plan.settings.client_timeout_s)
 
     def _dismiss_clients(self) -> None:
-        """Those that a scenario has left at work. Nobody answers them any more, so they soon know that."""
+        """Stop the clients that a scenario has left at work. Nothing answers them any more, so they soon notice."""
         for workers in self._workers:
             workers.stop()
         for workers in self._workers:
@@ -199,7 +199,7 @@ class LiveCluster(Cluster):
         return wait_until(found, what, timeout_s, seen=self._seen)
 
     def _seen(self) -> str:
-        """What every node says of itself, a line each. One that should and does not leaves what it is doing in its own
+        """What every node says of itself, a line each. A running node that says nothing writes its stacks into its own
         folder."""
         for node, found in list(self._processes.items()):
             if self.is_running(node) and self.status(node) is None:
@@ -225,7 +225,7 @@ class LiveCluster(Cluster):
         if found is not None and (state.down or not found.process.alive):
             self._end(node, found, short_of_room=former.disk_full or former.memory_full)
         elif found is not None:
-            # Whoever dies by itself at this instant is found dead when the fault is over.
+            # A node that dies by itself at this instant is found dead when the fault is over.
             with contextlib.suppress(psutil.NoSuchProcess):
                 _limit(found.process.pid, former, state)
             if (former.disk_full and not state.disk_full) or (former.memory_full and not state.memory_full):
@@ -235,7 +235,7 @@ class LiveCluster(Cluster):
             self.start(node)
 
     def _start_anew(self) -> None:
-        """Whoever has ended for want of room when there was room again."""
+        """Start the nodes that ended for want of room when there was room again."""
         with self.node_faults.lock:
             for node, found in list(self._short_of_room.items()):
                 if self._processes.get(node) is not found:
@@ -244,7 +244,7 @@ class LiveCluster(Cluster):
                     self.start(node)
 
     def _hold(self, node: str, found: Running, former: NodeState, state: NodeState) -> None:
-        """Pause it, or let it go on."""
+        """Pause the node, or let it go on."""
         if state.paused and not former.paused:
             self._traffic.read(node)
             found.process.pause()

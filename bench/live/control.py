@@ -1,8 +1,8 @@
 """The running bench's own API: loopback, a port of its own, a token from a 0600 file.
 
-POST /<command> with a JSON body of that command's arguments; 200 with JSON, or 4xx with `error` for what was asked
-wrongly. The commands are the table of `Commands`. Who has no token is told nothing, not even what there is; and who has
-one is refused all the same when another Host or Origin says that a website speaks through a browser.
+POST /<command> with a JSON body of that command's arguments; 200 with JSON, or 4xx with `error` for a wrong request.
+The commands are the table of `Commands`. A caller without the token is told nothing, not even which commands there are.
+A caller with it is refused all the same if Host or Origin shows that a website asks through a browser.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from faults.links import CLIENT, UP, Kind, Link, Mode
 from faults.nodes import NodeKind, NodeState
 
 POSSIBLE = {"kill": ("running", "paused"), "pause": ("running",), "resume": ("paused",)}
-"""In which states a node can be made another; whatever else was asked would change nothing, and is refused."""
+"""The states in which a command changes a node; in any other state it is refused, because it would change nothing."""
 
 THREADS = 4
 MAX_BODY = 64 * 1024
 HOSTS = ["127.0.0.1", "localhost"]
-"""Where it listens, which is also where a page must come from that asks."""
+"""The hosts it listens on; a page that asks must come from one of them too."""
 
 Command = tuple[Any, Callable[[Any], dict[str, Any]]]
-"""What is to be asked, and how that is performed."""
+"""The type of a command's arguments, and the function that performs it."""
 
 
 class NodeAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,13 +76,13 @@ class LimitAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 class TransferAsked(msgspec.Struct, forbid_unknown_fields=True):
     node: str | None = None
-    """To whom; None is whom the leader likes."""
+    """The new leader; None leaves the choice to the leader."""
 
 
 class HealAsked(msgspec.Struct, forbid_unknown_fields=True):
     a: str | None = None
     b: str | None = None
-    """Both ends of what is to be healed, or neither: everything."""
+    """Both ends of the links to be healed; neither means everything."""
     only: Kind | None = None
 
 
@@ -91,7 +91,7 @@ class NothingAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """Serves `cluster` from `start` to `stop`; `on_down` is called when somebody asks the bench to end."""
+    """Serves `cluster` from `start` to `stop`; `on_down` is called when the bench is asked to end."""
 
     def __init__(self, cluster: LiveCluster, on_down: Callable[[], None]) -> None:
         self.token = secrets.token_urlsafe(32)
@@ -106,16 +106,16 @@ class Control:
         self._thread.start()
 
     def stop(self) -> None:
-        # Whoever is still answering wakes the server's loop afterwards, through a pipe that is closed with it.
+        # A thread that is still answering wakes the server's loop afterwards, through a pipe that closes with the server.
         self._server.task_dispatcher.shutdown()
         self._server.close()
 
 
 def control_app(token: str, commands: Mapping[str, Command]) -> Flask:
-    """Performs `commands` for whoever has the token. Every answer is JSON."""
+    """Performs `commands` for callers that have the token. Every answer is JSON."""
     app = Flask("control", static_folder=None)
     app.config |= {"MAX_CONTENT_LENGTH": MAX_BODY, "TRUSTED_HOSTS": HOSTS}
-    # Made before any thread is: msgspec prepares a type when it is first needed, and two threads at that at once crash.
+    # Made before any thread: msgspec prepares a type at its first use, and crashes if two threads do that at once.
     decoders = {name: msgspec.json.Decoder(kind) for name, (kind, _) in commands.items()}
 
     @app.before_request
@@ -177,7 +177,7 @@ class Commands:
         self.table = {name: (kind, self._telling(perform)) for name, (kind, perform) in commands.items()}
 
     def _telling(self, perform: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-        """The same, with what the bench did meanwhile that nobody had asked for."""
+        """Performs the command, and adds to its answer what the bench did meanwhile without being asked."""
 
         def performed(asked: Any) -> dict[str, Any]:
             before = len(self._cluster.unasked)
@@ -186,7 +186,7 @@ class Commands:
         return performed
 
     def status(self) -> dict[str, Any]:
-        """One row a node, the links that are not simply up, and where everything is kept."""
+        """One row per node, the links that are not simply up, and where everything is kept."""
         cluster = self._cluster
         statuses = cluster.statuses()
         bypassed = cluster.bypassed()
@@ -245,7 +245,7 @@ class Commands:
         return {"links": sorted(map(str, links))}
 
     def _fill_disk(self, asked: NodeAsked) -> dict[str, Any]:
-        """Does not wait until it stops: where nobody writes it may run for long."""
+        """Does not wait until the node stops: where nothing is written it may run for long."""
         cluster = self._cluster
         if (reason := cluster.can("full_disk")) is not None:
             raise ValueError(reason)
@@ -264,7 +264,7 @@ class Commands:
         return {"node": getattr(question, "node", told.node)}
 
     def _asked(self, node: str, question: Operating) -> Operation:
-        """What came of it, which is that it was done. Raises ValueError for what was refused or may yet be."""
+        """The operation, if it was done. Raises ValueError if it was refused, or may yet be done."""
         told = self._cluster.client(node).ask(question)
         if told.outcome is not Outcome.OK:
             certain = "refused" if told.outcome is Outcome.FAILED else "has not said whether it was done"
@@ -290,7 +290,7 @@ class Commands:
         return self._between(a, b)
 
     def _down(self, _: NothingAsked) -> dict[str, Any]:
-        """What is about to end."""
+        """Answers with what is about to end."""
         ends = [node for node in self._cluster.nodes if self._cluster.pid(node) is not None]
         self._on_down()
         return {"nodes": ends, "folder": str(self._cluster.recording.folder)}

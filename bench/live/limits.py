@@ -1,6 +1,6 @@
-"""Limits on what a running process may have: a disk and a memory that are full for it alone.
+"""Limits on what a running process may have: a disk and a memory that are full for that process alone.
 
-Only soft limits are moved, and hard ones left where they are, so that what was taken away can be given back.
+Only soft limits are moved, never hard ones, so that what was taken away can be given back.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import psutil
 
 AVAILABLE = hasattr(psutil.Process, "rlimit")
-"""Whether another process's limits can be moved here: Linux alone has prlimit."""
+"""Whether another process's limits can be moved here: only Linux has prlimit."""
 
 
 def fill_disk(pid: int) -> None:
-    """Whatever it writes to a file fails from now on."""
+    """Whatever the process writes to a file fails from now on."""
     _limit(pid, psutil.RLIMIT_FSIZE, 0)
 
 
@@ -21,7 +21,8 @@ def free_disk(pid: int) -> None:
 
 
 def exhaust_memory(pid: int) -> None:
-    """It has what it has. Not its address space, in which malloc reserves far more than it uses."""
+    """The process gets no more memory. Its address space is not limited: malloc reserves far more of that than it
+    uses."""
     _limit(pid, psutil.RLIMIT_DATA, int(psutil.Process(pid).memory_info().data))
 
 
@@ -37,6 +38,6 @@ def _limit(pid: int, resource: int, soft: int) -> None:
 
 
 def _usual(resource: int) -> int:
-    """What this process has, and what it starts begins with."""
+    """This process's own limit, with which its children begin too."""
     soft, _ = psutil.Process().rlimit(resource)
     return soft

@@ -10,14 +10,14 @@ DATES = "%H:%M:%S"
 
 
 def new_stream(file: Path) -> logging.Handler:
-    """Takes in records that say of which `node` they are."""
+    """A handler for records that say which `node` they are from."""
     stream = logging.FileHandler(file)
     stream.setFormatter(logging.Formatter(f"%(node)-4s {FORMAT}", DATES))
     return stream
 
 
 def say(stream: logging.Handler, words: str) -> None:
-    """For whoever reads what the nodes log: what the bench itself has done."""
+    """Log what the bench itself has done, for readers of the nodes' log."""
     record = logging.LogRecord("bench", logging.WARNING, __file__, 0, words, None, None)
     record.node = "-"
     stream.handle(record)

@@ -1,8 +1,8 @@
 """Ports for a cluster: the first free ones, held for as long as the cluster lives.
 
-A port is held twice over. A lock file keeps other benches off, and the kernel lets go of it when we die. A bound socket
-that does not listen keeps everybody else off; with SO_REUSEADDR a node of ours may still bind and listen beside it, and
-as long as none does, connecting is refused, which a dead node must look like. Without the lock two benches could both
+A port is held twice over. A lock file keeps other benches off, and the kernel releases it when we die. A bound socket
+that does not listen keeps all other programs off. With SO_REUSEADDR a node of ours can still bind and listen beside it;
+as long as none does, connections are refused, as they must be for a dead node. Without the lock two benches could both
 bind before either listens.
 """
 
@@ -19,7 +19,7 @@ from faults.links import Address
 
 HOST = "127.0.0.1"
 SPAN = 400
-"""How far up from a base to look. All bases lie below 32768, where the kernel hands out ports of its own accord."""
+"""How far up from a base to look. All bases lie below 32768, from where on the kernel hands out ports by itself."""
 
 
 class NoFreePortError(Exception):
@@ -27,10 +27,10 @@ class NoFreePortError(Exception):
 
 
 class Ports:
-    """Raises NoFreePortError. `close` gives all back; so does the end of the process, however it comes."""
+    """Raises NoFreePortError. `close` releases all ports; so does the end of the process, however it comes."""
 
     def __init__(self) -> None:
-        # Not in the state folder, which each bench may have of its own: ports are the whole machine's.
+        # Not in the state folder, which each bench may have of its own: ports belong to the whole machine.
         self._locks = Path(tempfile.gettempdir()) / f"raft-bench-ports-{os.getuid()}"
         self._locks.mkdir(mode=0o700, exist_ok=True)
         self._held: list[tuple[filelock.BaseFileLock, socket.socket]] = []

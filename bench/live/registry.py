@@ -1,4 +1,4 @@
-"""Which clusters run on this machine, and how to speak to each: one 0600 file a cluster in the user's state folder."""
+"""Which clusters run on this machine, and how to reach each: one 0600 file per cluster in the user's state folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class RegistryError(Exception):
-    """No such cluster, or one of this name runs already, or the name cannot be one."""
+    """There is no such cluster, or one of this name runs already, or no cluster can have this name."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Registered:
     token: str
     pid: int
     started_s: float
-    """The process's own start, so that another process with a reused pid is not taken for it."""
+    """When the process itself started, so that another process with a reused pid is not taken for it."""
     folder: str
 
 
@@ -39,7 +39,8 @@ def state_folder() -> Path:
 
 @contextmanager
 def taken(name: str) -> Iterator[None]:
-    """The name is this process's until the block ends or it dies. Raises RegistryError when it is another's."""
+    """The name is this process's until the block ends or the process dies. Raises RegistryError if another process has
+    it."""
     file = _file(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(file.with_suffix(".lock"), blocking=False)
@@ -55,9 +56,9 @@ def taken(name: str) -> Iterator[None]:
 
 
 def register(name: str, entry: Registered) -> None:
-    """Tell where the cluster is, whose name is `taken`."""
+    """Write down where the cluster is; its name must be `taken`."""
     file = _file(name)
-    # What a dead bench left behind, perhaps with other permissions.
+    # A dead bench may have left a file behind, perhaps with other permissions.
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
@@ -65,7 +66,7 @@ def register(name: str, entry: Registered) -> None:
 
 
 def check_free(name: str) -> None:
-    """Raises RegistryError when a cluster of this name runs, or none can be called so."""
+    """Raises RegistryError if a cluster of this name runs, or if no cluster can have this name."""
     if look_up(name) is not None:
         raise RegistryError(f"a cluster named {name} is running; choose another --name, or: bench down --name {name}")
 

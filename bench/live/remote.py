@@ -13,13 +13,14 @@ TIMEOUT_S = 30
 
 
 class RemoteError(Exception):
-    """The bench could not do it, or is not there; the text says why."""
+    """The bench could not do it, or does not run; the text says why."""
 
 
 def ask(cluster: str, command: str, **arguments: object) -> dict[str, Any]:
     """Have the running cluster of this name perform a command. Raises RemoteError.
 
-    What the bench did to the cluster besides, and nobody had asked for, is said on stderr."""
+    What the bench did to the cluster without being asked is printed on stderr.
+    """
     entry = registry.look_up(cluster)
     if entry is None:
         others = ", ".join(registry.running())

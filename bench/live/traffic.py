@@ -14,9 +14,9 @@ class Traffic:
     each address that it dialled; `listens` says which of these is which link. What went anywhere else, be it to the
     same peer, did not go over the link.
 
-    A count ends with its process, so it is read before a node is killed, and before it is paused, when it falls silent.
-    One that dies by itself takes along what it had sent since it was last asked: what is told is never too much.
-    Clients' links are not counted here, because the history has their operations.
+    A count ends with its process, so it is read before a node is killed, and before it is paused and falls silent. When
+    a node dies by itself, what it had sent since the last reading is lost: a count may be too low, never too high.
+    Client links are not counted here, because the history has their operations.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class Traffic:
         return self._former[source, listener] + self._running.get(source, {}).get(listener, 0)
 
     def read(self, node: str) -> None:
-        """Ask the node now; keeps what it said last when it does not answer."""
+        """Ask the node now; keep its last counts if it does not answer."""
         counts = self._read_node(node)
         if counts is not None:
             with self._lock:
                 self._running[node] = counts
 
     def ends(self, node: str) -> None:
-        """To be called just before the node's process is killed."""
+        """Call this just before the node's process is killed."""
         self.read(node)
         with self._lock:
             for address, count in self._running.pop(node, {}).items():

@@ -1,4 +1,4 @@
-"""Waiting for a condition of the real world: asked again at short intervals, until a deadline."""
+"""Waiting for a condition of the real world: checked at short intervals, until a deadline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
 def wait_until(
     condition: Callable[[], T | None], what: str, timeout_s: float = 30.0, *, seen: Callable[[], str] | None = None
 ) -> T:
-    """The condition's first true value. Raises WaitTimeoutError naming `what`, and what was `seen` last, in lines."""
+    """The condition's first true value. Raises WaitTimeoutError naming `what`, and the lines of what was `seen`
+    last."""
     deadline = time.monotonic() + timeout_s
     pause_s = FIRST_PAUSE_S
     while not (found := condition()):

@@ -1,4 +1,4 @@
-"""Clients in the background: each asks what its script says next, and goes elsewhere when it is not served."""
+"""Clients in the background: each asks its script's next question, and goes to another node when it is not served."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Ask = Callable[[int, str, Question], Operation]
 
 
 class LiveWorkers:
-    """One thread for each client, a number and its script. `ask` resolves roles, and raises NoSuchNodeError for one
-    that nobody has, and CannotError once the cluster is stopped."""
+    """One thread for each client, which is a number and its script. `ask` resolves roles; it raises NoSuchNodeError for
+    a role that no node has, and CannotError once the cluster is stopped."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class LiveWorkers:
 
     @property
     def idle(self) -> bool:
-        """Raises what a script has raised."""
+        """Raises any error of a client."""
         if self._failure is not None:
             raise self._failure
         return not any(thread.is_alive() for thread in self._threads)
@@ -57,7 +57,7 @@ class LiveWorkers:
         self._stopping.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until each has the answer to what it asked last, and no longer than this."""
+        """Wait until each has the answer to its last question, but no longer than this."""
         deadline_s = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
@@ -66,16 +66,16 @@ class LiveWorkers:
         try:
             self._work(number, talker, at_once)
         except CannotError:
-            # Left behind by a scenario, and the cluster is gone.
+            # A scenario left this client behind, and the cluster is gone.
             return
         except BaseException as error:  # noqa: BLE001
-            # Told to whoever waits for these clients, and not on the stderr of a thread that nobody reads.
+            # Raised to the caller that waits for these clients, instead of being printed on a stderr that nobody reads.
             self._failure = error
 
     def _work(self, number: int, talker: Talker, at_once: bool) -> None:
         if not at_once:
             self._rest()
-        # Who is to ask at once has asked, however soon they are stopped: many an operator is given no time at all.
+        # A client that starts `at_once` asks once, however soon it is stopped: many an operator gets no time at all.
         while talker.asks is not None and (at_once or not self._stopping.is_set()):
             at_once = False
             try:
