@@ -1,9 +1,8 @@
 """What can be put on the bench, by name.
 
 A *system* (`protocol.System`) is what the bench knows of a kind of node: how one is started and where it listens, what
-it can be asked and what its answers mean to a client, what it says of itself, and what cannot be done with it. Whoever
-drives a cluster of real processes uses that and nothing else, so that another system takes one file here, and a line
-below.
+it can be asked and what its answers mean to a client, what it says of itself, and what cannot be done with it. Code
+that drives real processes uses that and nothing else, so another system takes one file here, and a line below.
 
 * `konsul`: our own node, `python -m node`.
 * `module`, `early`: starting a node that is a Python module, in a child of a forkserver that has imported it already.
@@ -29,7 +28,7 @@ def _konsul() -> System:
 
 
 SYSTEMS: dict[str, Callable[[], System]] = {"konsul": _konsul}
-"""Each is imported when it is asked for: `early` is imported before anything heavy is, and this package with it."""
+"""Each is imported when asked for: `early` must be imported before anything heavy, and this package comes with it."""
 
 
 def find_system(name: str) -> System:

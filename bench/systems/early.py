@@ -1,4 +1,5 @@
-"""What `up` and `run` do before they import anything heavy: start the forkserver that nodes are forked from."""
+"""What a command that starts nodes does before it imports anything heavy: start the forkserver that nodes are forked
+from."""
 
 from __future__ import annotations
 
@@ -9,5 +10,5 @@ PRELOADED = ["bench.systems.module", "node.__main__"]
 
 
 def preload() -> None:
-    """Costs nothing when called early, and a third of a second when called late."""
+    """Takes no time when called early, and a third of a second when called late."""
     processes.preload(PRELOADED)

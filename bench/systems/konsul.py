@@ -1,4 +1,4 @@
-"""Our node on the bench: how it is started, what it says of itself, and a client's way to it."""
+"""Our node on the bench: how it is started, what it says of itself, and how a client reaches it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ STATUS_TIMEOUT_S = 1.0
 
 
 class _OwnSession(threading.local):
-    """Each thread's own: `requests` promises nothing about one that is shared."""
+    """One session per thread: `requests` does not promise that a session can be shared."""
 
     def __init__(self) -> None:
         self.requests = new_session()
 
 
 def new_session() -> requests.Session:
-    """A session that follows no proxy of the environment: everything is on this machine."""
+    """A session that uses no proxy of the environment: everything is on this machine."""
     session = requests.Session()
     session.trust_env = False
     return session
@@ -50,7 +50,7 @@ class KonsulSystem:
         self._session = _OwnSession()
 
     def can(self, need: str) -> str | None:
-        """All that can be done to a process and its links, and all that can be asked."""
+        """Everything that can be done to a process and its links, and everything that can be asked."""
         return None
 
     # Processes
@@ -124,7 +124,7 @@ class KonsulSystem:
         return sorted((node.data / "snapshots").glob("*.snap"), key=lambda path: int(path.stem.partition("-")[2]))
 
     def disk_bytes(self, node: NodePlan) -> Mapping[str, int]:
-        """The log is the database with its journal; snapshots lie in a folder of theirs."""
+        """The log is the database with its journal; snapshots have a folder of their own."""
         return {
             "log": _bytes_of(node.data.glob("*")),
             "snapshots": _bytes_of((node.data / "snapshots").rglob("*")),
@@ -132,7 +132,7 @@ class KonsulSystem:
 
 
 def _bytes_of(paths: Iterable[Path]) -> int:
-    """Of those that are files, and still there."""
+    """The size of those that are files, and still there."""
     total = 0
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
@@ -150,7 +150,7 @@ class KonsulConnection:
         self._url = f"http://{node.client}"
         self._addresses = {peer: plan.raft for peer, plan in peers.items()}
         self._served_at = {str(plan.client): peer for peer, plan in peers.items()}
-        """Whose client link an address is."""
+        """The node of each client link's address."""
         self._timeout_s = timeout_s
         self._session = new_session()
 
@@ -158,7 +158,7 @@ class KonsulConnection:
         try:
             answer = self._send(request_of(asked, self._addresses))
         except requests.RequestException as error:
-            # Behind a proxy a dead node looks like one that took the request and fell silent: nothing is certain.
+            # Through a proxy a dead node looks like one that took the request and fell silent: nothing is certain.
             return Told(Outcome.UNKNOWN, type(error).__name__)
         found = told(asked, answer.status_code, answer.content)
         address = urlsplit(answer.headers.get("Location", "")).netloc
@@ -181,7 +181,8 @@ class KonsulConnection:
 
 
 def environment(node: NodePlan, cluster: Plan, founders: Sequence[NodePlan]) -> dict[str, str]:
-    """What ``python -m node`` is told; `founders` are the first configuration, for the node that founds it."""
+    """The variables for ``python -m node``; `founders` are the first configuration, for the node that founds the
+    cluster."""
     variables = {
         "KONSUL_HOST": node.http.host,
         "KONSUL_PORT": str(node.http.port),
@@ -214,7 +215,7 @@ LIMITS = (
     "unanswered_bytes",
     "waiting_messages",
 )
-"""Which settings a node knows by the same names."""
+"""The settings that a node knows by the same names."""
 
 
 def _settings(settings: Settings) -> dict[str, str]:
@@ -232,5 +233,5 @@ def _settings(settings: Settings) -> dict[str, str]:
 
 
 def _duration(seconds: float) -> str:
-    """As Go writes it, to the microsecond."""
+    """As Go writes a duration, to the microsecond."""
     return f"{seconds:.6f}s"

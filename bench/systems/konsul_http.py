@@ -1,7 +1,7 @@
 """What our node is asked over HTTP, and what its answers mean to a client.
 
-A question becomes one request (`request_of`), and its answer what a client may believe (`told`). An answer that cannot
-be read, whatever its status says, is UNKNOWN.
+`request_of` makes one request of a question, and `told` makes of its answer what a client may believe. An answer that
+cannot be read is UNKNOWN, whatever its status says.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DEFINITELY_NOT = {
     "cas mismatch",
     "transferring",
 }
-"""`error`s that say that nothing happened, nor will."""
+"""Errors that say that nothing happened, nor ever will."""
 
 # What it is asked
 
@@ -61,7 +61,7 @@ READS = {
 
 
 def request_of(asked: Question, addresses: Mapping[str, Address]) -> HttpRequest:
-    """`addresses` says where each node lives, for one that is to be let in."""
+    """`addresses` says where each node lives, for a node that is to join."""
     match asked:
         case Put(key=key, value=value):
             return HttpRequest("PUT", _path(key), {"value": value, **_identity(asked)})
@@ -93,7 +93,7 @@ def _path(key: str) -> str:
 
 
 def _batch(what: str, asked: SetAll | DeleteAll, body: Mapping[str, Any]) -> HttpRequest:
-    """Either nothing is expected of any key, or something of each."""
+    """Either no key has an expected index, or all have."""
     body = {**body, **_identity(asked)}
     expected = {item.key: item.expected_index for item in asked.items if item.expected_index is not None}
     if not expected:
@@ -102,12 +102,12 @@ def _batch(what: str, asked: SetAll | DeleteAll, body: Mapping[str, Any]) -> Htt
 
 
 def _identity(asked: Writing) -> dict[str, Any]:
-    """What makes the node take all tries of a write for one."""
+    """What makes the node take all tries of a write as one write."""
     return {"client_id": asked.client_id, "sequence": asked.sequence} if asked.sequence else {}
 
 
 def as_bytes(request: HttpRequest) -> bytes:
-    """The whole request, for who writes it to a socket."""
+    """The whole request, for a caller that writes it to a socket."""
     head = f"{request.method} {request.path} HTTP/1.1\r\nHost: localhost\r\n".encode()
     if request.body is None:
         return head + b"\r\n"
@@ -167,7 +167,7 @@ class StatusBody(msgspec.Struct):
     stats: StatsBody
 
 
-# Made before any thread is: msgspec prepares a type when it is first needed, and two threads at that at once crash.
+# Made before any thread: msgspec prepares a type at its first use, and crashes if two threads do that at once.
 STORED = msgspec.json.Decoder(StoredBody)
 FOUND = msgspec.json.Decoder(FoundBody)
 ALL_FOUND = msgspec.json.Decoder(AllFoundBody)
@@ -176,11 +176,11 @@ DONE = msgspec.json.Decoder(DoneBody)
 REFUSED = msgspec.json.Decoder(RefusedBody)
 STATUS = msgspec.json.Decoder(StatusBody)
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises, by what is wrong with what it is given."""
+"""What a decoder raises for a body that it cannot read."""
 
 
 def told(asked: Question, status: int, body: bytes) -> Told:
-    """What an answer tells its client about its question."""
+    """What an answer tells the client about its question."""
     try:
         return _done(asked, body) if status < HTTPStatus.MULTIPLE_CHOICES else _refused(asked, status, body)
     except UNREADABLE as error:

@@ -1,12 +1,12 @@
 """Starting a node that is a Python module, and gathering what it logs.
 
-A node is `python -m MODULE` run inside a child of the preloaded forkserver (`early`): the same command line, without
-the quarter of a second in which Python imports. Its log goes to its own file, and through a queue into the cluster's
+A node is `python -m MODULE`, run inside a child of the preloaded forkserver (`early`): the same command line, without
+the quarter of a second that Python's imports take. Its log goes to its own file, and through a queue into the cluster's
 one stream.
 
-The queue is a new `MultiProcessingHandler` for each incarnation. One handler shared by all falls silent after a few
-kills: the victim dies holding the queue's lock, and then nobody can log. The write end is closed on our side, so that
-the queue ends when the node does.
+Each incarnation has a new `MultiProcessingHandler` as its queue. A handler shared by all falls silent after a few
+kills: a node that is killed while it holds the queue's lock leaves nobody able to log. The write end is closed on our
+side, so that the queue ends when the node does.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from faults.processes import CONTEXT, SPAWN_LOCK, ManagedProcess, launch, redire
 GATHER_DEADLINE_S = 2.0
 
 LIBRARY = "multiprocessing-logging 0.4.0"
-# The queues that it makes by itself are for forked children only.
+# By itself it makes queues for forked children only.
 replace(multiprocessing_logging, "multiprocessing", CONTEXT, version=LIBRARY)
 
 
 class _Into(logging.Handler):
-    """Hands each record of one node on, with the node's name."""
+    """Passes on each record of one node, with the node's name."""
 
     def __init__(self, target: logging.Handler, node: str) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class NodeProcess:
     ) -> None:
         self._output = folder / "stdout.log"
         self._printed_before = self._output.stat().st_size if self._output.exists() else 0
-        """In bytes, by the incarnations before."""
+        """How many bytes earlier incarnations printed."""
         with SPAWN_LOCK:
             self._handler: Any = multiprocessing_logging.MultiProcessingHandler(f"log-of-{name}", _Into(stream, name))
             arguments = (module, dict(env), self._output, folder / "node.log", self._handler.queue)
@@ -66,7 +66,7 @@ class NodeProcess:
             close_write_end(self._handler.queue)
 
     def tell_stacks(self) -> None:
-        """Have it write every thread's stack to its output, for whoever wonders why it says nothing."""
+        """Have it write every thread's stack to its output, to show why it says nothing."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGUSR1)
 
@@ -76,7 +76,7 @@ class NodeProcess:
         return self._output.read_bytes()[self._printed_before :].decode(errors="replace")
 
     def ended(self) -> None:
-        """To be called when the process is dead: takes in what it had still logged."""
+        """Call this once the process is dead: takes in the rest of its log."""
         await_the_last(self._handler, GATHER_DEADLINE_S)
         self._handler.close()
 
@@ -89,7 +89,8 @@ def close_write_end(queue: Any) -> None:
 
 
 def await_the_last(handler: Any, timeout_s: float) -> bool:
-    """Wait until the handler has taken in all that its queue had; whether it has. Written for 0.4.0 of its library."""
+    """Wait until the handler has taken in all that its queue had; returns whether it has. Written for 0.4.0 of its
+    library."""
     with written_for(LIBRARY):
         receiver = handler._receive_thread
     receiver.join(timeout_s)

@@ -1,4 +1,4 @@
-"""What the bench needs to know of a system to put it on the bench, and all that it knows.
+"""All that the bench knows of a system, and needs to know to put it on the bench.
 
 A system is known by what its nodes are started with, where they listen, what they can be asked, and what they say of
 themselves; never by its code. `bench.live` and `bench.measure` use this and name no system.
@@ -25,12 +25,12 @@ class NodePlan:
 
     name: str
     http: Address
-    """The node's own port for clients; only the bench asks there, behind the faults' back."""
+    """The node's own port for clients; only the bench asks there, past the links and their faults."""
     client: Address
-    """Its client link, which is what people and clients are shown."""
+    """Its client link, which is the address that people and clients are given."""
     raft: Address
     folder: Path
-    """Of the node's own, in the run's."""
+    """The node's own folder, in the run's folder."""
     trace: Path
     """Where it writes its trace, if the system knows of one."""
     dial: Mapping[Address, Address]
@@ -47,7 +47,7 @@ class Running(Protocol):
     process: ManagedProcess
 
     def tell_stacks(self) -> None:
-        """Have it write down what it is doing, for whoever wonders why it says nothing."""
+        """Have it write down what it is doing, to show why it says nothing."""
         ...
 
     def printed(self) -> str:
@@ -55,16 +55,16 @@ class Running(Protocol):
         ...
 
     def ended(self) -> None:
-        """To be called when the process is dead: takes in what it had still logged."""
+        """Call this once the process is dead: takes in the rest of its log."""
         ...
 
 
 class Connection(Protocol):
-    """One client's way to one node, for one thread at a time."""
+    """One client's connection to one node, for one thread at a time."""
 
     def ask(self, asked: Question) -> Told:
-        """What the node says; whatever cannot be told for certain is UNKNOWN, and a broken connection is. Never
-        raises for what the node or the network do."""
+        """The node's answer. Whatever is not certain is UNKNOWN, and so is a broken connection. Never raises for what
+        the node or the network does."""
         ...
 
     def close(self) -> None: ...
@@ -73,32 +73,33 @@ class Connection(Protocol):
 class System(Protocol):
     @property
     def name(self) -> str:
-        """As a case names it."""
+        """The name that a case gives it."""
         ...
 
     def can(self, need: str) -> str | None:
-        """None if real nodes of it can do this, one of `bench.cluster.NEEDS`; else the reason why not."""
+        """None if its real nodes can do what `need`, one of `bench.cluster.NEEDS`, stands for; otherwise the reason why
+        not."""
         ...
 
     def prepare(self) -> None:
-        """Do beforehand what makes nodes start quickly. To be called before any other process is started."""
+        """Prepare so that nodes start quickly. Must be called before any other process is started."""
         ...
 
     def start(self, node: NodePlan, cluster: Plan, *, founders: Sequence[NodePlan], stream: logging.Handler) -> Running:
-        """Start the node; with `founders`, which are then all first members, it founds a cluster unless it has data.
-        What it logs goes to `stream` too."""
+        """Start the node. With `founders`, which are then all first members, it founds a cluster unless it has data.
+        Its log goes to `stream` too."""
         ...
 
     def connect(self, node: NodePlan, peers: Mapping[str, NodePlan], timeout_s: float) -> Connection:
-        """To the node's client link. `peers` has every node, for who is to be joined."""
+        """A connection to the node's client link. `peers` has every node, for one that is to join."""
         ...
 
     def examples(self, node: NodePlan) -> Sequence[str]:
-        """Commands with which a person may try a node, by its client link."""
+        """Commands with which a person may try a node, through its client link."""
         ...
 
     def status(self, node: NodePlan) -> NodeStatus | None:
-        """What it says of itself, asked behind the faults' back; None when it says nothing in time."""
+        """What the node says of itself, asked past the links and their faults; None if it says nothing in time."""
         ...
 
     def messages_sent(self, node: NodePlan) -> Mapping[Address, int] | None:
@@ -111,7 +112,7 @@ class System(Protocol):
         ...
 
     def disk_bytes(self, node: NodePlan) -> Mapping[str, int]:
-        """How much it has on its disk, of each kind of thing: ``log``, ``snapshots``."""
+        """How much it has on its disk of each kind: ``log``, ``snapshots``."""
         ...
 
     # For the load generator: whole HTTP/1.1 requests, answered with a Content-Length
@@ -123,5 +124,5 @@ class System(Protocol):
         ...
 
     def is_acknowledged(self, status: int) -> bool:
-        """Whether an answer with this HTTP status says that it was done."""
+        """Whether an answer with this HTTP status says that the request was done."""
         ...
