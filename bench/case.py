@@ -4,7 +4,7 @@
     Plan = nodes, settings, seed, system, flaw         what the cluster is made of
 
 `bench.player` plays a case on any cluster. In virtual time the same case is the same run, to the byte; on real
-processes it is the same story, as far as a machine can tell it twice.
+processes it is the same story, as far as a machine can repeat it.
 """
 
 from __future__ import annotations
