@@ -38,10 +38,10 @@ resume_command = _on_node("resume", "Let a paused NODE go on (SIGCONT).", "goes 
 @click.option("--wipe", is_flag=True, help="On an empty data folder, as after the loss of its disk.")
 @name_option
 def restart_command(node: str, wipe: bool, name: str) -> None:
-    """Start NODE again on the data it had; one that runs is killed first.
+    """Start NODE again on the data it had; if it runs, it is killed first.
 
     With --wipe a voter forgets whom it voted for and the entries it had acknowledged: it may help to elect a second
-    leader of its term, or one without an acknowledged write. The safe way back for a lost disk is to remove the node
+    leader in its term, or one without an acknowledged write. After the loss of a disk it is safe to remove the node
     (DELETE /cluster/leave/ID) and to join it under a new id.
     """
     click.echo(f"{ask(name, 'restart', node=node, wipe=wipe)['node']} is started again")
@@ -78,14 +78,14 @@ def split_command(groups: tuple[str, ...], mode: str, name: str) -> None:
 @mode_option
 @name_option
 def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
-    """Cut what A and B send each other; `client` is whoever uses the shown addresses.
+    """Cut what A and B send each other; `client` means everyone who uses the addresses shown.
 
-    Cut again in another mode, they are cut in that one. A delay stays beside a cut, and each can be healed alone.
+    The same cut in another mode replaces the first. A delay remains beside a cut, and each can be healed alone.
     """
     _tell_cut(ask(name, "cut", a=a, b=b, one_way=one_way, mode=mode), mode)
 
 
-# With unknown options ignored, -5ms is a duration that is refused as negative, and not an option nobody knows.
+# Unknown options are ignored, so that -5ms is refused as a negative duration and not as an unknown option.
 @click.command(
     "delay",
     context_settings={"ignore_unknown_options": True},
@@ -97,7 +97,7 @@ def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
 @click.option("--jitter", type=Milliseconds(), default=0, help="Up to so much more or less, and at most the latency.")
 @name_option
 def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
-    """Delay what A and B send each other, in the place of the former delay between them."""
+    """Delay what A and B send each other; this replaces a former delay between them."""
     if jitter > latency:
         raise click.UsageError(f"a jitter of {jitter} ms is more than the latency of {latency} ms")
     links = ask(name, "delay", a=a, b=b, latency_ms=latency, jitter_ms=jitter)["links"]
@@ -110,7 +110,7 @@ def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
 @click.argument("rate", type=click.IntRange(1, 1_048_576), metavar="KIB_PER_SECOND")
 @name_option
 def limit_command(a: str, b: str, rate: int, name: str) -> None:
-    """Let no more than so many KiB a second pass between A and B, in the place of the former limit between them."""
+    """Let no more than so many KiB a second pass between A and B; this replaces a former limit between them."""
     click.echo(f"limited to {rate} KiB/s: {', '.join(ask(name, 'limit', a=a, b=b, rate_kib_s=rate)['links'])}")
 
 

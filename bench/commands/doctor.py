@@ -38,7 +38,7 @@ PACKAGES = (
 
 @click.command("doctor", epilog="Example: python -m bench doctor")
 def doctor_command() -> None:
-    """Say what is there, what is missing, and how to get it. Exit status 2 when a cluster could not be started."""
+    """Say what is there, what is missing, and how to get it. Exit status 2 if no cluster could be started."""
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "", "detail"):
         table.add_column(heading)
@@ -50,7 +50,7 @@ def doctor_command() -> None:
     out = console()
     out.print(table, soft_wrap=True)
     if not any(found for _, found, _ in sources):
-        out.print("toxiproxy-server will be got at the first `up` or `run`.")
+        out.print("toxiproxy-server will be fetched at the first `up` or `run`.")
     sys.exit(0 if all(well for _, well, _ in rows) else 2)
 
 
@@ -69,7 +69,7 @@ def _packages() -> list[tuple[str, bool, str]]:
 
 
 def _surroundings() -> list[tuple[str, bool, str]]:
-    """What `up` and `run` try first, tried as they do."""
+    """What `up` and `run` need first, tried as they do."""
     tried: dict[str, Callable[[], object]] = {
         "runs folder": lambda: runs_folder().absolute(),
         "state folder": state_folder,

@@ -44,8 +44,8 @@ def explore_command(
     """Throw random schedules at a cluster in virtual time, and stop at the first broken promise.
 
     Each seed is a schedule: crashes, pauses, cuts, lost and late messages, slow disks, drifting clocks, changes of
-    membership, snapshots and transfers, under client load. What Raft promises is checked after every event. The case
-    that breaks a promise is stored, and the last lines say how to play it again.
+    membership, snapshots and transfers, under client load. Raft's promises are checked after every event. The case that
+    breaks a promise is stored, and the last lines say how to play it again.
 
     Exit status: 0 no promise was broken, 1 one was, 2 not possible as asked.
     """
@@ -63,7 +63,7 @@ def explore_command(
 
 
 def _stored(violation: Violation, runs: Path) -> Run:
-    """The case as a run like any other, which it is once it is played again with everything written down."""
+    """Store the case as a run like any other, by playing it again with everything written down."""
     return run_case(violation.case, runs=runs, world=SimulatedWorld(), name=violation.promise, kind=RunKind.EXPLORE)
 
 
@@ -72,7 +72,7 @@ def _add_up(walks: Iterable[Walk], seeds: int, *, quiet: bool) -> Walk:
     total = Walk()
     began_s = time.monotonic()
     out = console()
-    # Elsewhere than on a terminal it would leave an empty line.
+    # Outside a terminal it would leave an empty line.
     disable = quiet or not out.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=out, disable=disable, transient=True) as progress:
         task = progress.add_task("exploring", total=seeds, pace="")

@@ -1,4 +1,4 @@
-"""What the world did wrong, in one line with the way out, and exit status 2."""
+"""Errors that a user can mend: one line that says how, and exit status 2."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import click
 
 INTERRUPTED = 130
-"""As shells have it. Not 1, which would call the nodes guilty."""
+"""As in shells. Not 1, which would blame the nodes."""
 
 
 @contextlib.contextmanager
 def in_one_line() -> Iterator[None]:
     """Turn the errors a user can mend into a line on stderr. A bug of ours keeps its traceback; a mistake in a user's
-    own file has what Python says of it."""
+    own file is shown as Python shows it."""
     try:
         yield
     except click.UsageError as error:

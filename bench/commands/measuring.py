@@ -40,7 +40,7 @@ def measure_command(
     found: dict[str, Measured] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     aside = Console(stderr=True)
-    # Elsewhere than on a terminal it would leave an empty line.
+    # Outside a terminal it would leave an empty line.
     with Progress(*columns, console=aside, disable=not aside.is_terminal, transient=True) as progress:
         task = progress.add_task("getting Toxiproxy", total=None)
         server = find_server(lambda message: progress.update(task, description=message))
@@ -62,7 +62,7 @@ def _measure(
     progress: Progress,
     task: TaskID,
 ) -> Measured:
-    """On clusters whose files are gone afterwards."""
+    """Measure on clusters whose files are removed afterwards."""
     with tempfile.TemporaryDirectory(prefix=f"bench-{measurement.name}-") as folder:
         setting = Setting(
             folder=Path(folder),

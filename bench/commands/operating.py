@@ -1,4 +1,4 @@
-"""join, leave, transfer, snapshot: asking a running cluster for what its operators ask."""
+"""join, leave, transfer, snapshot: what operators ask of a running cluster."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bench.live.remote import ask
 @click.argument("node")
 @name_option
 def join_command(node: str, name: str) -> None:
-    """Have the leader let NODE in; returns once it votes. `up --spare` starts nodes that may join, and one that was let
-    go may come back."""
+    """Have the leader add NODE to the cluster; returns once NODE votes. `up --spare` starts nodes that may join, and a
+    node that has left may join again."""
     click.echo(f"{ask(name, 'join', node=node)['node']} votes")
 
 
@@ -21,7 +21,7 @@ def join_command(node: str, name: str) -> None:
 @click.argument("node")
 @name_option
 def leave_command(node: str, name: str) -> None:
-    """Have the leader let NODE go; returns once it is no member any more. It runs on, and belongs to no cluster."""
+    """Have the leader remove NODE; returns once NODE is no member any more. It runs on, but belongs to no cluster."""
     click.echo(f"{ask(name, 'leave', node=node)['node']} is no member any more")
 
 
@@ -29,7 +29,7 @@ def leave_command(node: str, name: str) -> None:
 @click.argument("node", required=False)
 @name_option
 def transfer_command(node: str | None, name: str) -> None:
-    """Have the leader hand over, to NODE or to whom it likes; returns once another leads."""
+    """Have the leader hand over, to NODE or to a node of its own choice; returns once another leads."""
     click.echo(f"{ask(name, 'transfer', node=node)['node']} leads")
 
 

@@ -93,7 +93,7 @@ class Seed(click.ParamType[int]):
 
 
 class Seeds(click.ParamType[range]):
-    """One whole number, or two with a dash between, the last one too."""
+    """One whole number, or a range such as 0-99, which includes both ends."""
 
     name = "seeds"
 
@@ -116,10 +116,10 @@ def runs_folder() -> Path:
 
 
 def kept_runs() -> Path:
-    """The same to be read from, whether it is there or not."""
+    """The same folder, to be read from, whether it is there or not."""
     return Path(os.environ.get(RUNS) or "runs")
 
 
 def state_folder() -> Path:
-    """Where it is kept which clusters run: BENCH_STATE_DIR, or the user's own. Raises UnusableFolderError."""
+    """Where running clusters are registered: BENCH_STATE_DIR, or the user's own folder. Raises UnusableFolderError."""
     return usable(registry.state_folder(), registry.STATE)

@@ -27,7 +27,7 @@ def play_command(file: Path, world: str, leave_out: bool) -> None:
     """Play the case in FILE, as `explore` stores it or as edited by hand, and judge what comes of it.
 
     In virtual time a case is the same run each time, with the same digest. On real processes it is the same story, as
-    far as they can tell it twice. A case with faults that cannot be played there is SKIPPED with the reasons.
+    far as they can repeat it. A case with faults that cannot be played there is SKIPPED with the reasons.
 
     Exit status: 0 VALID, or SKIPPED; 1 INVALID; 2 UNKNOWN, or it was not possible as asked.
     """

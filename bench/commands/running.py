@@ -29,7 +29,7 @@ from faults import lifeline
 from faults.acquire import find_server
 
 MOST_NAMED = 20
-"""So many of the runs that went wrong are named in the end; all are told of when they do."""
+"""How many of the failed runs are named at the end; each is told of when it fails."""
 
 
 @click.command("list", epilog="Example: python -m bench list, or: python -m bench list my_scenarios.py")
@@ -58,10 +58,10 @@ def list_command(names: tuple[str, ...], every: bool) -> None:
 @click.argument("scenarios", nargs=-1, required=True)
 @click.option("--world", type=click.Choice(["live", "simulated"]), default="live", show_default=True)
 @click.option("--seed", type=Seed(), help="The seed of a simulated world; 0 if not given.")
-@click.option("--seeds", type=Seeds(), help="Several, the last one too: 0-99.")
+@click.option("--seeds", type=Seeds(), help="Several seeds, such as 0-99, which includes both ends.")
 @click.option("--nodes", type=NodeCount(1, 9), help="Another size of cluster than the scenario's own.")
 @profile_option("low-latency")
-@click.option("--limit", type=Milliseconds(), help="So long a scenario may take: 90s; 5m unless it says otherwise.")
+@click.option("--limit", type=Milliseconds(), help="How long a scenario may take: 90s; 5m unless it says otherwise.")
 @click.option("--keep", is_flag=True, help="On failure, leave the real cluster up for a look until Ctrl-C.")
 def run_command(
     scenarios: tuple[str, ...],
@@ -73,8 +73,8 @@ def run_command(
     limit: int | None,
     keep: bool,
 ) -> None:
-    """Run SCENARIOS, each on a cluster of its own, and judge them: names, whole families of them, and files of one's
-    own, of which FILE.py::NAME is one scenario.
+    """Run SCENARIOS, each on a cluster of its own, and judge them. They are names, whole families, and files of your
+    own; FILE.py::NAME is one scenario of a file.
 
     Exit status: 0 all VALID, or SKIPPED because their world cannot play them; 1 one was INVALID; 2 one was UNKNOWN, or
     it was not possible as asked.
@@ -120,7 +120,7 @@ def _as_asked(scenario: Scenario, nodes: int | None, limit: int | None) -> Scena
 
 
 def _in_world(world: str, report: Callable[[str], None], keep: bool) -> Callable[..., Run]:
-    """`run_scenario` there."""
+    """`run_scenario` in this world."""
     if world == "simulated":
         return partial(run_scenario, world=SimulatedWorld())
     lifeline.wanted()
@@ -129,7 +129,7 @@ def _in_world(world: str, report: Callable[[str], None], keep: bool) -> Callable
 
 @dataclass
 class _Tally:
-    """What runs came to, a million of them in no more memory than a few."""
+    """What came of the runs; a million take no more memory than a few."""
 
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -153,7 +153,7 @@ class _Tally:
         return worst(self.verdicts)
 
     def line(self, scenario: Scenario) -> str:
-        """Of one scenario, however many seeds it was played with."""
+        """The line for one scenario, however many seeds it was played with."""
         times = f" ({self.count} seeds)" if self.count > 1 else ""
         why = self.last.findings if self.last is not None and self.verdict is Verdict.SKIPPED else ()
         name = escape("; ".join([f"{scenario.name}{times}", *(f"{one.check}: {one.reason}" for one in why)]))
@@ -172,19 +172,19 @@ class _Tally:
 
 
 def _end(out: Console, status: int) -> None:
-    """With this exit status, also where a story has left a thread behind that would keep the program from ending."""
+    """End with this exit status, even if a story left a thread that would keep the program from ending."""
     left = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
     if not left:
         sys.exit(status)
     out.print(f"a scenario has left behind, still at work: {', '.join(left)}", markup=False, soft_wrap=True)
     sys.stdout.flush()
-    # Nothing is given back at an end like this one, so what only garbage holds on to is given back before.
+    # `os._exit` releases nothing, so what only garbage holds is released first.
     gc.collect()
     os._exit(status)
 
 
 def _look(cluster: LiveCluster) -> None:
-    """Keep a failed cluster up until somebody has seen enough."""
+    """Keep a failed cluster up until the user has seen enough."""
     click.echo("the scenario failed; its cluster stays up until Ctrl-C:")
     for node in cluster.nodes:
         plan = cluster.node_plan(node)

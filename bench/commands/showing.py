@@ -21,13 +21,13 @@ PIPE_WIDTH = 200
 
 
 def console() -> Console:
-    """As wide as the terminal; in a pipe as wide as a row needs."""
+    """As wide as the terminal; in a pipe, wide enough for a row."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 def size_in_words(size_bytes: int) -> str:
-    """As people say it."""
+    """A size for people to read."""
     size, units = float(size_bytes), iter(("B", "KiB", "MiB"))
     for unit in units:
         if size < 1024:
@@ -37,7 +37,7 @@ def size_in_words(size_bytes: int) -> str:
 
 
 def cluster_table(status: Mapping[str, Any]) -> Table:
-    """One row a node; `links` are those of its links that are not simply up."""
+    """One row per node; `links` are those of its links that are not simply up."""
     table = Table(box=None, pad_edge=False)
     for heading in ("node", "pid", "role", "term", "commit", "applied", "HTTP", "links down or slow"):
         numbers = heading in ("pid", "term", "commit", "applied")

@@ -1,4 +1,4 @@
-"""runs, show, check: what is kept of the runs there were."""
+"""runs, show, check: what is kept of earlier runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ run_argument = click.argument("run", metavar="RUN")
 def runs_command(as_json: bool, keep: int | None) -> None:
     """List the runs that are kept, newest first.
 
-    With --prune nothing is removed that is still going on, nor any folder that the bench did not make.
+    --prune removes no run that is still going on, and no folder that the bench did not make.
     """
     folder = kept_runs()
     if keep is not None:
@@ -75,7 +75,7 @@ def show_command(run: str) -> None:
     "file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where a scenario of your own is, whose checks are your own too. What a run names is never executed for that.",
+    help="The file of your own scenario, for checks of your own. A file that only the run names is never executed.",
 )
 def check_command(run: str, file: Path | None) -> None:
     """Judge the evidence of RUN again, and say of each finding whether the run said the same.
@@ -113,7 +113,7 @@ def _prune(folder: Path, keep: int) -> None:
 def _table(runs: tuple[StoredRun, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "what", "world", "verdict", "age", "size"):
-        # What was run is what becomes shorter where there is little room, and the id by which it is known never.
+        # Where there is little room, the name of what was run is shortened, and never the id.
         shrinks, right = heading == "what", heading in ("age", "size")
         justify: Literal["left", "right"] = "right" if right else "left"
         table.add_column(heading, justify=justify, no_wrap=not shrinks, overflow="ellipsis")
@@ -171,7 +171,7 @@ def _header(manifest: Manifest) -> list[str]:
 
 
 def _checks_in(file: Path, scenario: str) -> tuple[Check, ...]:
-    """Those of this scenario. Raises UserFileError, UserCodeError, UnknownScenarioError."""
+    """The checks of this scenario. Raises UserFileError, UserCodeError, UnknownScenarioError."""
     from bench.scenarios.files import load
     from bench.scenarios.registry import UnknownScenarioError, find
 

@@ -41,7 +41,7 @@ DETACH_DEADLINE_S = 600
 @click.command("up", epilog="Example: python -m bench up 3 --profile low-latency")
 @click.argument("nodes", type=NodeCount(1, 9))
 @profile_option("default")
-@click.option("--spare", type=click.IntRange(0, 6), default=0, help="So many nodes more that run and may join.")
+@click.option("--spare", type=click.IntRange(0, 6), default=0, help="How many more nodes run and may join.")
 @click.option("--detach", is_flag=True, help="Return once the first write is acknowledged; end it with: bench down.")
 @name_option
 def up_command(nodes: int, profile: str, spare: int, detach: bool, name: str) -> None:
@@ -59,13 +59,13 @@ def up_command(nodes: int, profile: str, spare: int, detach: bool, name: str) ->
 
 
 def _run(planned: Plan, profile: str, name: str, runs: Path) -> None:
-    # Not an Event: its set() in a signal's handler can wait for ever for the wait() it interrupted. And never waited
-    # for without a time-out: a signal just before the main thread sleeps in a lock does not wake it.
+    # Not an Event: its set() in a signal handler can wait for ever for the wait() that it interrupted. Each wait has a
+    # timeout: a signal that comes just before the main thread sleeps in a lock does not wake it.
     ended: Ended = queue.SimpleQueue()
     out = console()
     with out.status("starting") as progress:
         server = find_server(progress.update)
-        # Not before: getting Toxiproxy can take a minute, and Ctrl-C is to end that at once.
+        # Only now: getting Toxiproxy can take a minute, and Ctrl-C must end that at once.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: ended.put(None))
     begun = store.begin(
@@ -75,7 +75,7 @@ def _run(planned: Plan, profile: str, name: str, runs: Path) -> None:
         world="live",
         plan=planned,
         profile=profile,
-        # Nobody judges it when it ends, which is to be at once; who wants to know asks: bench check.
+        # The run is not judged when it ends, since that must be quick; `bench check` judges it later.
         checks=map(name_of, (*SAFETY, the_bench_did_not_interfere)),
     )
     with begun as recording:
@@ -104,7 +104,8 @@ def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Any) -> None:
 
 
 def _first_write(cluster: LiveCluster) -> str | None:
-    """By whom it was acknowledged. Not always by the first leader: on a busy machine it may have lost its lease."""
+    """The node that acknowledged it. This is not always the first leader, which on a busy machine may have lost its
+    lease."""
     leader = cluster.wait_for_leader()
     return leader if cluster.client(leader).put("bench/first", "write").outcome is Outcome.OK else None
 
@@ -119,7 +120,7 @@ def _explain(cluster: LiveCluster, name: str, leader: str, seconds: float, out: 
 
 
 def _option(name: str) -> str:
-    """What later commands need, to mean this cluster."""
+    """The option by which later commands mean this cluster."""
     return "" if name == "default" else f" --name {name}"
 
 
@@ -150,8 +151,8 @@ def _status(control: Control) -> dict[str, Any]:
 
 
 def _detach(planned: Plan, profile: str, name: str, runs: Path) -> None:
-    """The same command in a session of its own; returns when it is registered, which is after its first write."""
-    # With our pid in its name: of two that start under one name at once, neither may cut short what the other says.
+    """Run the same command in a session of its own; returns once that is registered, which is after its first write."""
+    # Our pid in the file's name keeps two that start under one name at once from overwriting each other's output.
     output = runs / f"up-{name}-{os.getpid()}.out"
     spare = len(planned.nodes) - len(planned.members)
     argv = [sys.executable, "-m", "bench", "up", str(len(planned.members)), "--spare", str(spare)]
@@ -178,6 +179,6 @@ def _detach(planned: Plan, profile: str, name: str, runs: Path) -> None:
 
 
 def _is_registered(name: str, pid: int) -> bool:
-    """Another cluster may have got the name meanwhile."""
+    """Not true if another cluster has got the name meanwhile."""
     entry = registry.look_up(name)
     return entry is not None and entry.pid == pid
