@@ -1,4 +1,4 @@
-"""Walks seeds: each is a case, played in virtual time under invariants that hold or do not."""
+"""Walks seeds: each is a case, played in virtual time under the invariants."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Violation:
     words: str
     at_s: float
     digest: str
-    """Of all that happened until then: whoever plays the case again gets the same."""
+    """A digest of all that happened until then; playing the case again gives the same."""
     events: tuple[str, ...]
-    """The last of them, one a line, oldest first."""
+    """The last events, one a line, oldest first."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Walk:
 
 
 def plus(walk: Walk, more: Walk) -> Walk:
-    """Both, one after the other."""
+    """Both walks, one after the other."""
     return Walk(
         walk.seeds + more.seeds,
         walk.virtual_s + more.virtual_s,
@@ -61,7 +61,7 @@ def plus(walk: Walk, more: Walk) -> Walk:
 
 
 def settings_of(seed: int) -> Settings:
-    """What a seed's cluster is made of: small limits, so that a few seconds have snapshots, chunks and full pipes."""
+    """A seed's settings: small limits, so that a few seconds have snapshots, chunks and full pipes."""
     rng = random.Random(f"{seed}/settings")
     small = {
         "entries_per_message": rng.choice((1, 3, 64)),
@@ -96,12 +96,13 @@ def schedule_of(seed: int, nodes: int, length_s: float | None = None) -> Schedul
 
 
 def case_of(seed: int, nodes: int, flaw: str | None = None, length_s: float | None = None) -> Case:
-    """What a seed stands for."""
+    """The case of a seed."""
     return Case(schedule=schedule_of(seed, nodes, length_s), settings=settings_of(seed), seed=seed, flaw=flaw)
 
 
 def play(case: Case) -> Walk:
-    """One case, from its beginning to agreement or to the first violation. Raises LookupError for an unknown flaw."""
+    """Play one case, from its beginning to agreement or to the first violation. Raises LookupError for an unknown
+    flaw."""
     began_s = time.process_time()
     cluster = SimulatedCluster(case.plan, observer=Invariants())
     violation = None
@@ -117,8 +118,9 @@ def play(case: Case) -> Walk:
 
 def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None, length_s: float | None = None) -> Walk:
     """These seeds one after the other, up to the first violation."""
-    # What was there before is no world's: that it is not looked through for garbage again and again is worth 5%.
-    # Once: a second time it would keep for ever what is left of the worlds before, 100 MB in a few hundred seeds.
+    # Objects that were there before belong to no world; keeping the garbage collector from searching them again and
+    # again is worth 5%. Once only: a second freeze would keep for ever what is left of earlier worlds, 100 MB in a few
+    # hundred seeds.
     if not gc.get_freeze_count():
         gc.freeze()
     total = Walk()
@@ -136,8 +138,8 @@ def _walk(task: tuple[range, int, str | None, float | None]) -> Walk:
 def explore(
     seeds: range, nodes: int, flaw: str | None = None, jobs: int = 1, length_s: float | None = None
 ) -> Iterator[Walk]:
-    """Walk all the seeds with `jobs` processes, in order, so that the first violation told is that of the lowest seed;
-    after it, nothing."""
+    """Walk all seeds with `jobs` processes. The walks come in order, so that the first violation is that of the lowest
+    seed, and end with it."""
     tasks = ((seeds[first : first + CHUNK], nodes, flaw, length_s) for first in range(0, len(seeds), CHUNK))
     if jobs == 1:
         yield from _until_violation(map(_walk, tasks))

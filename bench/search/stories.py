@@ -1,6 +1,6 @@
-"""Random schedules: a few short stories of what goes wrong, thrown over one another.
+"""Random schedules: a few short stories of what goes wrong, laid over one another.
 
-Most stories aim at the leader or begin when one has just been made to go, because that is where consensus goes wrong:
+Most stories aim at the leader, or begin when a leader has just fallen, because that is where consensus goes wrong:
 uniform faults mostly hit nodes that do not matter.
 """
 
@@ -37,13 +37,10 @@ LONG_S = 20.0
 
 
 def generate(rng: random.Random, nodes: int, *, length_s: float = 9.0) -> Schedule:
-    """A hostile schedule for n1..nN: a few short stories thrown over one another, everything over at `length_s`.
+    """A hostile schedule for n1..nN: a few short stories laid over one another, everything over at `length_s`.
 
-    The same state of `rng` gives the same schedule. Most stories aim at the leader or begin when one has just been
-    made to go, because that is where consensus goes wrong: uniform faults mostly hit nodes that do not matter.
-
-    A long schedule (`LONG_S`) is a calm one, of a leader that hears nobody for most of it: that a majority is owed
-    another is seen only where nothing else keeps them from electing one.
+    The same state of `rng` gives the same schedule. A long schedule (`LONG_S`) is a calm one, whose leader hears nobody
+    for most of it: that the others are owed a new leader shows only where nothing else keeps them from electing one.
     """
     if nodes < 2:
         raise ScheduleError("a schedule of faults between nodes needs two nodes at least")
@@ -111,7 +108,7 @@ def _beginning(tell: _Teller) -> list[AnyFault]:
 
 
 def _isolation(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """One node alone; in one direction as often as in both: it hears and is not heard, or the reverse."""
+    """One node cut off, in both directions or in one: then it hears and is not heard, or the reverse."""
     sides: dict[str, Any] = tell.rng.choice(
         (
             {"sources": (tell.victim(),)},
@@ -123,7 +120,7 @@ def _isolation(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _minority(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """The leader keeps less than a majority: what it appends now reaches some and is committed by nobody."""
+    """The leader is mostly left with a minority: what it appends now reaches some and is committed by nobody."""
     far = tell.some(len(tell.nodes) // 2 + 1)
     return [Cut(**tell.span(at_s, 0.2, 3), sources=("leader",), targets=far, mode=tell.mode())]
 
@@ -146,7 +143,7 @@ def _crash(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _power_failure(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """Several at one instant, or all."""
+    """Several nodes crash at one instant, or all."""
     fallen = tell.some(tell.rng.randint(2, len(tell.nodes)))
     return [Crash(**tell.span(at_s, 0.0, 1), node=node, torn=tell.chance(0.3)) for node in fallen]
 
@@ -165,7 +162,7 @@ def _succession(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _amnesia(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """The leader goes, and in the election that follows voters crash and are back at once."""
+    """The leader is cut off, and in the election that follows voters crash and are back at once."""
     told: list[AnyFault] = [Cut(**tell.span(at_s, 2, 4), sources=("leader",), mode=tell.mode())]
     for node in tell.some(min(3, len(tell.nodes))):
         told.append(Crash(**tell.span(at_s + tell.rng.uniform(0.9, 2.5), 0.0, 0.05), node=node))
@@ -173,7 +170,7 @@ def _amnesia(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _late_votes(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """The leader goes, and what the others say is about as late as an election lasts: votes come in when the next
+    """The leader crashes, and the messages of others are about as late as an election lasts: votes arrive when the next
     candidacy has begun."""
     latency_ms = tell.rng.choice((400, 800, 1200))
     late = Delay(
@@ -186,8 +183,8 @@ def _late_votes(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _second_reign(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """What a follower answers a leader that nobody else hears arrives in that leader's next reign, when the follower
-    has still what another's has replaced everywhere else."""
+    """A follower answers a leader that no other node hears. The answer arrives in that leader's next reign, when the
+    follower still has the entries that another leader's have replaced everywhere else."""
     leader, follower, *others = tell.some(len(tell.nodes))
     if not others:
         return []
@@ -207,7 +204,7 @@ def _freeze(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _usurper(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """The leader takes in much that nobody else gets, and comes back when its successor has just fallen."""
+    """The leader appends much that no other node gets, and comes back when its successor has just fallen."""
     span = tell.span(at_s, 1.3, 3)
     back_s = span["at_s"] + span["for_s"] - tell.rng.uniform(0, 0.1)
     return [
@@ -218,8 +215,8 @@ def _usurper(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _sleeper(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """The leader is stopped, and wakes to what it was sent before, having missed all that happened since; among it what
-    clients asked of it after others of them had found its successor."""
+    """The leader is paused, and wakes to what it was sent before, having missed all that happened since. Among it is
+    what some clients asked of it after others had found its successor."""
     span = tell.span(at_s, 1.2, 3.5)
     deaf = tell.span(at_s + tell.rng.uniform(0.01, 0.5), span["for_s"], span["for_s"] + 1)
     return [
@@ -230,7 +227,7 @@ def _sleeper(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _long_deafness(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """For longer than any election lasts, the leader is heard and hears nobody."""
+    """For longer than any election lasts, the leader is heard but hears nobody."""
     return [Cut(**tell.span(at_s, 11, 16), targets=("leader",), both_ways=False, mode=tell.mode())]
 
 
@@ -248,7 +245,7 @@ def _delay(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _limit(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """Too little room for what is to be sent, from somebody or to them; half the time while many clients write."""
+    """Too little bandwidth for what is sent from one node, or to it; half the time while many clients write."""
     side: dict[str, Any] = {tell.rng.choice(("sources", "targets")): (tell.victim(),)}
     span, rate_kib_s = tell.span(at_s, 0.5, 5), tell.rng.choice((1, 4, 16, 64))
     told: list[AnyFault] = [Limit(**span, **side, both_ways=tell.chance(0.3), rate_kib_s=rate_kib_s)]
@@ -258,7 +255,8 @@ def _limit(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _slow_disk(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """Slow to save, and sometimes dead before it has: what was said before the save is then not true."""
+    """A node is slow to save, and sometimes crashes before it has saved: what it said before the save is then not
+    true."""
     span, node = tell.span(at_s, 0.5, 4), tell.victim()
     told: list[AnyFault] = [SlowDisk(**span, node=node, latency_ms=tell.rng.choice((5, 30, 150, 400)))]
     if tell.chance(0.6):
@@ -268,7 +266,7 @@ def _slow_disk(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _full_disk(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """Of one, or of as many as leave no majority."""
+    """One full disk, or so many that no majority is left."""
     victims = (tell.victim(),) if tell.chance(0.7) else tell.some(len(tell.nodes) // 2 + 1)
     return [FullDisk(**tell.span(at_s, 0.2, 3), node=node) for node in victims]
 
@@ -278,7 +276,7 @@ def _drift(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _change(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """A change of membership, half the time with the leader cut off or fallen in the middle of it."""
+    """A change of membership, half the time with a cut or a crash in the middle of it."""
     node = tell.rng.choice(tell.nodes)
     told: list[AnyFault] = [Ask(**tell.span(at_s, 2, 4), node="leader", what=Leave(tell.rng.choice((node, "leader"))))]
     if tell.chance(0.7):
@@ -291,7 +289,7 @@ def _change(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _move(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """To another address, half the time while something else goes wrong."""
+    """A node moves to another address, half the time while something else goes wrong."""
     told: list[AnyFault] = [Move(**tell.span(at_s, 1, 4), node=tell.victim())]
     if tell.chance(0.5):
         told += tell.rng.choice((_minority, _crash, _isolation))(tell, at_s + tell.rng.uniform(0, 1))
@@ -299,7 +297,7 @@ def _move(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _astray(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """Brought in under a wrong address, and then, before that is given up or after, under its own."""
+    """A node joins under a wrong address, and then, before or after that is given up, under its own."""
     node, wrong = tell.victim(), tell.span(at_s, 0.2, 3)
     right = tell.span(at_s + tell.rng.uniform(0.1, 2), 1, 4)
     return [JoinAstray(**wrong, node=node), Ask(**right, node="leader", what=Join(node))]
@@ -310,9 +308,9 @@ def _transfer(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _late_order(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """Who is handed the leadership hears of it when another has been elected."""
+    """The node that is to take over hears of it only when another has been elected."""
     leader, node = tell.some(2)
-    # A millisecond is what it takes a leader to see that the other has everything.
+    # A leader takes a millisecond to see that the other has everything.
     late = tell.span(at_s + 0.501, 2, 3)
     latency_ms = tell.rng.choice((1000, 1700, 2400))
     return [
@@ -323,8 +321,8 @@ def _late_order(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 
 def _snapshots(tell: _Teller, at_s: float) -> list[AnyFault]:
-    """Some take snapshots while one is away, so that it must be sent one; often in pieces of which some come twice, or
-    long after what followed them."""
+    """Some take snapshots while one may be cut off, so that it must be sent one; often chunks come twice, or long after
+    later ones."""
     told: list[AnyFault] = [Ask(at_s=at_s, node=node, what=TakeSnapshot()) for node in tell.some(2)]
     if tell.chance(0.5):
         told += _isolation(tell, at_s - tell.rng.uniform(0, 0.3))
@@ -361,4 +359,4 @@ _STORIES: tuple[tuple[Callable[[_Teller, float], list[AnyFault]], int], ...] = (
     (_late_order, 2),
     (_snapshots, 4),
 )
-"""What is told, and how often."""
+"""The stories, and how often each is told."""
