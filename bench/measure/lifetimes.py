@@ -1,4 +1,4 @@
-"""Starting, coming back with much to remember, and growing old."""
+"""Starting, restarting with much data, and running for long."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A load generator that costs next to nothing: the node that is measured has the same two cores.
+"""A load generator that costs next to nothing: the measured node shares its two cores.
 
-Keep-alive sockets in one thread, whole requests written from bytes, answers read for their status and length alone:
-about 20 us a request, where `requests` takes 450 and would measure itself.
+It has keep-alive sockets in one thread, writes whole requests from bytes, and reads only the status and the length of
+an answer: about 20 us a request, where `requests` takes 450 and would measure itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Timed(NamedTuple):
 
 
 def drive(address: Address, requests: Iterable[bytes], *, connections: int = 1) -> Iterator[Timed]:
-    """Send `requests` over so many connections, each with its next one as soon as its answer is in; yields the answers.
+    """Send `requests` over so many connections, each of which sends its next one as soon as its answer is in; yields
+    the answers.
 
     Raises OSError where a connection breaks or is not answered in `ANSWER_TIMEOUT_S`.
     """
@@ -51,7 +52,7 @@ def drive(address: Address, requests: Iterable[bytes], *, connections: int = 1) 
 
 
 def _answers(selector: selectors.BaseSelector, waiting: Iterator[bytes]) -> Iterator[Timed]:
-    """Those that are in; whoever has one sends its next request, or is done when there is none."""
+    """The answers that are in. Each of their connections sends its next request, or is closed if there is none."""
     ready = selector.select(ANSWER_TIMEOUT_S)
     if not ready:
         raise TimeoutError(f"no answer for {ANSWER_TIMEOUT_S:g} s")
@@ -94,7 +95,7 @@ class _Connection:
 
 
 def _content_length(head: bytes) -> int:
-    """Raises ValueError when the head has none: nobody could tell where the answer ends."""
+    """Raises ValueError if the head has none: the end of the answer could not be told."""
     _, found, rest = head.lower().partition(b"\r\ncontent-length:")
     if not found:
         raise ValueError(f"an answer without a length: {head.decode(errors='replace')}")

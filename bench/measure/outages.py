@@ -1,4 +1,4 @@
-"""How long the cluster is not itself after something broke."""
+"""How long the cluster is disturbed after something broke."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def failover(setting: Setting) -> Measured:
 
 @measurement(count=20, seconds=2)
 def heal_blackhole(setting: Setting) -> Measured:
-    """A follower under writes whose links swallowed all for --seconds: from before the healing until it is near.
+    """A follower under writes whose links swallowed everything for --seconds: from before the healing until it is near.
 
     Near is within 5 entries of the leader.
     """
@@ -43,13 +43,13 @@ def heal_blackhole(setting: Setting) -> Measured:
 
 @measurement(count=20, seconds=2)
 def heal_refuse(setting: Setting) -> Measured:
-    """As heal_blackhole, of links that refused: from before the healing until it is near."""
+    """As heal_blackhole, with links that refused: from before the healing until it is near."""
     return _heal(setting, Mode.REFUSE)
 
 
 @measurement(count=20, seconds=2)
 def heal_hold(setting: Setting) -> Measured:
-    """As heal_blackhole, of links that held all back and now deliver it: from before the healing until it is near."""
+    """As heal_blackhole, with links that held all back and now deliver it: from before the healing until it is near."""
     return _heal(setting, Mode.HOLD)
 
 
@@ -70,7 +70,7 @@ def first_acknowledged(nodes: Sequence[str], cluster: LiveCluster, request: byte
     """When the first of `nodes`, asked in turn, acknowledged the write."""
     deadline_s = time.monotonic() + DEADLINE_S
     for node in itertools.cycle(nodes):
-        # Whoever is not there yet, or not any more, breaks the connection: the outage lasts.
+        # A node that is not up yet, or no longer, breaks the connection: the outage lasts.
         with contextlib.suppress(OSError):
             for answer in drive(cluster.node_plan(node).client, [request]):
                 if cluster.system.is_acknowledged(answer.status):
@@ -106,7 +106,7 @@ def _heal_ms(cluster: LiveCluster, follower: str, mode: Mode, partition_s: float
 
 
 def _is_near(cluster: LiveCluster, follower: str) -> bool:
-    """Asked of the follower first: what the leader appends in between counts against it."""
+    """The follower is asked first, so that what the leader appends in between counts against it."""
     behind = cluster.status(follower)
     leader = next((s for node in cluster.nodes if (s := cluster.status(node)) and s.role == "Leader"), None)
     return bool(behind and leader and behind.last_index >= leader.last_index - NEAR)

@@ -21,7 +21,7 @@ class Measurement:
     name: str
     run: Callable[[Setting], Measured]
     count: int
-    """How many values it takes when nothing else is said."""
+    """How many values it takes by default."""
     seconds: float
 
     @property

@@ -1,4 +1,4 @@
-"""What a client feels while nothing is broken."""
+"""What a client sees while nothing is broken."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ WARM_UP = 100
 
 @measurement(count=2000)
 def writes(setting: Setting) -> Measured:
-    """One client's write: from before the request is sent until the acknowledgement is read, by its client link."""
+    """One client's write: from before the request is sent until the acknowledgement is read, through its client
+    link."""
     return _latencies(setting, "write", puts, target="p99 < 20 ms")
 
 
 @measurement(count=2000)
 def reads(setting: Setting) -> Measured:
-    """One client's linearizable read: from before the request is sent until the answer is read, by its client link."""
+    """One client's linearizable read: from before the request is sent until the answer is read, through its client
+    link."""
     return _latencies(setting, "consistent read", _reads, target="p99 < 15 ms")
 
 
@@ -36,7 +38,7 @@ def reads(setting: Setting) -> Measured:
 def throughput(setting: Setting) -> Measured:
     """64 clients, each writing as soon as its last write is acknowledged: how many are acknowledged in each second.
 
-    Each is fsynced by a majority before. The latencies are those of the same writes, as in `writes`.
+    Each write is first fsynced by a majority. The latencies are those of the same writes, as in `writes`.
     """
     with setting.cluster() as cluster:
         system, leader = cluster.system, cluster.node_plan(cluster.wait_for_leader()).client
@@ -57,7 +59,7 @@ def throughput(setting: Setting) -> Measured:
 
 
 def puts(system: System, keys: int = KEYS) -> Iterator[bytes]:
-    """Writes of `VALUE`, to so many keys in turn, without end."""
+    """Endless writes of `VALUE`, to so many keys in turn."""
     return (system.put_request(f"k{number % keys}", VALUE) for number in itertools.count())
 
 
@@ -74,7 +76,7 @@ def _latencies(setting: Setting, name: str, requests: Callable[[System], Iterato
 
 
 def _acknowledged(system: System, answers: Iterable[Timed]) -> Iterator[Timed]:
-    """The same; raises MeasurementError at one that is a refusal, whose time would be nothing but flattery."""
+    """The same answers. Raises MeasurementError for a refusal, whose short time would flatter the result."""
     for answer in answers:
         if not system.is_acknowledged(answer.status):
             raise MeasurementError(f"a request was answered {answer.status}; is the machine too busy to keep a leader?")

@@ -29,7 +29,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Table:
-    """What is only understood over time."""
+    """Values that are only understood over time."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]

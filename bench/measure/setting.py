@@ -30,7 +30,7 @@ class Setting:
     """How many values to take, where that is not decided by `seconds`."""
     seconds: float
     on_progress: Callable[[float, float], None]
-    """Told how much of how much is done."""
+    """Called with how much is done, and of how much."""
 
     @contextlib.contextmanager
     def cluster(self) -> Iterator[LiveCluster]:
@@ -46,7 +46,7 @@ class Setting:
             recording.finish(store.Findings())
 
     def counted(self, items: Iterable[T]) -> Iterator[T]:
-        """The first `count` of them, telling of the progress."""
+        """The first `count` of them; reports the progress."""
         self.on_progress(0, self.count)
         for done, item in enumerate(itertools.islice(items, self.count), 1):
             yield item

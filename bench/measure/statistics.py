@@ -1,4 +1,4 @@
-"""What many timings come to: count, median, 99th percentile, worst. Pure."""
+"""A summary of many timings: count, median, 99th percentile, worst. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """By nearest rank: the smallest value that at least `percent` of 100 of them do not exceed.
+    """By nearest rank: the smallest value that at least `percent` of 100 values do not exceed.
 
-    It is always one that was measured; with 20 values the 99th percentile is the worst. Raises ValueError when there is
+    It is always one that was measured; with 20 values the 99th percentile is the worst. Raises ValueError if there are
     none, or for a `percent` outside 0 to 100.
     """
     if not values or not 0 <= percent <= 100:
