@@ -106,7 +106,7 @@ class Control:
         self._thread.start()
 
     def stop(self) -> None:
-        # A thread that is still answering wakes the server's loop afterwards, through a pipe that closes with the server.
+        # A thread that is still answering wakes the server's loop afterwards, through a pipe that is closed with it.
         self._server.task_dispatcher.shutdown()
         self._server.close()
 
