@@ -451,7 +451,7 @@ class Cluster(abc.ABC):
         self, *, loss: float = 0.0, duplication: float = 0.0, reordering: float = 0.0
     ) -> AbstractContextManager[None]:
         """Until the block ends, each message between nodes is lost, duplicated or reordered with these probabilities,
-        and each client request is duplicated with that probability. Raises ValueError for what is not a probability."""
+        and each client request duplicated too. Raises ValueError for what is not a probability."""
         self._must_can("noise")
         return self.network.noisy(loss=loss, duplication=duplication, reordering=reordering)
 
@@ -597,7 +597,7 @@ class Cluster(abc.ABC):
                     return node
             return None
 
-        return self.wait_until(elected, "a leader whom a majority follows", timeout_s)
+        return self.wait_until(elected, "a leader that a majority follows", timeout_s)
 
     def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
         """Until every running member has applied the same log to the same index, and all name one leader."""

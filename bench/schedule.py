@@ -67,8 +67,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", tag=Tr
 
 
 class Crash(Fault, frozen=True, kw_only=True):
-    """Killed, and started again on what it had synced. A crash at the schedule's beginning delays the
-    node's first start."""
+    """Killed, and started again on what it had synced. A crash at the schedule's beginning delays the node's first
+    start."""
 
     node: Name
     torn: bool = False

@@ -152,7 +152,7 @@ class Recording:
         self._over = False
         self._history = (folder / HISTORY).open("ab", buffering=0)
         self._timeline = (folder / TIMELINE).open("ab", buffering=0)
-        # Before the manifest is there, by which others find the run.
+        # Before the manifest is there: others find the run by that.
         fcntl.flock(self._history, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _write_json(folder / MANIFEST, manifest)
 
