@@ -18,14 +18,14 @@ The rules
    another after its restart has broken nothing.
 4. *The work for one event does not grow with the history.* Log Matching, for one, is checked by remembering what stands
    before each (index, term) when that is first seen.
-5. *Liveness is demanded only when it is owed*: by a majority whose members hear one another, and once every fault is
+5. *Liveness is demanded only when it is owed*: for a majority whose members hear one another, and once every fault is
    over.
 
 The way through
 ---------------
-`ledger` is what is noted, and `touch` in it says who hears whom. What is judged has a file for each subject:
-`elections`, `logs`, `commits`, `membership`, `clients`, `operators`, `status`, `liveness`; each reports a broken
-promise through `violation`. `watch` has each event judged and then noted.
+`ledger` is what is noted, and `touch` in it says which servers hear one another. What is judged has a file for each
+subject: `elections`, `logs`, `commits`, `membership`, `clients`, `operators`, `status`, `liveness`; each reports a
+broken promise through `violation`. `watch` has each event judged and then noted.
 """
 
 from bench.simulated.invariants.ledger import Ledger

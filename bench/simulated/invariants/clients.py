@@ -24,7 +24,7 @@ def state_machines_agree(ledger: Ledger, name: str, index: int, digest: bytes) -
 
 def contents_agree(ledger: Ledger, name: str, index: int, content: bytes) -> None:
     """State Machine Safety for the content, not only for the entries applied. A snapshot carries the hash chain of the
-    entries, so a server that restored the chain and lost every value would still agree with `state_machines_agree`.
+    entries, so a server that restored the chain and lost every value would still pass `state_machines_agree`.
     `content` is the checksum of what the server holds."""
     if ledger.contents.get(index, content) != content:
         violated(contents_agree, f"{name} holds something else after index {index} than others did")
