@@ -59,7 +59,7 @@ leader."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What nodes and clients are told before they start. Raises CaseError for what no node would start with."""
+    """What nodes and clients are told before they start. Raises CaseError for timings with which none can lead."""
 
     heartbeat_timeout_s: Seconds = 1.0
     """A follower suspects its leader after this long without contact."""
@@ -98,6 +98,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         if not self.election_timeout_s >= self.heartbeat_timeout_s >= self.leader_lease_timeout_s:
             raise CaseError("election_timeout_s >= heartbeat_timeout_s >= leader_lease_timeout_s must hold")
+        if self.leader_lease_timeout_s <= self.heartbeat_timeout_s / 10:
+            # A leader sends ten heartbeats in a heartbeat timeout: its lease would end before each of them.
+            raise CaseError(
+                "leader_lease_timeout_s must be more than a tenth of heartbeat_timeout_s, or none stays leader"
+            )
 
     def of_profile(self, name: str) -> Settings:
         """These settings with the timings of one of `PROFILES`."""

@@ -138,6 +138,19 @@ def test_settings_are_by_default_what_a_node_goes_by_that_is_told_nothing() -> N
         assert {name: settings[name] for name in vars(told)} == vars(told)
 
 
+@pytest.mark.parametrize(
+    ("timings", "because"),
+    [
+        ({"heartbeat_timeout_s": 9}, "must hold"),
+        ({"leader_lease_timeout_s": 2}, "must hold"),
+        ({"leader_lease_timeout_s": 0.1}, "none stays leader"),
+    ],
+)
+def test_timings_with_which_none_can_lead_are_refused(timings: dict[str, float], because: str) -> None:
+    with pytest.raises(CaseError, match=because):
+        Settings(**timings)  # type: ignore[arg-type]
+
+
 def test_a_profile_changes_the_timings_and_nothing_else() -> None:
     settings = Settings(trailing_logs=3)
     for name, timings in PROFILES.items():
