@@ -18,7 +18,7 @@ def test_a_leader_whom_no_more_than_half_can_be_seen_to_follow_is_none_to_build_
         leader = cluster.wait_for_leader()
         for follower in [node for node in cluster.nodes if node != leader][:2]:
             cluster.pause(follower)
-        with pytest.raises(WaitTimeoutError, match="a leader whom a majority follows"):
+        with pytest.raises(WaitTimeoutError, match="a leader that a majority follows"):
             cluster.wait_for_leader(timeout_s=0.05)
         assert cluster.leads(leader)
 
