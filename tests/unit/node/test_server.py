@@ -705,6 +705,10 @@ def test_clients_are_told_of_a_member_what_it_says_from_its_place_in_the_configu
         ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:1", "new", "leads")], "new"),
         ([Says("n1", "n1:1", "http/n1", "leads"), Says("n2", "n2:1", "http/n2", "leads next")], None),
         ([Says("n1", "n1:1", "old", "leads"), Says("n1", "n1:2", "new", "leads next")], "new"),
+        (
+            [Says("n1", "n1:1", "old", "leads"), *(Says("n1", "n1:2", "new", says) for says in ("votes", "leads"))],
+            "new",
+        ),
     ],
 )
 def test_who_knows_no_configuration_yet_is_sent_to_the_leader_of_the_term_alone(
@@ -723,6 +727,25 @@ def test_a_leader_that_the_configuration_has_under_another_spelling_is_told_all_
     assert addresses_told(follower, [Says("n1", "n1:9", "copy", "votes")], cluster.now)["n1"] == "http/n1"
     assert addresses_told(follower, [Says("n1", "n1.example:1", "by name")], cluster.now)["n1"] == "by name"
     assert addresses_told(follower, [Says("n1", "n1:1", "http/n1", "leads")], cluster.now)["n1"] == "by name"
+
+
+def test_a_leader_under_another_spelling_is_told_no_longer_than_it_leads() -> None:
+    cluster = Cluster()
+    assert values(cluster.ask("n1", AddServer("n1", "n1.example:1"))) == [None]
+    cluster.advance(0.5)
+    said = [Says("n3", "n3:1", "http/n3"), Says("n3", "n3:1", "http/n3", "leads next")]
+    assert addresses_told(cluster.servers["n2"], said, cluster.now) == {"n3": "http/n3"}
+
+
+def test_a_change_of_another_member_takes_nothing_from_what_clients_are_told_of_this_one() -> None:
+    """Not even when a copy of it has spoken last before that."""
+    cluster = Cluster()
+    follower = cluster.servers["n2"]
+    addresses_told(follower, [Says("n3", "n3:1", "http/n3"), Says("n3", "n3:9", "copy")], cluster.now)
+    cluster.cut = {"n3"}
+    cluster.ask("n1", AddServer("n4", "n4:1"))
+    assert follower.status.configuration.get("n4") is not None
+    assert follower.status.http_addresses["n3"] == "http/n3"
 
 
 @pytest.mark.parametrize("last", ["n3:1", "n3:2"])
