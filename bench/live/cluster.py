@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -65,6 +65,7 @@ class LiveCluster(Cluster):
         self._processes: dict[str, Running] = {}
         self._connections = Connections(self._connect)
         self._workers: list[LiveWorkers] = []
+        self._last_look: Future[frozenset[Link]] | None = None
         self.unasked: list[str] = []
         """What the bench has done to the cluster without being asked, in words."""
         self._short_of_room: dict[str, Running] = {}
@@ -76,6 +77,7 @@ class LiveCluster(Cluster):
         with contextlib.ExitStack() as exits:
             self._stream = exits.enter_context(contextlib.closing(new_stream(self.recording.log)))
             self._looks = exits.enter_context(ThreadPoolExecutor(1, "bypasses"))
+            exits.callback(self._have_looked)
             ports = exits.enter_context(contextlib.closing(Ports()))
             routes = self._lay_out(ports)
             self._traffic = Traffic(self._messages_sent, {route.link: route.listen for route in routes})
@@ -300,7 +302,13 @@ class LiveCluster(Cluster):
         self.note(fault.action, at_s=fault.at_s, links=links, detail=fault.detail, **attempted)
         if fault.action == "heal":
             # Beside the story, which is not to wait for it: how soon all is well again may be what it is about.
-            self._looks.submit(self.bypassed)
+            self._have_looked()
+            self._last_look = self._looks.submit(self.bypassed)
+
+    def _have_looked(self) -> None:
+        """Wait for the last look, and raise what it failed of, as a full disk."""
+        if self._last_look is not None:
+            self._last_look.result()
 
     # Starting
 
