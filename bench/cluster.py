@@ -48,6 +48,7 @@ from bench.operations import (
 )
 from bench.schedule import AnyFault
 from bench.workload import PAUSE_S, Script, distinct_writes
+from faults.links import Link
 from faults.network import NetworkFaults
 from faults.nodes import NodeFaults, NodeKind, NodeState
 
@@ -603,6 +604,16 @@ class Cluster(abc.ABC):
         """Until every running member has applied the same log to the same index, and all name one leader."""
 
         self.wait_until(self.agreed, "all running members have applied one log and follow one leader", timeout_s)
+
+    def wait_until_met(self, links: Collection[Link] | None = None, timeout_s: float = 20.0) -> None:
+        """Until a message has gone the way of one of these links between nodes, or of all, since it became faulty: a
+        fault that meets nothing proves nothing, and a cut of half a second may fall between two elections. Raises
+        ValueError if none of them is faulty."""
+        faulty = self.network.met(links)
+        if not faulty:
+            raise ValueError("no link between nodes is faulty, so there is nothing that a message could meet")
+        what = f"a message goes the way of a faulty link: {', '.join(map(str, faulty))}"
+        self.wait_until(lambda: any(self.network.met(links).values()), what, timeout_s)
 
     def agreed(self) -> bool:
         """Whether that is so now. If so, all of them have everything that was acknowledged before the call, and the

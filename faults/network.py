@@ -65,6 +65,11 @@ class NetworkFaults(Protocol):
         ...
 
     def state(self) -> Mapping[Link, LinkState]: ...
+    def met(self, links: Collection[Link] | None = None) -> Mapping[Link, int]:
+        """How many messages have gone the way of each of these links between nodes, or of all, since it became faulty;
+        links that are up are not in it, nor are those of clients, whose operations the history has."""
+        ...
+
     def cutting(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]: ...
     def isolated(self, node: str, mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]: ...
     def partitioned(self, *groups: Collection[str], mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]: ...
@@ -110,6 +115,12 @@ class LinkFaults(abc.ABC):
     def heal(self, links: Collection[Link] | None = None, only: Kind | None = None) -> None:
         kinds = tuple(Kind) if only is None else (only,)
         self._end(tuple(self._wanted) if links is None else links, without_kinds(kinds), ", ".join(kinds))
+
+    def met(self, links: Collection[Link] | None = None) -> Mapping[Link, int]:
+        with self._lock:
+            asked = self._known(tuple(self._wanted) if links is None else links)
+            now = self._meter([link for link in asked if self._wanted[link] != UP])
+            return {link: count - self._before.get(link, count) for link, count in now.items()}
 
     def cutting(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> AbstractContextManager[None]:
         return self._while(Kind.CUT, links, LinkState(cut=mode))

@@ -159,6 +159,16 @@ def test_a_healing_tells_what_was_meant_for_its_links_since_they_were_broken(ben
     assert attempted == [("heal", None), ("cut", None), ("delay", None), ("heal", 6)]
 
 
+def test_what_a_fault_has_met_can_be_asked_while_it_lasts(bench: Bench) -> None:
+    assert bench.network.met() == {}
+    bench.network.cut([LINK], Mode.HOLD)
+    for _ in range(5):
+        next(bench.meant)
+    assert bench.network.met([LINK]) == {LINK: 6}
+    bench.network.heal()
+    assert bench.network.met() == {}
+
+
 def test_faults_of_several_kinds_are_in_force_together(bench: Bench) -> None:
     bench.network.delay([LINK], 30, 5)
     bench.network.limit([LINK], 64)

@@ -9,7 +9,10 @@ import pytest
 
 from bench.case import Settings, plan
 from bench.cluster import PromiseBrokenError, WaitTimeoutError
+from bench.scenarios.steps import followers
 from bench.simulated.cluster import SimulatedCluster
+from faults.cuts import between
+from faults.links import CLIENT, Link
 from faults.nodes import NodeKind, NodeState
 
 
@@ -46,6 +49,27 @@ def test_a_node_that_two_faults_kill_in_one_save_is_down_until_both_are_over() -
             first.close()
             assert not cluster.is_running(leader)
         assert cluster.is_running(leader)
+
+
+def test_a_story_can_wait_until_a_fault_has_met_traffic() -> None:
+    with SimulatedCluster(plan(3, seed=1)) as cluster:
+        leader = cluster.wait_for_leader()
+        others = followers(cluster, leader)
+        silent, used = sorted(between(*others)), [Link(leader, peer) for peer in others]
+        with cluster.network.delayed(silent, 1), cluster.network.delayed(used, 1):
+            assert not any(cluster.network.met().values())
+            with pytest.raises(WaitTimeoutError, match=f"a message goes the way of a faulty link: {silent[0]}"):
+                cluster.wait_until_met(silent, timeout_s=5)
+            cluster.wait_until_met(timeout_s=5)
+            assert all(cluster.network.met(used).values())
+
+
+@pytest.mark.parametrize("source", ["n2", CLIENT])
+def test_waiting_for_traffic_on_links_that_no_fault_between_nodes_is_on_is_a_mistake(source: str) -> None:
+    with SimulatedCluster(plan(3, seed=1)) as cluster:
+        cluster.wait_for_leader()
+        with cluster.network.cutting([Link(CLIENT, "n1")]), pytest.raises(ValueError, match="no link between nodes"):
+            cluster.wait_until_met([Link(source, "n1")])
 
 
 def test_a_clock_that_has_drifted_runs_at_its_own_rate_again() -> None:
