@@ -377,7 +377,7 @@ def runs_in(folder: Path) -> Listing:
 def read(folder: Path) -> StoredRun:
     """The run in this folder. Raises StoreError."""
     if not os.path.lexists(folder / MANIFEST):
-        raise StoreError(f"{folder / MANIFEST}: missing; without it a folder is no run, see: bench runs")
+        raise StoreError(f"{folder / MANIFEST}: missing; without it a folder is no run, see: python -m bench runs")
     run = _listed(folder)
     run.verify()
     return run
@@ -395,7 +395,7 @@ def find(folder: Path, name: str) -> StoredRun:
         case []:
             if not runs:
                 raise StoreError(f"there are no runs in {folder.absolute()}")
-            raise StoreError(f"there is no run {name!r} in {folder.absolute()}; see: bench runs")
+            raise StoreError(f"there is no run {name!r} in {folder.absolute()}; see: python -m bench runs")
         case several:
             raise StoreError(f"{name} may be {' or '.join(run.long_id for run in several)}; name one of them")
 

@@ -175,7 +175,7 @@ def _checks_in(file: Path, scenario: str) -> tuple[Check, ...]:
     from bench.scenarios.files import load
     from bench.scenarios.registry import UnknownScenarioError, find
 
-    members = find(scenario, load(file.absolute()), f"bench list {file}")
+    members = find(scenario, load(file.absolute()), f"python -m bench list {file}")
     checks = next((member.checks for member in members if member.name == scenario), None)
     if checks is None:
         raise UnknownScenarioError(f"{scenario} is a family in {file} now: {', '.join(one.name for one in members)}")

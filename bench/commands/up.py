@@ -42,7 +42,9 @@ DETACH_DEADLINE_S = 600
 @click.argument("nodes", type=NodeCount(1, 9))
 @profile_option("default")
 @click.option("--spare", type=click.IntRange(0, 6), default=0, help="How many more nodes run and may join.")
-@click.option("--detach", is_flag=True, help="Return once the first write is acknowledged; end it with: bench down.")
+@click.option(
+    "--detach", is_flag=True, help="Return once the first write is acknowledged; end it with: python -m bench down."
+)
 @name_option
 def up_command(nodes: int, profile: str, spare: int, detach: bool, name: str) -> None:
     """Start a cluster of NODES (1 to 9) and show it until Ctrl-C."""
@@ -75,7 +77,7 @@ def _run(planned: Plan, profile: str, name: str, runs: Path) -> None:
         world="live",
         plan=planned,
         profile=profile,
-        # The run is not judged when it ends, since that must be quick; `bench check` judges it later.
+        # The run is not judged when it ends, since that must be quick; `check` judges it later.
         checks=map(name_of, (*SAFETY, the_bench_did_not_interfere)),
     )
     with begun as recording:

@@ -52,7 +52,9 @@ class Ports:
                 continue
             self._held.append((lock, holder))
             return Address(HOST, port)
-        raise NoFreePortError(f"ports {base} to {base + SPAN - 1} are all taken; stop what holds them (bench down)")
+        raise NoFreePortError(
+            f"ports {base} to {base + SPAN - 1} are all taken; stop what holds them (python -m bench down)"
+        )
 
     def close(self) -> None:
         for lock, holder in self._held:

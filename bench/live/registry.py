@@ -68,7 +68,9 @@ def register(name: str, entry: Registered) -> None:
 def check_free(name: str) -> None:
     """Raises RegistryError if a cluster of this name runs, or if no cluster can have this name."""
     if look_up(name) is not None:
-        raise RegistryError(f"a cluster named {name} is running; choose another --name, or: bench down --name {name}")
+        raise RegistryError(
+            f"a cluster named {name} is running; choose another --name, or: python -m bench down --name {name}"
+        )
 
 
 def forget(name: str) -> None:

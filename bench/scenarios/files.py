@@ -45,7 +45,7 @@ def named(arguments: Iterable[str]) -> list[Scenario]:
             continue
         if path not in files:
             files[path] = load(Path(path).absolute())
-        found += find(name, files[path], f"bench list {path}") if separator else files[path].values()
+        found += find(name, files[path], f"python -m bench list {path}") if separator else files[path].values()
     return found
 
 

@@ -165,7 +165,7 @@ def by_name(scenarios: Iterable[Scenario]) -> dict[str, Scenario]:
     return named
 
 
-def find(name: str, among: Mapping[str, Scenario], listing: str = "bench list") -> list[Scenario]:
+def find(name: str, among: Mapping[str, Scenario], listing: str = "python -m bench list") -> list[Scenario]:
     """The scenario of this name, or all members of the family of this name. `listing` is the command that shows them.
     Raises UnknownScenarioError."""
     found = [scenario for scenario in among.values() if name in (scenario.name, scenario.family)]

@@ -54,7 +54,7 @@ def my_scenarios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_readmes_own_scenario_fails_as_shown(my_scenarios: Path) -> None:
     command, *shown = block("failing").splitlines()
-    done = CliRunner().invoke(cli, command.removeprefix("$ bench ").split())
+    done = CliRunner().invoke(cli, command.removeprefix("$ python -m bench ").split())
     assert done.exit_code == 1
     missing = [line for line in shown if line not in done.output.splitlines()]
     assert missing == [], f"the README shows what is not said any more; what is said:\n{done.output}"
@@ -63,7 +63,7 @@ def test_the_readmes_own_scenario_fails_as_shown(my_scenarios: Path) -> None:
 def test_the_readmes_own_scenario_is_mended_as_shown(my_scenarios: Path) -> None:
     my_scenarios.write_text(mended(my_scenarios.read_text()))
     command, line, summary, *_ = block("valid").splitlines()
-    done = CliRunner().invoke(cli, command.removeprefix("$ bench ").split())
+    done = CliRunner().invoke(cli, command.removeprefix("$ python -m bench ").split())
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[-1].partition(";")[0] == summary.partition(";")[0]
     assert line.rpartition(" s  ")[2] in done.output

@@ -115,10 +115,10 @@ def test_a_familys_name_means_all_its_members() -> None:
 
 
 def test_a_scenario_that_is_not_there_is_told_with_the_nearest_and_where_all_are_listed() -> None:
-    with pytest.raises(UnknownScenarioError, match=r"kill_leader.*See: bench list"):
+    with pytest.raises(UnknownScenarioError, match=r"kill_leader.*See: python -m bench list"):
         find("kil_leader", SCENARIOS)
-    with pytest.raises(UnknownScenarioError, match=r"kill_leader.*See: bench list mine\.py"):
-        find("kil_leader", gather(crashes), "bench list mine.py")
+    with pytest.raises(UnknownScenarioError, match=r"kill_leader.*See: python -m bench list mine\.py"):
+        find("kil_leader", gather(crashes), "python -m bench list mine.py")
 
 
 def test_every_scenario_promises_something_and_is_checked() -> None:

@@ -173,7 +173,7 @@ def test_a_name_that_is_not_in_the_file_is_told_with_those_that_are(write: Write
     path = write(GOOD)
     with pytest.raises(UnknownScenarioError, match=rf"'othre'; did you mean other.*bench list {path}"):
         named([f"{path}::othre"])
-    with pytest.raises(UnknownScenarioError, match=rf"there is no scenario ''\. See: bench list {path}"):
+    with pytest.raises(UnknownScenarioError, match=rf"there is no scenario ''\. See: python -m bench list {path}"):
         named([f"{path}::"])
 
 

@@ -1,4 +1,4 @@
-"""What `bench explore` found in the core, told again in a few steps."""
+"""What `explore` found in the core, told again in a few steps."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from node.machine.kv import KeyValueStore, Result
 from node.raft import Entry, EntryKind
 
 SEED = 7
-"""One each, so that the suite stays quick; `bench run --world simulated --seeds 0-99` walks more."""
+"""One each, so that the suite stays quick; `python -m bench run --world simulated --seeds 0-99` walks more."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
