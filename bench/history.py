@@ -17,13 +17,23 @@ import msgspec
 from bench.operations import NO_ANSWER, Operation, Outcome, Question, Told
 
 
-class Invoked(msgspec.Struct, frozen=True, tag_field="event", tag="invoked", forbid_unknown_fields=True, gc=False):
+class Invoked(
+    msgspec.Struct,
+    frozen=True,
+    tag_field="event",
+    tag="invoked",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,
+):
     at_s: float
     number: int
     """The question's number, counted from 0 in each history."""
     client: int
     node: str
     asked: Question
+    monotonic_s: float | None = None
+    """What the machine's monotonic clock read then; virtual time has none."""
 
 
 class Completed(
@@ -43,6 +53,7 @@ class Completed(
     modify_index: int | None = None
     message: str = ""
     elsewhere: str = ""
+    monotonic_s: float | None = None
 
     @property
     def told(self) -> Told:

@@ -68,6 +68,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pid: int
     """The process of the bench that wrote it."""
     began: Instant
+    zero_s: float | None = None
+    """What the monotonic clock of the machine read then. All times of the run are counted from there; in virtual time,
+    from 0."""
     ended: Instant | None = None
     seconds: float | None = None
     """How long it took, in wall-clock time."""

@@ -137,6 +137,8 @@ def begin(
         machine=this_machine(),
         pid=os.getpid(),
         began=began,
+        # To the microsecond, as a node is told it.
+        zero_s=round(time.monotonic(), 6) if world == "live" else None,
     )
     return Recording(_new_folder(runs.absolute(), manifest), manifest)
 
@@ -147,6 +149,8 @@ class Recording:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.zero_s = manifest.zero_s or 0.0
+        """What the machine's monotonic clock read when the run began; 0 in virtual time, which has its own 0."""
         self._began_s = time.monotonic()
         self._lock = threading.Lock()
         self._over = False
@@ -174,11 +178,14 @@ class Recording:
 
     def event(self, event: Event) -> None:
         """Of the history. Raises OSError when it cannot be written, and RunOverError when it comes too late."""
+        if self.zero_s:
+            event = msgspec.structs.replace(event, monotonic_s=event.at_s + self.zero_s)
         self._append(self._history, history.encode(event))
 
     def note(self, record: Record) -> None:
         """Of the timeline. Raises OSError when it cannot be written, and RunOverError when it comes too late."""
-        self._append(self._timeline, _encode(record))
+        beside = {"monotonic_s": record["at_s"] + self.zero_s} if self.zero_s else {}
+        self._append(self._timeline, _encode({**record, **beside}))
 
     def _append(self, file: Any, line: bytes) -> None:
         with self._lock:

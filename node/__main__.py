@@ -140,7 +140,7 @@ def _run_member(config: Config, raft: RaftConfig, ends: set[signal.Signals]) -> 
         Server(core, machine, policy=raft.snapshots, process=os.getpid(), now=time.monotonic()),
         storage=storage,
         outcomes=lambda: dict(machine.outcomes),
-        trace=Trace(raft.trace_file),
+        trace=Trace(raft.trace_file, raft.trace_zero_s),
         raft_address=str(raft.advertise),
         http_address=str(http_address),
         transport=partial(Transport, dial=raft.dial, settled_s=raft.timing.heartbeat_interval_s, limits=raft.transport),

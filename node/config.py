@@ -72,6 +72,8 @@ class RaftConfig:
     dial: Mapping[str, Address]
     """Advertised address -> the address to dial instead."""
     trace_file: Path | None
+    trace_zero_s: float
+    """The reading of the monotonic clock that the times in the trace are counted from."""
     flaw: str | None
     """Which rule of Raft to break on purpose (`node.flaws`)."""
 
@@ -144,6 +146,9 @@ def _read_raft(reader: _Reader) -> RaftConfig:
         log_level=reader.log_level("KONSUL_RAFT_LOG_LEVEL", "info"),
         dial=reader.dial("KONSUL_RAFT_DIAL"),
         trace_file=Path(trace_file) if trace_file else None,
+        trace_zero_s=reader.duration_s("KONSUL_RAFT_TRACE_ZERO", "")
+        if reader.text("KONSUL_RAFT_TRACE_ZERO", "")
+        else 0.0,
         flaw=reader.one_of("KONSUL_RAFT_FLAW", flaws.names()),
     )
 

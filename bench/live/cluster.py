@@ -75,7 +75,9 @@ class LiveCluster(Cluster):
     def opened(self) -> Iterator[Self]:
         self.system.prepare()
         with contextlib.ExitStack() as exits:
-            self._stream = exits.enter_context(contextlib.closing(new_stream(self.recording.log)))
+            self._stream = exits.enter_context(
+                contextlib.closing(new_stream(self.recording.log, self.recording.zero_s))
+            )
             self._looks = exits.enter_context(ThreadPoolExecutor(1, "bypasses"))
             exits.callback(self._have_looked)
             ports = exits.enter_context(contextlib.closing(Ports()))
@@ -106,6 +108,7 @@ class LiveCluster(Cluster):
                 raft=raft[node],
                 folder=self.recording.node_folder(node),
                 trace=self.recording.trace_file(node),
+                zero_s=self.recording.zero_s,
                 dial={raft[peer]: links[Link(node, peer)] for peer in nodes if peer != node},
             )
             for node in nodes
@@ -117,7 +120,7 @@ class LiveCluster(Cluster):
 
     @property
     def now_s(self) -> float:
-        return time.monotonic()
+        return time.monotonic() - self.recording.zero_s
 
     def can(self, need: str) -> str | None:
         return CANNOT.get(need) or self.system.can(need)
@@ -299,7 +302,7 @@ class LiveCluster(Cluster):
             self.unasked.append(f"Toxiproxy had to be started again ({fault.detail}): every connection broke")
             say(self._stream, self.unasked[-1])
         links = ",".join(map(str, fault.links))
-        self.note(fault.action, at_s=fault.at_s, links=links, detail=fault.detail, **attempted)
+        self.note(fault.action, at_s=fault.at_s - self.recording.zero_s, links=links, detail=fault.detail, **attempted)
         if fault.action == "heal":
             # Beside the story, which is not to wait for it: how soon all is well again may be what it is about.
             self._have_looked()

@@ -62,7 +62,7 @@ class KonsulSystem:
         self, node: NodePlan, cluster: Plan, *, founders: Sequence[NodePlan], stream: logging.Handler
     ) -> NodeProcess:
         env = environment(node, cluster, founders)
-        return NodeProcess(MODULE, node.name, env=env, folder=node.folder, stream=stream)
+        return NodeProcess(MODULE, node.name, env=env, folder=node.folder, stream=stream, zero_s=node.zero_s)
 
     # What clients ask
 
@@ -194,6 +194,7 @@ def environment(node: NodePlan, cluster: Plan, founders: Sequence[NodePlan]) -> 
         "KONSUL_RAFT_ADVERTISE_ADDR": str(node.raft),
         "KONSUL_RAFT_DATA_DIR": str(node.data),
         "KONSUL_RAFT_TRACE_FILE": str(node.trace),
+        "KONSUL_RAFT_TRACE_ZERO": _duration(node.zero_s),
         "KONSUL_RAFT_DIAL": ",".join(f"{meant}={dialled}" for meant, dialled in node.dial.items()),
         **_settings(cluster.settings),
     }

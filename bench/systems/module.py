@@ -26,7 +26,7 @@ from typing import Any
 
 import multiprocessing_logging
 
-from bench.live.log import DATES, FORMAT
+from bench.live.log import formatter
 from faults.foreign import replace, written_for
 from faults.processes import CONTEXT, SPAWN_LOCK, ManagedProcess, launch, redirect_output
 
@@ -51,17 +51,26 @@ class _Into(logging.Handler):
 
 
 class NodeProcess:
-    """One incarnation of a node (`bench.systems.protocol.Running`), whose output and log are in `folder`."""
+    """One incarnation of a node (`bench.systems.protocol.Running`), whose output and log are in `folder`. The times in
+    its log are counted from `zero_s`, a reading of the monotonic clock."""
 
     def __init__(
-        self, module: str, name: str, *, env: Mapping[str, str], folder: Path, stream: logging.Handler
+        self,
+        module: str,
+        name: str,
+        *,
+        env: Mapping[str, str],
+        folder: Path,
+        stream: logging.Handler,
+        zero_s: float,
     ) -> None:
         self._output = folder / "stdout.log"
         self._printed_before = self._output.stat().st_size if self._output.exists() else 0
         """How many bytes earlier incarnations printed."""
         with SPAWN_LOCK:
             self._handler: Any = multiprocessing_logging.MultiProcessingHandler(f"log-of-{name}", _Into(stream, name))
-            arguments = (module, dict(env), self._output, folder / "node.log", self._handler.queue)
+            log = (folder / "node.log", zero_s)
+            arguments = (module, dict(env), self._output, log, self._handler.queue)
             self.process: ManagedProcess = launch(run_module, arguments, name=name)
             close_write_end(self._handler.queue)
 
@@ -97,14 +106,15 @@ def await_the_last(handler: Any, timeout_s: float) -> bool:
     return not receiver.is_alive()
 
 
-def run_module(module: str, env: dict[str, str], output: Path, log: Path, queue: Any) -> None:
-    """In the child: be ``python -m module`` with exactly this environment."""
+def run_module(module: str, env: dict[str, str], output: Path, log: tuple[Path, float], queue: Any) -> None:
+    """In the child: be ``python -m module`` with exactly this environment. `log` is its file, and what its times are
+    counted from."""
     redirect_output(output)
     faulthandler.register(signal.SIGUSR1)
     os.environ.clear()
     os.environ.update(env)
-    file = logging.FileHandler(log)
-    file.setFormatter(logging.Formatter(FORMAT, DATES))
+    file = logging.FileHandler(log[0])
+    file.setFormatter(formatter(log[1]))
     logging.getLogger().handlers[:] = [file, logging.handlers.QueueHandler(queue)]
     # It was, on purpose: that is why the node starts quickly.
     warnings.filterwarnings("ignore", ".* found in sys.modules after import of package", RuntimeWarning)

@@ -33,6 +33,8 @@ class NodePlan:
     """The node's own folder, in the run's folder."""
     trace: Path
     """Where it writes its trace, if the system knows of one."""
+    zero_s: float
+    """The reading of the monotonic clock that the times of this run are counted from."""
     dial: Mapping[Address, Address]
     """For each peer's address, the listener of this node's link to it."""
 

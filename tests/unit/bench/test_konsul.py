@@ -71,6 +71,7 @@ def node_plan(folder: Path, name: str = "n1", port: int = 7001) -> NodePlan:
         raft=Address("127.0.0.1", port),
         folder=folder,
         trace=folder / "trace",
+        zero_s=1234.5,
         dial={Address("127.0.0.1", 7999): Address("127.0.0.1", 17999)},
     )
 
@@ -140,6 +141,7 @@ def test_a_node_is_where_it_is_planned_and_dials_its_links(tmp_path: Path) -> No
     assert (f"{config.host}:{config.http_port}", str(config.http_advertise)) == (str(node.http), str(node.client))
     assert {str(config.raft.bind), str(config.raft.advertise)} == {str(node.raft)}
     assert (config.raft.data_dir, config.raft.trace_file) == (node.data, node.trace)
+    assert config.raft.trace_zero_s == node.zero_s
     assert {meant: str(dialled) for meant, dialled in config.raft.dial.items()} == {"127.0.0.1:7999": "127.0.0.1:17999"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -37,17 +38,15 @@ START: Record = {"event": "start", "at_s": 0.5, "term": 0, "node": "n1"}
 LED: Record = {"event": "role", "at_s": 1.5, "term": 1, "role": "Leader"}
 
 
-def new(runs: Path, name: str = "kill_leader[n1-both_ways]") -> Recording:
-    recording = store.begin(
-        runs, kind=RunKind.CASE, name=name, world="simulated", plan=CASE.plan, checks=["logs_agree"]
-    )
+def new(runs: Path, name: str = "kill_leader[n1-both_ways]", world: str = "simulated") -> Recording:
+    recording = store.begin(runs, kind=RunKind.CASE, name=name, world=world, plan=CASE.plan, checks=["logs_agree"])
     recording.plays(CASE)
     return recording
 
 
-def written(runs: Path) -> Recording:
+def written(runs: Path, world: str = "simulated") -> Recording:
     """A run with something in each of its files, and not ended."""
-    recording = new(runs)
+    recording = new(runs, world=world)
     history = History(recording.event)
     number = history.invoked(1, "n1", Put("k", "v"), 1.0)
     history.completed(number, Told(Outcome.OK, modify_index=3), 1.25)
@@ -85,6 +84,17 @@ def test_what_was_recorded_is_read_back(tmp_path: Path) -> None:
     assert (run.findings(), run.case(), run.manifest.plan) == (FINDINGS, CASE, CASE.plan)
     assert (run.manifest.verdict, run.manifest.digest, run.state) == (Verdict.INVALID, "00ff", RunState.ENDED)
     assert run.log_tail(2) == ["second", "third"]
+
+
+def test_beside_each_time_of_real_processes_stands_what_the_machines_clock_read(tmp_path: Path) -> None:
+    """The times of a run are counted from its beginning, so that people can read them; whoever has other records of the
+    same machine can still put all in one order."""
+    with written(tmp_path, world="live") as recording:
+        recording.finish(FINDINGS)
+    lines = [*(recording.folder / "history.jsonl").open(), *(recording.folder / "timeline.jsonl").open()]
+    told = [json.loads(line) for line in lines]
+    assert {record["monotonic_s"] - record["at_s"] for record in told} == {recording.manifest.zero_s}
+    assert "monotonic_s" not in (ended(tmp_path) / "history.jsonl").read_text()
 
 
 def test_whoever_judges_before_the_end_finds_what_is_found_afterwards(tmp_path: Path) -> None:

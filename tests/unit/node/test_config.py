@@ -61,6 +61,7 @@ def test_each_variable_says_what_its_name_says() -> None:
             "KONSUL_RAFT_TRAILING_LOGS": "15",
             "KONSUL_RAFT_LOG_LEVEL": "warn",
             "KONSUL_RAFT_TRACE_FILE": "n1.trace",
+            "KONSUL_RAFT_TRACE_ZERO": "1h23m45.25s",
             "KONSUL_RAFT_FLAW": "forget_vote",
         }
     )
@@ -97,6 +98,7 @@ def test_each_variable_says_what_its_name_says() -> None:
                 "n3.example:7001": Address("127.0.0.1", 9003),
             },
             trace_file=Path("n1.trace"),
+            trace_zero_s=5025.25,
             flaw="forget_vote",
         ),
     )

@@ -49,6 +49,7 @@ MEMBER = {
     "KONSUL_RAFT_SNAPSHOT_RETENTION": "3",
     "KONSUL_RAFT_LOG_LEVEL": "error",
     "KONSUL_RAFT_TRACE_FILE": "n1.trace",
+    "KONSUL_RAFT_TRACE_ZERO": "1m30.5s",
 }
 DIAL = {"n2.example:7001": Address("127.0.0.1", 9002)}
 
@@ -72,7 +73,7 @@ class Wiring:
             "Server": self._new_server,
             "HttpServer": self._new_http,
             "Storage": self._new_storage,
-            "Trace": lambda file: ("trace", file),
+            "Trace": lambda file, zero_s: ("trace", file, zero_s),
             "bind": self._bind,
             "peer_app": partial(self._app, "peers"),
             "client_app": partial(self._app, "clients"),
@@ -170,7 +171,7 @@ def test_a_member_founds_before_it_can_be_spoken_to_and_hands_over_before_it_is_
 def test_a_driver_is_told_what_the_environment_says(wiring: Wiring) -> None:
     wiring.run()
     transport = wiring.driver["transport"]
-    assert wiring.driver["trace"] == ("trace", Path("n1.trace"))
+    assert wiring.driver["trace"] == ("trace", Path("n1.trace"), 90.5)
     assert (wiring.driver["raft_address"], wiring.driver["http_address"]) == (
         "n1.example:7001",
         f"10.0.0.1:{HTTP_PORT}",

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.records import Stopped
+from node.records import Leased, Stopped
 from node.trace import Trace
 
 FIRST, SECOND = Stopped(at_s=1.0, term=1), Stopped(at_s=2.0, term=2)
@@ -85,6 +85,17 @@ def test_a_trace_that_cannot_be_written_fails_whoever_writes_it(monkeypatch: pyt
     monkeypatch.setattr(Path, "open", lambda *_, **__: Calls(full=True))
     with pytest.raises(OSError, match="no space"):
         Trace(Path("trace")).write([FIRST])
+
+
+def test_times_are_counted_from_the_instant_that_is_called_0_with_the_clock_beside(tmp_path: Path) -> None:
+    trace = Trace(tmp_path / "trace", zero_s=1000.5)
+    trace.write([Leased(at_s=1001.0, term=1, until_s=1003.0), Leased(at_s=1001.25, term=1, until_s=None)])
+    trace.close()
+    lines = [msgspec.json.decode(line) for line in (tmp_path / "trace").read_bytes().splitlines()]
+    assert lines == [
+        {"event": "lease", "at_s": 0.5, "term": 1, "until_s": 2.5, "monotonic_s": 1001.0},
+        {"event": "lease", "at_s": 0.75, "term": 1, "until_s": None, "monotonic_s": 1001.25},
+    ]
 
 
 def test_without_a_file_nothing_is_written() -> None:
