@@ -95,13 +95,17 @@ class DidNotStartError(WaitTimeoutError):
 class PromiseBrokenError(Exception):
     """The nodes were seen to break a promise during the run: the promise's name, and what was seen."""
 
-    def __init__(self, promise: str, words: str) -> None:
+    def __init__(self, promise: str, words: str, *, indexes: tuple[int, ...] = (), at_s: float | None = None) -> None:
         super().__init__(f"{promise}: {words}")
         self.promise = promise
         self.words = words
+        self.indexes = indexes
+        """Where in the log it was broken."""
+        self.at_s = at_s
+        """When it was seen, on the clock of the run."""
 
-    def __reduce__(self) -> tuple[type[PromiseBrokenError], tuple[str, str]]:
-        return type(self), (self.promise, self.words)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.promise, self.words), {"indexes": self.indexes, "at_s": self.at_s}
 
 
 class NoSuchNodeError(LookupError):
@@ -112,7 +116,7 @@ class CannotError(Exception):
     """This cluster cannot do what was asked of it; the text says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NodeStatus:
     """What a node says of itself, asked on a path that faults do not touch."""
 
@@ -140,6 +144,10 @@ class NodeStatus:
     @property
     def voters(self) -> tuple[str, ...]:
         return tuple(node for node in self.addresses if node not in self.staged)
+
+    def __repr__(self) -> str:
+        """In a line, as a failed assertion shows it."""
+        return f"<{self.name}: {self}>"
 
     def __str__(self) -> str:
         led = "" if self.role == "Leader" else f", led by {self.leader or 'nobody'}"
@@ -269,6 +277,10 @@ class Cluster(abc.ABC):
         self._wiped: set[str] = set()
         self._series = itertools.count()
         self._client_numbers = itertools.count()
+
+    def __repr__(self) -> str:
+        """Short, as a failed assertion shows it."""
+        return f"<cluster of {', '.join(self.plan.nodes)}>"
 
     # From beginning to end
 

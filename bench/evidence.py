@@ -9,6 +9,9 @@ from typing import Any
 from bench.case import Settings
 from bench.operations import Operation
 
+STORY_OVER = "story_over"
+"""The event of the timeline that ends the story; what the bench does later is no part of it."""
+
 Record = Mapping[str, Any]
 """One line of a node's trace or of the bench's timeline: `at_s`, `event` and the event's own fields."""
 

@@ -65,7 +65,8 @@ def judge(check: Check, evidence: Evidence) -> Finding:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001
-        return Finding(name, Verdict.UNKNOWN, f"the check failed:\n{as_python_tells(error)}")
+        *traceback, last = as_python_tells(error).splitlines()
+        return Finding(name, Verdict.UNKNOWN, f"the check failed: {last}", details=tuple(traceback))
     if not isinstance(found, Finding):
         return Finding(name, Verdict.UNKNOWN, f"the check returned {found!r}, which is no Finding")
     return found

@@ -60,6 +60,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     world: str
     plan: Plan
     profile: str | None = None
+    nodes: int | None = None
+    """The size of cluster that was asked for, in place of the scenario's own."""
     checks: tuple[str, ...] = ()
     """The checks that judge its evidence (`bench.judging`)."""
     left_out: tuple[str, ...] = ()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import linecache
 import sysconfig
+import textwrap
 import traceback
 from pathlib import Path
 
@@ -11,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = (ROOT / "bench", ROOT / "faults", ROOT / "node")
 STORIES = ROOT / "bench" / "scenarios"
 """Ours, but shown like any author's."""
-NO_STORIES = ("files.py", "registry.py", "steps.py")
+NO_STORIES = ("asserts.py", "files.py", "registry.py", "steps.py")
 """Except how scenarios are found, and the steps that stories share: what matters is the line of the story that called
 them."""
 BETWEEN = (contextlib.__file__, "<string>")
@@ -27,10 +29,27 @@ def line_of(error: BaseException) -> str:
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
-def code_of(error: BaseException) -> str:
-    """What stands there, for an error that says nothing itself."""
+def headline(error: BaseException) -> str:
+    """Where it came up in the author's code, and the first line of what it says; what stands there, if it says
+    nothing."""
+    code = [line.strip() for line in _code_of(error)]
+    said = str(error).splitlines() or code or [type(error).__name__]
+    return f"{line_of(error)} {said[0]}".strip()
+
+
+def shown(error: BaseException) -> tuple[str, ...]:
+    """The author's code there, and the rest of what it says: for a failed assertion, both values (`bench.scenarios.
+    asserts`)."""
+    return (*(f">   {line}" for line in _code_of(error)), *(f"    {line}" for line in str(error).splitlines()[1:]))
+
+
+def _code_of(error: BaseException) -> list[str]:
     frames = _authors_frames(error)
-    return (frames[-1].line if frames else None) or "assertion failed"
+    if not frames or frames[-1].lineno is None:
+        return []
+    first, last = frames[-1].lineno, frames[-1].end_lineno or frames[-1].lineno
+    lines = linecache.getlines(frames[-1].filename)[first - 1 : last]
+    return textwrap.dedent("".join(lines)).splitlines()
 
 
 def _authors_frames(error: BaseException) -> list[traceback.FrameSummary]:
@@ -39,7 +58,7 @@ def _authors_frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 
 def as_python_tells(error: BaseException) -> str:
-    """The author's part of the traceback, with the errors that led to this one."""
+    """The author's part of the traceback, with the errors that led to this one; its last line says what is wrong."""
     told = traceback.TracebackException.from_exception(error)
     chain: list[traceback.TracebackException | None] = [told]
     for one in chain:

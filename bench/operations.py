@@ -45,6 +45,7 @@ class _Question(
     tag=str.lower,
     forbid_unknown_fields=True,
     omit_defaults=True,
+    repr_omit_defaults=True,
     gc=False,
 ):
     pass
@@ -196,6 +197,11 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
     """Infinity while no answer has come."""
     tries: tuple[Try, ...] = ()
     """Each try of a write that was retried."""
+
+    def __repr__(self) -> str:
+        """In a line, as a failed assertion shows it."""
+        because = f", {self.reason}" if self.reason else ""
+        return f"<client {self.client} asked {self.node}: {self.asked}: {self.outcome.value}{because}>"
 
     @property
     def outcome(self) -> Outcome:

@@ -7,21 +7,23 @@ the nodes, so UNKNOWN. What the bench itself could not do (no free port, no Toxi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
-from bench import judging, store, telling, words
+from bench import judging, store, telling, timeline, words
 from bench.case import Case
 from bench.checkers import the_bench_did_not_interfere
 from bench.checkers.faults import gone_past
 from bench.cluster import Cluster, PromiseBrokenError, WaitTimeoutError
-from bench.evidence import Evidence
+from bench.evidence import STORY_OVER, Evidence
 from bench.limits import LimitReachedError, time_limit
 from bench.manifest import RunKind
-from bench.mistakes import as_python_tells, code_of, line_of
+from bench.mistakes import as_python_tells, headline, line_of, shown
+from bench.operations import Operation, Outcome
 from bench.player import OWED_IN_THE_END, Player
 from bench.scenarios.registry import LIMIT_S, Scenario
 from bench.store import Findings, Recording
@@ -32,6 +34,8 @@ STORY = "story"
 """The finding of the story itself."""
 SERVED = "with every fault over all nodes agree, and clients are served"
 """What a case promises."""
+MOST_UNDER_WAY = 5
+"""So many of the operations under way are told of when a promise is broken."""
 PATIENCE = 3
 """A case may take this many times its length, and a scenario's limit besides: real processes take their time."""
 
@@ -97,6 +101,7 @@ def run_scenario(
         world=world.name,
         plan=plan,
         profile=profile,
+        nodes=nodes,
         checks=map(judging.name_of, checks),
     ) as recording:
         cluster = world.cluster(plan, recording)
@@ -134,8 +139,8 @@ def run_case(
             recording.plays(case)
             return _skipped(recording, flawed | cannot)
         played = case.without(frozenset(cannot))
-        left_out = [Finding(f"without {need}", Verdict.SKIPPED, _left_out(case, need, cannot[need])) for need in cannot]
-        recording.plays(played, [finding.reason for finding in left_out])
+        left_out = [_left_out(case, need, reason) for need, reason in cannot.items()]
+        recording.plays(played, ["; ".join([finding.reason, *finding.details]) for finding in left_out])
         story = Story[Any](
             SERVED,
             lambda cluster: cluster.opened(),
@@ -176,11 +181,13 @@ def _played(story: Story[C], cluster: C, on_failure: Callable[[C], None] | None)
     try:
         with story.opened(cluster):
             finding = _told(story, cluster)
+            cluster.note(STORY_OVER)
             if finding.verdict is not Verdict.VALID and on_failure is not None:
                 on_failure(cluster)
             return finding
     except PromiseBrokenError as error:
-        return Finding(error.promise, Verdict.INVALID, error.words)
+        at_s = cluster.now_s if error.at_s is None else error.at_s
+        return Finding(error.promise, Verdict.INVALID, error.words, at_s, tuple(_concerned(cluster.history, error)))
 
 
 def _told(story: Story[C], cluster: C) -> Finding:
@@ -191,18 +198,29 @@ def _told(story: Story[C], cluster: C) -> Finding:
         if cluster.broken is not None:
             raise cluster.broken
     except LimitReachedError as error:
-        return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} it did not end within {story.limit_s:g} s".strip())
+        reason = f"{line_of(error)} it did not end within {story.limit_s:g} s".strip()
+        return Finding(STORY, Verdict.UNKNOWN, reason, cluster.now_s, shown(error))
     except WaitTimeoutError as error:
-        return Finding(STORY, Verdict.INVALID, f"{line_of(error)} {error}".strip())
+        return Finding(STORY, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
     except (PromiseBrokenError, KeyboardInterrupt):
         raise
     except BaseException as error:
         if not story.has_author:
             raise
         if isinstance(error, AssertionError):
-            return Finding(STORY, Verdict.INVALID, f"{line_of(error)} {str(error) or code_of(error)}".strip())
-        return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} failed:\n{as_python_tells(error)}".strip())
+            return Finding(STORY, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
+        *traceback, last = as_python_tells(error).splitlines()
+        return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} {last}".strip(), cluster.now_s, tuple(traceback))
     return Finding(STORY, Verdict.VALID, story.promise)
+
+
+def _concerned(history: Iterable[Operation], broken: PromiseBrokenError) -> Iterator[str]:
+    """The acknowledged writes that stand where the promise was broken, and what was being asked just then, in words."""
+    for operation in history:
+        if operation.outcome is Outcome.OK and operation.modify_index in broken.indexes:
+            yield f"acknowledged: {timeline.line(operation).strip()}"
+    under_way = [operation for operation in history if math.isinf(operation.completed_s)]
+    yield from (f"under way: {timeline.line(operation).strip()}" for operation in under_way[-MOST_UNDER_WAY:])
 
 
 def _excused(finding: Finding, evidence: Evidence) -> Finding:
@@ -222,9 +240,9 @@ def _cannot(cluster: Cluster, needs: Iterable[str]) -> dict[str, str]:
     return {need: reason for need in needs if (reason := cluster.can(need)) is not None}
 
 
-def _left_out(case: Case, need: str, reason: str) -> str:
-    faults = [f"at {fault.at_s:g} s {words.fault(fault)}" for fault in case.schedule.faults if need in fault.needs]
-    return "\n      ".join([f"{reason}; left out:", *faults])
+def _left_out(case: Case, need: str, reason: str) -> Finding:
+    faults = [f"left out: {words.planned(fault)}" for fault in case.schedule.faults if need in fault.needs]
+    return Finding(f"without {need}", Verdict.SKIPPED, reason, details=tuple(faults))
 
 
 def _skipped(recording: Recording, cannot: dict[str, str]) -> Run:

@@ -121,6 +121,7 @@ def begin(
     world: str,
     plan: Plan,
     profile: str | None = None,
+    nodes: int | None = None,
     file: Path | None = None,
     checks: Iterable[str] = (),
 ) -> Recording:
@@ -133,6 +134,7 @@ def begin(
         world=world,
         plan=plan,
         profile=profile,
+        nodes=nodes,
         checks=tuple(checks),
         machine=this_machine(),
         pid=os.getpid(),

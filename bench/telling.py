@@ -1,33 +1,44 @@
-"""What came of a run, in words: the findings, what happened when, and the end of the log."""
+"""What came of a run, in words: the findings with what shows them, what happened when, and how to repeat it."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-import msgspec
+from bench import timeline
+from bench.evidence import Evidence
+from bench.manifest import RunKind
+from bench.store import CASE, RunState, StoredRun
+from bench.verdict import Finding, Verdict
 
-from bench import words
-from bench.evidence import Evidence, Record
-from bench.schedule import AnyFault
-from bench.store import RunState, StoredRun
-from bench.verdict import Finding
-
-LOG_TAIL = 40
-TOLD = ("start", "role", "stop")
-"""The records of a node's trace that are told beside what the bench did."""
+PROGRAM = "python -m bench"
+USUAL_PROFILE = "low-latency"
+"""Of `run`, which need not be named to repeat one."""
+LOG_TAIL = 20
+LONGEST = 60
+"""So many lines of what happened are told, if not all are asked for: the last of them, and the first."""
+FIRST = 10
 
 
-def explain(run: StoredRun) -> str:
-    """All that a reader needs before opening the folder. Raises StoreError."""
-    said = run.findings()
+def explain(run: StoredRun, *, whole: bool = False) -> str:
+    """All that a reader needs before opening the folder; with `whole`, everything that happened. Raises StoreError."""
+    said, evidence = run.findings(), run.evidence()
+    happened = timeline.lines(evidence)
+    title = f"{run.manifest.name}: {outcome(run)}"
     sections = {
-        f"{run.manifest.name}: {outcome(run)}": findings(said.all if said is not None else ()),
-        "timeline": timeline(run.evidence()),
-        "end of the log": run.log_tail(LOG_TAIL),
-        "evidence": [str(run.folder)],
+        title: findings(said.all if said is not None else (), evidence),
+        "what happened, in seconds from the beginning": happened if whole else _shortened(happened, run),
+        "the end of the log": run.log_tail(LOG_TAIL),
+        "evidence": [str(run.folder), *([f"digest {run.manifest.digest}"] if run.manifest.digest else [])],
+        "once more": list(again(run)),
     }
-    return "\n".join("\n".join([title, *lines]) for title, lines in sections.items())
+    told = (_section(about, lines) for about, lines in sections.items() if lines or about == title)
+    return "\n".join(told)
+
+
+def _section(about: str, lines: Iterable[str]) -> str:
+    return "\n".join([about, *(f"  {line}" for line in lines)])
 
 
 def outcome(run: StoredRun) -> str:
@@ -41,27 +52,49 @@ def outcome(run: StoredRun) -> str:
             return str(run.manifest.verdict or "ended, without a verdict")
 
 
-def findings(found: Iterable[Finding]) -> list[str]:
-    return [f"  {finding.verdict:8}{finding.check}: {finding.reason}" for finding in found]
+def findings(found: Iterable[Finding], evidence: Evidence | None = None) -> list[str]:
+    """Each in its lines."""
+    return [line for one in found for line in finding(one, evidence)]
 
 
-def timeline(evidence: Evidence) -> list[str]:
-    """What the bench did and how roles changed, in order, in seconds from the first record."""
-    told = [(record["at_s"], "bench", record) for record in evidence.timeline]
-    for node, trace in evidence.traces.items():
-        told += [(record["at_s"], node, record) for record in trace if record["event"] in TOLD]
-    told.sort(key=lambda item: item[0])
-    start = told[0][0] if told else 0.0
-    return [f"  {at_s - start:9.4f}  {who:6} {_in_words(record)}" for at_s, who, record in told]
+def finding(finding: Finding, evidence: Evidence | None = None) -> Iterator[str]:
+    """What was found, and in further lines what shows it. With the evidence, also which faults were in force when a
+    promise was seen to be broken."""
+    yield f"{finding.verdict:8}{finding.check}: {finding.reason}"
+    below = " " * 8
+    yield from (f"{below}{line}" for line in finding.details)
+    if evidence is None or finding.at_s is None or finding.verdict is not Verdict.INVALID:
+        return
+    yield from (f"{below}in force then: {line}" for line in timeline.in_force(evidence, finding.at_s))
 
 
-def _in_words(record: Record) -> str:
-    match record:
-        case {"event": "remark", "words": said}:
-            return str(said)
-        case {"event": "begins" | "over" as event, "fault": fault}:
-            # In a run that did not end, this may have been edited since; then it is told as it stands there.
-            with contextlib.suppress(msgspec.ValidationError):
-                return f"{'' if event == 'begins' else 'over: '}{words.fault(msgspec.convert(fault, AnyFault))}"
-    fields = [f"{key}={value}" for key, value in record.items() if key not in ("at_s", "event")]
-    return " ".join([record["event"], *fields])
+def again(run: StoredRun) -> Iterator[str]:
+    """The command that repeats it, if one does."""
+    manifest = run.manifest
+    world = [] if manifest.world == "live" else ["--world", manifest.world]
+    match manifest.kind:
+        case RunKind.SCENARIO:
+            name = f"{_near(Path(manifest.file))}::{manifest.name}" if manifest.file is not None else manifest.name
+            options = [*world, *([] if manifest.world == "live" else ["--seed", str(manifest.plan.seed)])]
+            options += ["--nodes", str(manifest.nodes)] if manifest.nodes is not None else []
+            options += ["--profile", manifest.profile] if manifest.profile not in (None, USUAL_PROFILE) else []
+            options += ["--flaw", manifest.plan.flaw] if manifest.plan.flaw is not None else []
+            yield shlex.join([*PROGRAM.split(), "run", name, *options])
+        case RunKind.CASE | RunKind.EXPLORE:
+            leave_out = ["--leave-out"] if manifest.left_out else []
+            live = ["--world", "live"] if manifest.world == "live" else []
+            yield shlex.join([*PROGRAM.split(), "play", str(_near(run.folder / CASE)), *live, *leave_out])
+
+
+def _near(path: Path) -> Path:
+    """As seen from here, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _shortened(lines: list[str], run: StoredRun) -> list[str]:
+    left_out = len(lines) - LONGEST
+    if left_out <= 0:
+        return lines
+    more = f"{left_out} more; all of it: {PROGRAM} show {run.id}"
+    return [*lines[:FIRST], f"      ...  {more}", *lines[-(LONGEST - FIRST) :]]

@@ -30,6 +30,12 @@ class Finding:
     check: str
     verdict: Verdict
     reason: str
+    """In one line."""
+    at_s: float | None = None
+    """When the promise was seen to be broken."""
+    details: tuple[str, ...] = ()
+    """What shows it, a line each: the author's code with its values, what each node said, or the operations and records
+    that contradict one another."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+
 from bench.operations import (
     Cas,
     Delete,
@@ -12,10 +15,13 @@ from bench.operations import (
     Item,
     Join,
     Leave,
+    Operation,
+    Outcome,
     Put,
     Question,
     SetAll,
     TakeSnapshot,
+    Told,
     Transfer,
 )
 from bench.schedule import (
@@ -36,6 +42,8 @@ from bench.schedule import (
     SlowDisk,
 )
 
+SLOW_S = 0.05
+"""An answer that takes longer is told with how long it took."""
 LONG = 20
 """A longer text is told by its beginning and its length."""
 
@@ -72,6 +80,41 @@ def _question(asked: Question) -> str:
             return "snapshot"
 
 
+def operation(done: Operation) -> str:
+    """What was asked of whom, and what came of it when."""
+    tries = f", in {len(done.tries)} tries" if done.tries else ""
+    took_s = done.completed_s - done.invoked_s
+    took = f" after {took_s:.4f} s" if math.isfinite(took_s) and took_s >= SLOW_S else ""
+    return f"asks {done.node}: {question(done.asked)}: {outcome(done.told, found=True)}{took}{tries}"
+
+
+def outcome(told: Told, *, found: bool = False) -> str:
+    """Whether it was done, and why not; with `found`, what was read, or where a write stands in the log."""
+    if told.outcome is not Outcome.OK:
+        return f"{told.outcome.value}{f', {told.reason}' if told.reason else ''}"
+    if not found:
+        return "ok"
+    values = [f"{key} = {value}" for key, value in told.result.items()] if isinstance(told.result, Mapping) else []
+    read = told.result if isinstance(told.result, str) else ", ".join(values)
+    stands = f", at index {told.modify_index}" if told.modify_index is not None else ""
+    return f"ok{f', {short(read)}' if read else ''}{stands}"
+
+
+def links(names: Iterable[str]) -> str:
+    """Those of both directions as one: ``n1<->n2, n3->n1``. Names of nodes stay as they are."""
+    left = dict.fromkeys(names)
+    told = []
+    for name in tuple(left):
+        source, arrow, target = name.partition("->")
+        back = f"{target}->{source}"
+        if name not in left:
+            continue
+        del left[name]
+        told.append(f"{source}<->{target}" if arrow and back in left else name)
+        left.pop(back, None)
+    return ", ".join(told)
+
+
 def _put(item: Item) -> str:
     return f"put {item.key} = {short(item.value or '')}{_if_at(item.expected_index)}"
 
@@ -82,6 +125,11 @@ def _if_at(expected_index: int | None) -> str:
 
 def short(value: str) -> str:
     return value if len(value) <= LONG else f"{value[:LONG]}... ({len(value)} characters)"
+
+
+def planned(done: AnyFault) -> str:
+    """When it begins, and what it is."""
+    return f"at {done.at_s:g} s {fault(done)}"
 
 
 def fault(done: AnyFault) -> str:

@@ -181,7 +181,8 @@ class LinkFaults(abc.ABC):
 
     def _known(self, links: Collection[Link]) -> tuple[Link, ...]:
         """The same links, in order. Raises ValueError for a link that does not exist."""
-        unknown = sorted({name for link in set(links) - set(self._wanted) for name in (link.source, link.target)})
+        strange = {name for link in set(links) - set(self._wanted) for name in (link.source, link.target)}
+        unknown = sorted(strange - {*self._nodes(), CLIENT}) or sorted(strange)
         if unknown:
             known = ", ".join([*self._nodes(), CLIENT])
             raise ValueError(f"no link between {' and '.join(unknown)}; there are {known}")

@@ -26,5 +26,5 @@ def unlike(evidence: Evidence) -> str:
         if record["event"] == "clock_rate":
             rates[record["node"]] = record["rate"]
             if not alike((*usual, *rates.values()), settings):
-                return f"from {record['at_s']:.6f} the clock of {record['node']} ran at {record['rate']:g} of its rate"
+                return f"from {record['at_s']:.4f} the clock of {record['node']} ran at {record['rate']:g} of its rate"
     return ""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from bench.checkers.clocks import unlike
 from bench.evidence import Evidence, Record
 from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, key_by_key
+from bench.timeline import line
 from bench.verdict import Finding, Verdict
 
 CHECK = "acknowledged_writes_survive"
@@ -63,7 +64,9 @@ def acknowledged_writes_survive(evidence: Evidence) -> Finding:
             return Finding(CHECK, Verdict.UNKNOWN, reason)
         for read in reads[key]:
             if wrong := _lost(key, found, read):
-                return Finding(CHECK, Verdict.INVALID, wrong)
+                write, reason = wrong
+                shown = (line(write), line(read.read))
+                return Finding(CHECK, Verdict.INVALID, reason, read.read.completed_s, shown)
         last_s = max(effect.write.completed_s for effect in done)
         unread += not any(read.since_s >= last_s for read in reads[key])
     return _summed_up(acknowledged.values(), unread)
@@ -102,18 +105,18 @@ def _effect(write: Operation, value: str | None) -> Effect:
     return Effect(write, value, -1 if write.modify_index is None else write.modify_index)
 
 
-def _lost(key: str, effects: list[Effect], read: FreshRead) -> str:
-    """What is wrong with what it shows; empty if nothing is."""
+def _lost(key: str, effects: list[Effect], read: FreshRead) -> tuple[Operation, str] | None:
+    """The write that it ought to show, and what is wrong in words; None if nothing is."""
     due = [effect for effect in effects if effect.acknowledged and effect.write.completed_s <= read.since_s]
     if not due:
-        return ""
+        return None
     last = max(due, key=lambda effect: effect.stands_at)
     if read.value == last.value or any(read.value == later.value for later in _after(last, effects, read)):
-        return ""
+        return None
     told = f"{key} = {last.value!r}" if last.value is not None else f"the deletion of {key}"
-    return (
-        f"{told} was acknowledged by {last.write.node} at {last.write.completed_s:.6f}, "
-        f"but {read.read.node} read {read.value!r} at {read.read.invoked_s:.6f}"
+    return last.write, (
+        f"{told} was acknowledged by {last.write.node} at {last.write.completed_s:.4f}, "
+        f"but {read.read.node} read {read.value!r} at {read.read.invoked_s:.4f}"
     )
 
 

@@ -23,7 +23,7 @@ class Reign:
     term: int
 
     def __str__(self) -> str:
-        return f"{self.node} in term {self.term} from {self.since_s:.6f} to {self.until_s:.6f}"
+        return f"{self.node} in term {self.term} from {self.since_s:.4f} to {self.until_s:.4f}"
 
 
 def one_leader_per_term(evidence: Evidence) -> Finding:
@@ -33,9 +33,9 @@ def one_leader_per_term(evidence: Evidence) -> Finding:
         leaders.setdefault(reign.term, set()).add(reign.node)
     for term, nodes in sorted(leaders.items()):
         if len(nodes) > 1:
-            return Finding(
-                "one_leader_per_term", Verdict.INVALID, f"term {term} had leaders {', '.join(sorted(nodes))}"
-            )
+            reason = f"term {term} had leaders {', '.join(sorted(nodes))}"
+            since_s = max(reign.since_s for reign in reigns(evidence) if reign.term == term)
+            return Finding("one_leader_per_term", Verdict.INVALID, reason, since_s)
     return _seen("one_leader_per_term", len(leaders), f"{len(leaders)} terms with a leader, one each")
 
 
@@ -49,7 +49,8 @@ def one_leader_at_a_time(evidence: Evidence) -> Finding:
     for earlier, later in itertools.pairwise(found):
         # Sorted by start, so a reign that overlaps any later one overlaps the next, unless it is one node's own.
         if later.since_s < earlier.until_s and later.node != earlier.node:
-            return Finding("one_leader_at_a_time", Verdict.INVALID, f"two leaders at once: {earlier}; {later}")
+            reason = f"two leaders at once: {earlier}; {later}"
+            return Finding("one_leader_at_a_time", Verdict.INVALID, reason, later.since_s)
     return _seen("one_leader_at_a_time", len(found), f"{len(found)} reigns, none overlapping another")
 
 
@@ -60,7 +61,7 @@ def leadership_is_handed_over(evidence: Evidence) -> Finding:
     handed = [(node, record) for node, trace in evidence.traces.items() for record in trace if _hands_over(record)]
     for node, record in handed:
         next_up = next((reign for reign in found if reign.term > record["term"]), None)
-        what = f"{node} handed over to {record['to']} at {record['at_s']:.6f}, "
+        what = f"{node} handed over to {record['to']} at {record['at_s']:.4f}, "
         if next_up is None or (next_up.node, next_up.term) != (record["to"], record["term"] + 1):
             return Finding("leadership_is_handed_over", Verdict.INVALID, f"{what}and next led {next_up or 'nobody'}")
         if _asked_for_pre_votes(evidence.traces[next_up.node], record["at_s"], next_up.since_s):
@@ -87,8 +88,8 @@ def nobody_disturbs_a_leader(evidence: Evidence) -> Finding:
             if cause is None:
                 return Finding(check, Verdict.UNKNOWN, f"{node}'s trace does not say why its reign ended")
             if cause == "higher term":
-                what = f"{end['by']} deposed {node} with term {end['term']} at {end['at_s']:.6f}"
-                return Finding(check, Verdict.INVALID, f"{what}, while a majority followed it")
+                what = f"{end['by']} deposed {node} with term {end['term']} at {end['at_s']:.4f}"
+                return Finding(check, Verdict.INVALID, f"{what}, while a majority followed it", end["at_s"])
             causes[cause] += 1
     ended = "".join(f", {count} ended by {cause}" for cause, count in sorted(causes.items()))
     began = sum(map(_began, evidence.traces.values()))

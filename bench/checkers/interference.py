@@ -13,7 +13,7 @@ def the_bench_did_not_interfere(evidence: Evidence) -> Finding:
     """UNKNOWN where it did: whatever the cluster did not do in time after that, the bench may have been the cause."""
     for record in evidence.timeline:
         if record["event"] == RESTARTED:
-            what = f"at {record['at_s']:.6f} the bench had to start Toxiproxy again ({record['detail']})"
+            what = f"at {record['at_s']:.4f} the bench had to start Toxiproxy again ({record['detail']})"
             reason = f"{what}: every connection broke, and a leader may have fallen"
             return Finding(CHECK, Verdict.UNKNOWN, reason)
     return Finding(CHECK, Verdict.VALID, "nothing was done to the cluster but what was asked for")

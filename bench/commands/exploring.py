@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterable
@@ -30,7 +29,7 @@ from bench.worlds import SimulatedWorld
 @click.option("--flaw", type=click.Choice(flaw_names()), metavar="NAME", help="Break one rule of the core on purpose.")
 @click.option("--length", type=Amount(1), metavar="SECONDS", help="Of each schedule; 9 or 24 by default.")
 @click.option("--jobs", type=Count(1, 256), help="Processes; as many as there are cores by default.")
-@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, a violation with its schedule and events.")
+@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, a violation with its case.")
 def explore_command(
     world: str,
     nodes: int,
@@ -85,28 +84,14 @@ def _add_up(walks: Iterable[Walk], seeds: int, *, quiet: bool) -> Walk:
 
 def _tell(total: Walk, seconds: float, nodes: int, stored: Run | None) -> None:
     out = console()
-    violation = total.violation
-    if violation is not None and stored is not None:
-        _tell_violation(violation, stored)
-    verdict = "[bold red]INVALID[/]" if violation else "[green]VALID[/]"
+    verdict = "[bold red]INVALID[/]" if total.violation else "[green]VALID[/]"
     out.print(
         f"{verdict}  {total.seeds} schedules of {nodes} nodes in {seconds:.1f} s: {total.seeds / seconds:.1f} a second"
     )
     pace = total.virtual_s / total.cpu_s
     out.print(f"       {total.virtual_s:.0f} s of virtual time, {pace:.0f} times real time on each core")
-
-
-def _tell_violation(violation: Violation, stored: Run) -> None:
-    case = violation.case
-    again = f"python -m bench play {shlex.quote(str(stored.case_file))}"
-    sections = {
-        "the case": case.to_json().decode().splitlines(),
-        "the last events, an entry written index/term": violation.events,
-        f"seed {case.seed} breaks {violation.promise}": [f"  {violation.words}, at {violation.at_s:.6f} s"],
-        "once more": [f"  {again}", f"  which gives the digest {violation.digest} again"],
-    }
-    for title, lines in sections.items():
-        click.echo("\n".join([title, *lines, ""]))
+    if stored is not None:
+        out.print(stored.explain(), markup=False, soft_wrap=True)
 
 
 def _as_json(total: Walk, seconds: float, stored: Run | None) -> dict[str, object]:
@@ -123,7 +108,6 @@ def _as_json(total: Walk, seconds: float, stored: Run | None) -> dict[str, objec
             "words": violation.words,
             "at_s": violation.at_s,
             "digest": violation.digest,
-            "events": violation.events,
             "case": json.loads(violation.case.to_json()),
             "file": str(stored.case_file) if stored is not None else None,
         },

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bench import cases
+from bench import cases, telling
 from bench.commands.options import runs_folder
 from bench.commands.showing import VERDICT_COLOURS, console
 from bench.runner import Run, run_case
@@ -60,8 +60,8 @@ def _tell(done: Run) -> None:
     if done.verdict not in (Verdict.VALID, Verdict.SKIPPED):
         out.print(done.explain(), markup=False, soft_wrap=True)
     out.print(f"[{VERDICT_COLOURS[done.verdict]}]{done.verdict}[/] in {done.seconds:.1f} s", soft_wrap=True)
-    for finding in done.findings:
-        out.print(f"  {finding.verdict:8}{finding.check}: {finding.reason}", markup=False, soft_wrap=True)
+    for line in telling.findings(done.findings):
+        out.print(f"  {line}", markup=False, soft_wrap=True)
     if done.digest is not None:
         out.print(f"  digest {done.digest}", markup=False)
     out.print(f"  evidence in {done.folder}", markup=False, soft_wrap=True)

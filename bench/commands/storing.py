@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -62,7 +63,7 @@ def show_command(run: str) -> None:
     """
     out, stored = console(), store.find(kept_runs(), run)
     with out.status("reading"):
-        words = telling.explain(stored)
+        words = telling.explain(stored, whole=True)
     for line in _header(stored.manifest):
         out.print(line, markup=False, soft_wrap=True)
     out.print(words, markup=False, soft_wrap=True)
@@ -185,11 +186,19 @@ def _checks_in(file: Path, scenario: str) -> tuple[Check, ...]:
 def _comparison(judgement: Judgement) -> list[str]:
     """Each finding, and what the run had found there."""
     findings, said = judgement.findings, judgement.said
-    how = " (told while it was played)" if said is not None else ""
-    told = [f"{line}{how}" for line in telling.findings(findings.told)]
+    lines: list[str] = []
+    for finding in findings.told:
+        lines += _with(" (told while it was played)" if said is not None else "", telling.finding(finding))
     then = itertools.chain(said.judged if said is not None else (), itertools.repeat(None))
-    judged = zip(telling.findings(findings.judged), findings.judged, then, strict=False)
-    return [*told, *(f"{line}{_difference(now, before)}" for line, now, before in judged)]
+    for now, before in zip(findings.judged, then, strict=False):
+        lines += _with(_difference(now, before), telling.finding(now))
+    return lines
+
+
+def _with(remark: str, told: Iterator[str]) -> Iterator[str]:
+    """The remark stands behind the first line."""
+    yield f"  {next(told)}{remark}"
+    yield from (f"  {line}" for line in told)
 
 
 def _difference(now: Finding, then: Finding | None) -> str:

@@ -287,7 +287,7 @@ class LiveCluster(Cluster):
             self.note("died", node=node, exit_code=code)
             if not short_of_room and code != -signal.SIGKILL:
                 words = f"{node} has stopped by itself, with exit status {code}"
-                self.broken = self.broken or PromiseBrokenError("nothing_fails", words)
+                self.broken = self.broken or PromiseBrokenError("nothing_fails", words, at_s=self.now_s)
         else:
             self.note("kill", node=node)
 

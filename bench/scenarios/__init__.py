@@ -21,6 +21,8 @@ A family (`split_brain`) is one function with every combination of its parameter
 Users write theirs in files of their own (`files`), and import from here all that a story is told with.
 """
 
+from importlib import import_module
+
 from bench.case import Settings
 from bench.checkers import (
     SAFETY,
@@ -50,7 +52,7 @@ from bench.operations import (
     TakeSnapshot,
     Transfer,
 )
-from bench.scenarios import batches, clocks, consistency, crashes, elections, membership, partitions, snapshots
+from bench.scenarios.asserts import explain_in
 from bench.scenarios.registry import Scenario, ScenarioError, UnknownScenarioError, by_name, find, gather, scenario
 from bench.scenarios.steps import (
     bring_in,
@@ -72,11 +74,10 @@ from bench.verdict import Finding, Verdict
 from bench.workload import Script, distinct_writes, retrying
 from faults.links import CLIENT, Link, Mode, peer_links
 
-SCENARIOS = by_name(
-    member
-    for module in (elections, partitions, crashes, clocks, membership, snapshots, consistency, batches)
-    for member in gather(module).values()
-)
+MODULES = ("elections", "partitions", "crashes", "clocks", "membership", "snapshots", "consistency", "batches")
+
+explain_in(__name__)
+SCENARIOS = by_name(member for name in MODULES for member in gather(import_module(f"{__name__}.{name}")).values())
 """The bench's own."""
 
 __all__ = [

@@ -16,6 +16,7 @@ from types import ModuleType
 from bench.limits import LimitReachedError, time_limit
 from bench.mistakes import as_python_tells
 from bench.scenarios import SCENARIOS
+from bench.scenarios.asserts import compiled
 from bench.scenarios.registry import Scenario, ScenarioError, find, gather
 
 LOADING_S = 60.0
@@ -61,7 +62,7 @@ def load(path: Path) -> dict[str, Scenario]:
     module.__file__ = str(path)
     try:
         with time_limit(LOADING_S), _as_a_script_is(module, path.parent):
-            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+            exec(compiled(source, str(path)), vars(module))
     except (Exception, SystemExit, LimitReachedError) as error:
         raise UserCodeError(as_python_tells(error)) from error
     return {name: replace(scenario, file=path) for name, scenario in _gathered(module, path).items()}

@@ -18,7 +18,6 @@ from bench.search.stories import generate
 from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.invariants import Invariants
 
-LAST_EVENTS = 60
 CHUNK = 8
 """Seeds that a worker takes at once."""
 
@@ -36,8 +35,6 @@ class Violation:
     at_s: float
     digest: str
     """A digest of all that happened until then; playing the case again gives the same."""
-    events: tuple[str, ...]
-    """The last events, one a line, oldest first."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +107,8 @@ def play(case: Case) -> Walk:
         with cluster.opened():
             Player(cluster, case).play()
     except PromiseBrokenError as error:
-        chronicle = cluster.world.chronicle
-        events = tuple(chronicle.words(LAST_EVENTS))
-        violation = Violation(case, error.promise, error.words, cluster.now_s, chronicle.digest(), events)
+        digest = cluster.world.chronicle.digest()
+        violation = Violation(case, error.promise, error.words, cluster.now_s, digest)
     return Walk(1, cluster.now_s, time.process_time() - began_s, violation)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from bench.simulated import words
 
-LAST = 400
+LAST = 2000
+FEW = 3
+"""More heartbeats in a row are told as one."""
 BUFFER_BYTES = 1 << 16
 DECIMALS = 6
 """Of a second. Events closer together than this count as simultaneous and stay in the order in which they were noted. A
@@ -55,10 +58,23 @@ class Chronicle:
     def words(self, count: int = LAST) -> list[str]:
         """The last happenings, one a line, in the order of the world's time. A transition is noted once it is durable,
         or when a paused node resumes; later events may have been noted before it. What repeats at the same instant, as
-        on a link that held messages back, is told once, with a count."""
+        on a link that held messages back, is told once, with a count, and so are heartbeats that follow one another."""
         told = sorted(self.last, key=lambda happening: round(happening[0], DECIMALS))
-        lines = (f"{at_s:10.{DECIMALS}f}  {words.happening(who, what)}" for at_s, who, what in told)
+        lines = (line for quiet, some in itertools.groupby(told, _is_quiet) for line in _lines(quiet, list(some)))
         return [_times(line, sum(1 for _ in again)) for line, again in itertools.groupby(lines)][-count:]
+
+
+def _is_quiet(happening: Happening) -> bool:
+    return words.is_heartbeat(happening[2])
+
+
+def _lines(quiet: bool, happenings: list[Happening]) -> Iterator[str]:
+    (first_s, *_), (last_s, *_) = happenings[0], happenings[-1]
+    if quiet and len(happenings) > FEW:
+        until = f"until {last_s:.{DECIMALS}f}"
+        yield f"{first_s:10.{DECIMALS}f}  {len(happenings)} heartbeats and answers {until}"
+        return
+    yield from (f"{at_s:10.{DECIMALS}f}  {words.happening(who, what)}" for at_s, who, what in happenings)
 
 
 def _times(line: str, count: int) -> str:

@@ -280,6 +280,7 @@ class SimulatedCluster(Cluster):
         try:
             yield
         except PromiseBrokenError as error:
+            error.at_s = self.now_s
             self.broken = self.broken or error
             raise
         except Exception as error:
@@ -287,7 +288,8 @@ class SimulatedCluster(Cluster):
             if NODE not in Path(where.filename).parents:
                 raise
             died = f"{type(error).__name__} in {where.name}, line {where.lineno}"
-            self.broken = PromiseBrokenError("nothing_fails", f"{died}: {error}" if str(error) else died)
+            words = f"{died}: {error}" if str(error) else died
+            self.broken = PromiseBrokenError("nothing_fails", words, at_s=self.now_s)
             raise self.broken from error
 
     # What was done

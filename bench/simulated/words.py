@@ -62,6 +62,16 @@ def happening(who: str, what: object) -> str:
     return f"{who}: {what}"
 
 
+def is_heartbeat(what: object) -> bool:
+    """Whether it says no more than that a leader is there, or that it was heard."""
+    match what:
+        case AppendEntries(entries=entries):
+            return not entries
+        case AppendEntriesResponse(success=success):
+            return success
+    return False
+
+
 # What nodes do
 
 

@@ -19,7 +19,7 @@ from node.server import Answer, Read, Write
 def state_machines_agree(ledger: Ledger, name: str, index: int, digest: bytes) -> None:
     """State Machine Safety, where it shows: equal hash chains at an equal applied index."""
     if ledger.digests.get(index, digest) != digest:
-        violated(state_machines_agree, f"{name} applied something else up to index {index} than others did")
+        violated(state_machines_agree, f"{name} applied something else up to index {index} than others did", index)
 
 
 def contents_agree(ledger: Ledger, name: str, index: int, content: bytes) -> None:
@@ -27,7 +27,7 @@ def contents_agree(ledger: Ledger, name: str, index: int, content: bytes) -> Non
     entries, so a server that restored the chain and lost every value would still pass `state_machines_agree`.
     `content` is the checksum of what the server holds."""
     if ledger.contents.get(index, content) != content:
-        violated(contents_agree, f"{name} holds something else after index {index} than others did")
+        violated(contents_agree, f"{name} holds something else after index {index} than others did", index)
 
 
 def commands_have_one_result(ledger: Ledger, name: str, index: int, result: Result, store: KeyValueStore) -> None:
@@ -36,7 +36,7 @@ def commands_have_one_result(ledger: Ledger, name: str, index: int, result: Resu
     first = ledger.performed[index]
     if (result, tuple([store.get(key) for key in first.keys])) != (first.result, first.values):
         words = f"{name} made of entry {index}: {_outcome(result)}; others: {_outcome(first.result)}"
-        violated(commands_have_one_result, words)
+        violated(commands_have_one_result, words, index)
 
 
 def commands_do_what_they_say(ledger: Ledger, name: str, done: Performed) -> None:
@@ -52,7 +52,7 @@ def commands_do_what_they_say(ledger: Ledger, name: str, done: Performed) -> Non
     if status is Decision.DONE:
         expected = tuple([_written(*one, index) for one in zip(operations, former, strict=True)])
     if (done.result.status, done.values) != (status, expected):
-        violated(commands_do_what_they_say, f"{name} made of entry {done.log_index}: {_outcome(done.result)}")
+        violated(commands_do_what_they_say, f"{name} made of entry {done.log_index}: {_outcome(done.result)}", index)
 
 
 def _status_of(operation: SetKey | DeleteKey | Batch, former: Sequence[Value | None]) -> Decision:
@@ -92,9 +92,9 @@ def _must_change_nothing(ledger: Ledger, name: str, again: Performed) -> None:
     superseded = again.sequence < ledger.sequences[again.client_id]
     if again.result != (Result(Decision.SUPERSEDED, 0) if superseded else first.result):
         words = f"{name} made of {write} at {first.log_index}: {_outcome(first.result)}; again at {again.log_index}"
-        violated(writes_take_effect_once, f"{words}: {_outcome(again.result)}")
+        violated(writes_take_effect_once, f"{words}: {_outcome(again.result)}", first.log_index, again.log_index)
     if again.values != tuple(ledger.value_at(key, again.log_index) for key in again.keys):
-        violated(writes_take_effect_once, f"{name} did {write} again at {again.log_index}")
+        violated(writes_take_effect_once, f"{name} did {write} again at {again.log_index}", again.log_index)
 
 
 # What they are told
@@ -113,9 +113,13 @@ def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, 
     """What is acknowledged is committed (durability), and stands after all that was known when it was asked for
     (linearizability of writes)."""
     if index > ledger.commit_index or ledger.committed[index] != term:
-        violated(acknowledged_is_committed, f"{name} acknowledged entry {index} of term {term}, not committed")
+        violated(acknowledged_is_committed, f"{name} acknowledged entry {index} of term {term}, not committed", index)
     if index <= required_index:
-        violated(acknowledged_is_committed, f"{name} put a write at {index} that was asked for after {required_index}")
+        violated(
+            acknowledged_is_committed,
+            f"{name} put a write at {index} that was asked for after {required_index}",
+            required_index,
+        )
 
 
 def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: int, told: Told) -> None:
@@ -136,7 +140,8 @@ def refused_is_not_done(ledger: Ledger, client_id: str, sequence: int, told: Tol
     write = client_id, sequence
     if refuses(told) and ledger.open_tries[write] <= 1 and write in ledger.writes:
         words = f"{client_id} was told for certain that its write {sequence} has not happened: {told.reason}"
-        violated(refused_is_not_done, f"{words}; it stands at {ledger.writes[write].log_index}")
+        index = ledger.writes[write].log_index
+        violated(refused_is_not_done, f"{words}; it stands at {index}", index)
 
 
 def refused_is_never_done(ledger: Ledger, name: str, done: Performed) -> None:
@@ -153,7 +158,7 @@ def reads_tell_what_stands(ledger: Ledger, name: str, request: Request, answer: 
     index = answer.position.index
     stood = {key: ledger.value_at(key, index) for key in request.question.keys}
     if answer.value != stood:
-        violated(reads_tell_what_stands, f"{name} says of {index}: {answer.value}; there stood {stood}")
+        violated(reads_tell_what_stands, f"{name} says of {index}: {answer.value}; there stood {stood}", index)
 
 
 def reads_rest_on_what_is_applied(ledger: Ledger, name: str, index: int) -> None:
@@ -176,7 +181,7 @@ def reads_are_not_stale(ledger: Ledger, name: str, kind: str, served_index: int,
     """Linearizability of reads, by log index: a read sees whatever any client had been told before (thesis 6.4)."""
     if kind != "default" and served_index < required_index:
         words = f"{name} answered a {kind} read from index {served_index}; {required_index} was known before it"
-        violated(reads_are_not_stale, words)
+        violated(reads_are_not_stale, words, required_index)
 
 
 def _outcome(result: Result) -> str:

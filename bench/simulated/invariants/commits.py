@@ -32,7 +32,7 @@ def committed_is_on_a_majority(ledger: Ledger, step: Step) -> None:
         holders = [name for name in voters if (disk := ledger.disks.get(name)) and disk.holds(index, term)]
         if not has_majority(holders, voters):
             words = f"{step.name} commits entry {index} of term {term} that {listed(holders)} of {listed(voters)} hold"
-            violated(committed_is_on_a_majority, words)
+            violated(committed_is_on_a_majority, words, index)
 
 
 def _leader_commits(step: Step) -> Iterator[tuple[Committed, tuple[str, ...]]]:
@@ -56,10 +56,10 @@ def committed_stays(ledger: Ledger, step: Step) -> None:
         term = log.term_at(index)
         if index > newest:
             if first > newest + 1 or not any(_leader_commits(step)):
-                violated(committed_stays, f"{step.name} commits entry {index}, which no leader has")
+                violated(committed_stays, f"{step.name} commits entry {index}, which no leader has", index)
         elif ledger.committed[index] != term:
             words = f"{step.name} commits entry {index} of term {term}, others that of term {ledger.committed[index]}"
-            violated(committed_stays, words)
+            violated(committed_stays, words, index)
 
 
 def leader_has_what_is_committed(ledger: Ledger, step: Step) -> None:
@@ -82,4 +82,4 @@ def successors_have_what_is_committed(ledger: Ledger, step: Step) -> None:
 def _must_have(leader: Step, index: int, term: int) -> None:
     if not leader.log.has(index, term):
         words = f"{leader.name} leads term {leader.term} without the committed entry {index} of term {term}"
-        violated(leader_has_what_is_committed, words)
+        violated(leader_has_what_is_committed, words, index)

@@ -8,9 +8,9 @@ from typing import NoReturn
 from bench.cluster import PromiseBrokenError
 
 
-def violated(invariant: Callable[..., None], words: str) -> NoReturn:
-    """The promise has the name of its invariant's function."""
-    raise PromiseBrokenError(invariant.__name__, words)
+def violated(invariant: Callable[..., None], words: str, *indexes: int) -> NoReturn:
+    """The promise has the name of its invariant's function; `indexes` is where in the log it was broken."""
+    raise PromiseBrokenError(invariant.__name__, words, indexes=indexes)
 
 
 def listed(names: Iterable[str]) -> str:

@@ -141,7 +141,7 @@ def ended(at_s: float, cause: str, term: int = 2, **by: str) -> Record:
 def test_a_leader_deposed_by_a_higher_term_was_disturbed() -> None:
     found = nobody_disturbs_a_leader(evidence(n1=[role(1, "Leader", 2), ended(2, "higher term", 5, by="n4")]))
     assert found.verdict is Verdict.INVALID
-    assert "n4 deposed n1 with term 5 at 2.000000" in found.reason
+    assert "n4 deposed n1 with term 5 at 2.0000" in found.reason
 
 
 @pytest.mark.parametrize("cause", ["lease over", "handed over"])
@@ -294,7 +294,7 @@ def clock(at_s: float, node: str, rate: float) -> Record:
 def test_what_a_lease_keeps_is_not_judged_where_a_clock_ran_much_faster_than_another(check: Any, rate: float) -> None:
     found = check(evidence(clock(0.5, "n1", rate), n1=leads(1, 2), n2=leads(2, 3)))
     assert found.verdict is Verdict.UNKNOWN
-    assert f"from 0.500000 the clock of n1 ran at {rate:g} of its rate" in found.reason
+    assert f"from 0.5000 the clock of n1 ran at {rate:g} of its rate" in found.reason
 
 
 @pytest.mark.parametrize("rate", [0.6, 1.0, 1.9])

@@ -81,7 +81,7 @@ def test_of_every_kind_of_write_the_last_acknowledged_one_is_read_back(kind: str
     assert judged(PUT, write, also, other).verdict is Verdict.VALID
     lost = judged(PUT, write, newest(3, "a"), other)
     assert lost.verdict is Verdict.INVALID
-    assert "was acknowledged by n1 at 2.100000, but n2 read 'a' at 3.000000" in lost.reason
+    assert "was acknowledged by n1 at 2.1000, but n2 read 'a' at 3.0000" in lost.reason
 
 
 @pytest.mark.parametrize("kind", WRITES)

@@ -38,7 +38,7 @@ def test_a_proxy_that_the_bench_had_to_start_again_is_named_with_when_and_why() 
     record = {"event": RESTARTED, "at_s": 3.5, "links": "", "detail": "Toxiproxy does not answer"}
     found = the_bench_did_not_interfere(Evidence((), {}, (record,)))
     assert found.verdict is Verdict.UNKNOWN
-    assert "at 3.500000" in found.reason
+    assert "at 3.5000" in found.reason
     assert "Toxiproxy does not answer" in found.reason
     assert the_bench_did_not_interfere(Evidence((), {}, ())).verdict is Verdict.VALID
 

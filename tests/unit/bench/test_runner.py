@@ -79,7 +79,8 @@ def test_a_case_that_exploring_found_is_the_same_run_when_it_is_played(tmp_path:
     found = next(violation for seed in range(50) if (violation := play(case_of(seed, 3, "vote_twice")).violation))
     done = run_case(found.case, runs=tmp_path, world=SimulatedWorld())
     assert (done.verdict, done.digest) == (Verdict.INVALID, found.digest)
-    assert Finding(found.promise, Verdict.INVALID, found.words) in done.findings
+    told = [(one.check, one.verdict, one.reason, one.at_s) for one in done.findings]
+    assert (found.promise, Verdict.INVALID, found.words, found.at_s) in told
     stored = store.read(done.folder)
     assert (stored.case(), judge_again(stored).agrees) == (found.case, True)
 
@@ -146,10 +147,10 @@ def test_what_is_left_out_of_a_case_is_listed(tmp_path: Path) -> None:
     done = run_case(NOISY, runs=tmp_path, world=WorldOf(kind=Quiet), leave_out=True)
     (left_out,) = [finding for finding in done.findings if finding.verdict is Verdict.SKIPPED]
     assert done.verdict is Verdict.VALID
-    assert "no noise here; left out:" in left_out.reason
-    assert "at 1 s messages are lost (0.5)" in left_out.reason
+    assert left_out.reason == "no noise here"
+    assert left_out.details == ("left out: at 1 s messages are lost (0.5), doubled (0), overtaken (0) for 1 s",)
     stored = store.read(done.folder)
-    assert stored.manifest.left_out == (left_out.reason,)
+    assert stored.manifest.left_out == ("; ".join([left_out.reason, *left_out.details]),)
     assert stored.case() == NOISY.without(frozenset({"noise"}))
 
 

@@ -113,9 +113,10 @@ def test_a_run_is_shown_with_its_findings_its_timeline_and_the_end_of_its_log(ru
     for name in ("last", folder.name, f"kill_leader/{folder.name}", folder):
         done = bench("show", name)
         assert done.exit_code == 0
-        for words in ("simulated: n1, n2, n3", "seed 7", "VALID   one_leader_per_term", "kill node=", "role=Leader"):
+        for words in ("simulated: n1, n2, n3", "seed 7", "VALID   one_leader_per_term", "kills n", "Leader in term"):
             assert words in done.output
-        assert done.output.splitlines()[-1].strip() == str(folder)
+        assert f"  {folder}" in done.output.splitlines()
+        assert done.output.splitlines()[-1].strip() == "python -m bench run kill_leader --world simulated --seed 7"
 
 
 def test_a_run_that_goes_on_is_shown_as_far_as_it_went(runs: Path) -> None:
@@ -123,7 +124,7 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_went(runs: Path) -> None:
         recording.note({"event": "kill", "at_s": 1.0, "node": "n2"})
         shown = bench("show", "last").output
     assert "still going on, in process " in shown
-    assert "kill node=n2" in shown
+    assert "kills n2" in shown
     assert "it did not end" in bench("show", "last").output
 
 

@@ -103,6 +103,65 @@ def test_whatever_a_story_does_the_run_ends_and_says_what_it_did(
     assert own_threads() == threads
 
 
+SHOWN = {
+    "both sides": (
+        "assert cluster.wait_for_leader() == 'n9'",
+        [f"my_scenarios.py:{LINE} assert 'n", "' == 'n9'", ">   assert cluster.wait_for_leader() == 'n9'"],
+    ),
+    "the author's words first": (
+        "assert cluster.nodes == (), 'somebody is there'",
+        [f"my_scenarios.py:{LINE} somebody is there", "    assert ('n1', 'n2', 'n3') == ()"],
+    ),
+    "where a value comes from": (
+        "assert cluster.wait_for_leader() in ()",
+        ["' = wait_for_leader()", "where wait_for_leader = <cluster of n1, n2, n3>.wait_for_leader"],
+    ),
+    "an operation in a line": (
+        "write = cluster.client('n1').get('k'); assert write.outcome is Outcome.FAILED",
+        ["= <client 0 asked n1: Get(key='k'): ok>.outcome"],
+    ),
+    "all lines of an assertion": (
+        "assert (\n        cluster.nodes\n        == ()\n    )",
+        [">   assert (", ">       cluster.nodes", ">       == ()", ">   )"],
+    ),
+    "what was waited for and what each node said": (
+        "cluster.pause('n3'); cluster.wait_until(lambda: cluster.leads('n3'), 'n3 leads', 2)",
+        [
+            "not within 2 s: n3 leads. Seen last:",
+            ">   cluster.pause('n3'); cluster.wait_until(",
+            "  n3: silent",
+            "n3 is paused",
+        ],
+    ),
+    "where it was when its time was up": ("while True: pass", [">   while True: pass"]),
+    "the traceback of a mistake": (
+        "cluster.kil('n1')",
+        ["Traceback (most recent call last):", f", line {LINE}, in fails", "    cluster.kil('n1')"],
+    ),
+}
+"""What a story that fails does, and what is shown of it."""
+
+
+@pytest.mark.parametrize("what", SHOWN)
+def test_a_failure_shows_the_authors_line_and_the_values_there(what: str, run_file: RunFile) -> None:
+    does, shown = SHOWN[what]
+    output = run_file(told("fails", does), *(["--limit", LIMIT] if "while True" in does else [])).output
+    assert [words for words in shown if words not in output] == [], output
+
+
+def test_a_failure_ends_with_the_command_that_repeats_it(run_file: RunFile, tmp_path: Path) -> None:
+    options = ["--seed", "7", "--nodes", "5", "--profile", "default"]
+    done = run_file(told("fails", "assert not cluster.nodes"), *options, name="::fails")
+    lines = done.output.splitlines()
+    again = lines[lines.index("once more") + 1].strip()
+    file = tmp_path / "my_scenarios.py"
+    assert again == f"python -m bench run {file}::fails --world simulated --seed 7 --nodes 5 --profile default"
+    first, second = (run_file(told("fails", "assert not cluster.nodes"), *options, name="::fails") for _ in range(2))
+    assert [line for line in first.output.splitlines() if "digest" in line] == [
+        line for line in second.output.splitlines() if "digest" in line
+    ]
+
+
 @pytest.mark.parametrize(
     "leaves",
     [

@@ -147,11 +147,25 @@ def test_what_is_heard_of_late_is_told_where_it_happened_and_the_simultaneous_as
 def test_what_happens_again_at_once_is_told_once() -> None:
     chronicle = Chronicle()
     for at_s in (1.0, 1.0, 1.0, 2.0):
-        chronicle.note((at_s, "n2", append_entries(())))
+        chronicle.note((at_s, "n2", append_entries((Entry(4, 2, EntryKind.NOOP, b""),))))
     held, later = chronicle.words()
     assert held.endswith("commit=3 (3 times)")
     assert later.endswith("commit=3")
     assert chronicle.words(1) == [later]
+
+
+def test_heartbeats_that_follow_one_another_are_told_as_one() -> None:
+    """Or else the end of a log is nothing but heartbeats."""
+    chronicle = Chronicle()
+    for number in range(5):
+        chronicle.note((1.0 + number, "n2", append_entries(())))
+    chronicle.remark(6.5, "n2", "a word between")
+    chronicle.note((7.0, "n2", append_entries(())))
+    assert [line.split(maxsplit=1) for line in chronicle.words()] == [
+        ["1.000000", "5 heartbeats and answers until 5.000000"],
+        ["6.500000", "n2: a word between"],
+        ["7.000000", "n1 -> n2 AppendEntries term=3 no entries after 3/2 commit=3"],
+    ]
 
 
 def test_what_is_told_in_the_place_of_a_value_leaves_the_digest_as_it_is() -> None:

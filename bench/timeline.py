@@ -1,0 +1,242 @@
+"""What happened in a run, in order and in words: operations, faults and roles on one clock, and what was in force when.
+
+Clients that ask much are told of in sums, between one thing that happens and the next; a client of the story itself is
+told in full. What the bench does when the story is over, as to kill the nodes, is left out. Pure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from bench import words
+from bench.evidence import STORY_OVER, Evidence, Record
+from bench.operations import Operation
+from bench.schedule import AnyFault, Clients, FullDisk, Move, SlowDisk
+from faults.links import BYPASS, RESTARTED, Kind
+
+FEW = 4
+"""A client that asks no more than this is told of in full."""
+SHOWN = (Clients, FullDisk, Move, SlowDisk)
+"""Faults of a case of which no other record tells."""
+
+
+class Happening(NamedTuple):
+    at_s: float
+    who: str
+    what: str
+    operation: Operation | None = None
+    """If it is one of a busy client."""
+
+
+def lines(evidence: Evidence) -> list[str]:
+    """Everything up to the end of the story, a line each."""
+    end_s = next((record["at_s"] for record in evidence.timeline if record["event"] == STORY_OVER), None)
+    found = [one for one in _happenings(evidence) if end_s is None or one.at_s <= end_s]
+    return [f"{one.at_s:9.4f}  {one.who:9} {one.what}" for one in _in_sums(sorted(found, key=lambda one: one.at_s))]
+
+
+def line(operation: Operation) -> str:
+    """One operation, as `lines` has it."""
+    return f"{operation.invoked_s:9.4f}  {_client(operation):9} {words.operation(operation)}"
+
+
+def _happenings(evidence: Evidence) -> Iterator[Happening]:
+    for record in evidence.timeline:
+        if said := _of_the_bench(record):
+            yield Happening(record["at_s"], "bench", said)
+    for node, trace in evidence.traces.items():
+        for record in trace:
+            if record["event"] in OF_A_NODE:
+                yield Happening(record["at_s"], node, OF_A_NODE[record["event"]](record))
+    asked = Counter(operation.client for operation in evidence.history)
+    for operation in evidence.history:
+        busy = operation if asked[operation.client] > FEW else None
+        yield Happening(operation.invoked_s, _client(operation), words.operation(operation), busy)
+
+
+def _client(operation: Operation) -> str:
+    return f"client {operation.client}"
+
+
+def _in_sums(found: Iterable[Happening]) -> Iterator[Happening]:
+    """Operations of busy clients that follow one another, as one."""
+    together: list[Happening] = []
+    for one in found:
+        if one.operation is not None:
+            together.append(one)
+            continue
+        yield from _sum(together)
+        together = []
+        yield one
+    yield from _sum(together)
+
+
+def _sum(together: list[Happening]) -> Iterator[Happening]:
+    if len(together) <= FEW:
+        yield from together
+        return
+    operations = [one.operation for one in together if one.operation is not None]
+    came_of_it = Counter(words.outcome(operation.told) for operation in operations)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in came_of_it.most_common())
+    until_s = max(operation.invoked_s for operation in operations)
+    yield Happening(together[0].at_s, "clients", f"ask {len(operations)} times until {until_s:.4f}: {told}")
+
+
+# The bench's own records
+
+
+def _of_the_bench(record: Record) -> str:
+    """Empty for a record of which others tell."""
+    if record["event"] in ("begins", "over"):
+        # In a run that did not end, this may have been edited since.
+        with contextlib.suppress(msgspec.ValidationError):
+            fault: AnyFault = msgspec.convert(msgspec.to_builtins(record["fault"]), AnyFault)
+            over = "over: " if record["event"] == "over" else ""
+            return f"{over}{words.fault(fault)}" if isinstance(fault, SHOWN) else ""
+    tell = OF_THE_BENCH.get(record["event"])
+    return tell(record) if tell is not None else " ".join([record["event"], *_fields(record)])
+
+
+def _fields(record: Record) -> list[str]:
+    return [f"{key}={value}" for key, value in record.items() if key not in ("at_s", "event", "monotonic_s")]
+
+
+def _links(record: Record) -> str:
+    return words.links([name for name in record["links"].split(",") if name])
+
+
+def _healed(record: Record) -> str:
+    met = record.get("attempted")
+    return f"heals {_links(record)}{f', which had met {met} messages' if met else ''}"
+
+
+def _started_again(record: Record) -> str:
+    return f"starts {record['node']} again{' on an empty data folder' if record.get('wipe') else ''}"
+
+
+OF_THE_BENCH: Mapping[str, Callable[[Record], str]] = {
+    "kill": lambda record: f"kills {record['node']}{' in the middle of a save' if record.get('torn') else ''}",
+    "restart": _started_again,
+    "shut_down": lambda record: f"has {record['node']} stop",
+    "died": lambda record: f"finds {record['node']} dead, with exit status {record['exit_code']}",
+    "pause": lambda record: f"pauses {record['node']}",
+    "resume": lambda record: f"lets {record['node']} go on",
+    "full_disk": lambda record: f"leaves {record['node']} no room on its disk",
+    "no_memory": lambda record: f"leaves {record['node']} no more memory",
+    "slow_disk": lambda record: f"makes each save of {record['node']} {record['latency_ms']:g} ms longer",
+    "clock_rate": lambda record: f"has the clock of {record['node']} run at {record['rate']:g} of its rate",
+    "damage_snapshot": lambda record: f"damages the newest snapshot of {record['node']}",
+    "move": lambda record: f"moves {record['node']} to {record['address']}",
+    "agreed": lambda record: f"sees that {', '.join(record['nodes'])} have applied one log",
+    "remark": lambda record: str(record["words"]),
+    "heal": _healed,
+    "end": lambda record: f"ends the {record['detail']} on {_links(record)}",
+    BYPASS: lambda record: f"sees {record['links']} gone past: {record['detail']}",
+    RESTARTED: lambda record: f"has to start Toxiproxy again ({record['detail']}): every connection breaks",
+    STORY_OVER: lambda _: "",
+    Kind.CUT: lambda record: f"cuts {_links(record)} ({record['detail']})",
+    Kind.DELAY: lambda record: f"delays {_links(record)} by {record['detail']}",
+    Kind.LIMIT: lambda record: f"limits {_links(record)} to {record['detail']}",
+    Kind.NOISE: lambda record: f"disturbs {_links(record)}: {record['detail']}",
+}
+
+
+# The nodes' own records
+
+
+def _role(record: Record) -> str:
+    cause, by = record.get("cause"), record.get("by")
+    why = f" ({cause}{f', from {by}' if by else ''})" if cause else ""
+    return f"{record['role']} in term {record['term']}{why}"
+
+
+OF_A_NODE: Mapping[str, Callable[[Record], str]] = {
+    "start": lambda record: f"starts with a log up to {record['last_index']}",
+    "stop": lambda _: "stops",
+    "role": _role,
+}
+
+
+# In force
+
+
+def in_force(evidence: Evidence, at_s: float) -> list[str]:
+    """The faults that were in force on links and nodes at that instant, a line each, with since when."""
+    standing: dict[tuple[str, str], tuple[float, str]] = {}
+    for began_s, whom, kind, what in sorted(_changes(evidence), key=lambda change: change[0]):
+        if began_s > at_s:
+            break
+        for key in [key for key in standing if key[0] == whom and kind in (key[1], ALL)]:
+            del standing[key]
+        if what:
+            standing[whom, kind] = began_s, what
+    return [f"since {began_s:.4f} {what}" for began_s, what in _by_what(standing)]
+
+
+ALL = "all"
+"""In place of a kind of fault."""
+_Change = tuple[float, str, str, str]
+"""When, on which node or link, which kind of fault, and what it does from then on; nothing ends it."""
+
+
+def _changes(evidence: Evidence) -> Iterator[_Change]:
+    for record in evidence.timeline:
+        at_s, event = record["at_s"], record["event"]
+        if "links" in record and event not in (BYPASS, RESTARTED):
+            for link in filter(None, record["links"].split(",")):
+                yield from ((at_s, link, kind, what) for kind, what in _on_a_link(record))
+        elif event in ON_A_NODE:
+            kind, tell = ON_A_NODE[event]
+            yield at_s, record["node"], kind, tell(record)
+    for node, trace in evidence.traces.items():
+        yield from ((record["at_s"], node, "down", "") for record in trace if record["event"] == "start")
+
+
+def _on_a_link(record: Record) -> list[tuple[str, str]]:
+    match record["event"]:
+        case "heal":
+            return [(ALL, "")]
+        case "end":
+            return [(kind, "") for kind in record["detail"].split(", ")]
+        case event:
+            return [(event, IN_FORCE[event].format(record["detail"]))]
+
+
+IN_FORCE = {
+    Kind.CUT: "cut ({})",
+    Kind.DELAY: "delayed by {}",
+    Kind.LIMIT: "limited to {}",
+    Kind.NOISE: "disturbed: {}",
+}
+ON_A_NODE: Mapping[str, tuple[str, Callable[[Record], str]]] = {
+    "kill": ("down", lambda _: "is down"),
+    "died": ("down", lambda _: "is down"),
+    "shut_down": ("down", lambda _: "is down"),
+    "restart": (ALL, lambda _: ""),
+    "pause": ("pause", lambda _: "is paused"),
+    "resume": ("pause", lambda _: ""),
+    "full_disk": ("full disk", lambda _: "has no room on its disk"),
+    "no_memory": ("memory", lambda _: "gets no more memory"),
+    "slow_disk": ("slow disk", lambda record: _while_it_is(record["latency_ms"], "saves {:g} ms late")),
+    "clock_rate": ("clock", lambda record: _while_it_is(record["rate"] - 1, "has a clock off by {:+.0%}")),
+}
+
+
+def _while_it_is(amount: float, told: str) -> str:
+    return told.format(amount) if amount else ""
+
+
+def _by_what(standing: Mapping[tuple[str, str], tuple[float, str]]) -> Iterator[tuple[float, str]]:
+    """Links that became faulty in the same way at once are told together."""
+    alike: dict[tuple[float, str], list[str]] = {}
+    for (whom, _), told in standing.items():
+        alike.setdefault(told, []).append(whom)
+    for (began_s, what), names in sorted(alike.items()):
+        on_links = "->" in names[0]
+        be = ("are " if len(names) > 1 else "is ") if on_links else ""
+        yield began_s, f"{words.links(names)} {be}{what}"
