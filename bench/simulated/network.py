@@ -155,6 +155,11 @@ class SimulatedLink:
         late = state.latency_ms + state.jitter_ms > LATE_MS
         return state.cut is None and state.rate_kib_s is None and not (late or state.loss or state.reordering)
 
+    @property
+    def settled_s(self) -> float:
+        """When the last of what is under way arrives: whatever is sent later cannot arrive before it."""
+        return self._stream.last_s
+
     def send(self, item: Any) -> None:
         if self.rough:
             self._send_roughly(item)
@@ -306,11 +311,11 @@ class SimulatedNetwork(LinkFaults):
             if source not in (CLIENT, node):
                 links[node].break_off()
 
-    def clear(self) -> frozenset[tuple[str, str]]:
-        """The clear links between nodes, by source and target."""
-        return frozenset(
-            (link.source, link.target) for link, found in self.links.items() if link.source != CLIENT and found.clear
-        )
+    def clear(self) -> dict[tuple[str, str], float]:
+        """The clear links between nodes, by source and target, each with when the last of what is under way on it
+        arrives: after a delay is over, later messages wait behind what it has delayed."""
+        between = ((link, found) for link, found in self.links.items() if link.source != CLIENT and found.clear)
+        return {(link.source, link.target): found.settled_s for link, found in between}
 
     def _enforce(self, links: tuple[Link, ...]) -> None:
         clients = [link for link in links if link.source == CLIENT]

@@ -185,6 +185,7 @@ class SimulatedNode:
     def stop(self) -> None:
         """Tell it to end, as SIGTERM does; it hands over first."""
         if self.process is not None:
+            self._stage.observer.stopping(self.name)
             self.process.deliver(Stop())
 
     def wipe(self) -> None:

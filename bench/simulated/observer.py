@@ -6,7 +6,7 @@ and when, and what clients were told. It changes nothing; to stop the world it r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from bench.operations import Told
@@ -35,6 +35,9 @@ class Observer:
 
     def crashed(self, name: str, at_s: float) -> None:
         """The node is gone, with everything that was not synced."""
+
+    def stopping(self, name: str) -> None:
+        """The node is told to end; a leader hands over first."""
 
     def wiped(self, name: str) -> None:
         """The node, which is down, lost its disk, and with it whatever it had promised."""
@@ -95,7 +98,8 @@ class Observer:
     def told(self, client_id: str, sequence: int, answer: Told, at_s: float) -> None:
         """A client with an id was told this about a try of its write, or had no answer in time."""
 
-    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+    def topology(self, running: Collection[str], clear: Mapping[tuple[str, str], float], at_s: float) -> None:
         """A fault began or ended. `running` nodes are up and not paused; `clear` are the directed links, by source and
-        target, on which nothing is cut, lost, or later than usual.
+        target, on which nothing is cut, lost, or later than usual, each with when the last of what was sent before
+        arrives.
         """

@@ -18,14 +18,15 @@ The rules
    another after its restart has broken nothing.
 4. *The work for one event does not grow with the history.* Log Matching, for one, is checked by remembering what stands
    before each (index, term) when that is first seen.
-5. *Liveness is demanded only when it is owed*: for a majority whose members hear one another, and once every fault is
-   over.
+5. *Liveness is demanded only when it is owed*: amid faults of a majority whose members hear one another, and of a
+   leader and a follower that do; and of all once every fault is over.
 
 The way through
 ---------------
-`ledger` is what is noted, and `touch` in it says which servers hear one another. What is judged has a file for each
-subject: `elections`, `logs`, `commits`, `membership`, `clients`, `operators`, `status`, `liveness`; each reports a
-broken promise through `violation`. `watch` has each event judged and then noted.
+`ledger` is what is noted; in it `touch` says which servers hear one another, and `progress` for how long, and what each
+leader had then. What is judged has a file for each subject: `elections`, `logs`, `commits`, `membership`, `clients`,
+`operators`, `status`, `liveness`; each reports a broken promise through `violation`. `watch` has each event judged and
+then noted.
 """
 
 from bench.simulated.invariants.ledger import Ledger

@@ -17,6 +17,7 @@ import msgspec
 
 from bench.operations import DECISIONS, Outcome, Told, Writing
 from bench.simulated import observer
+from bench.simulated.invariants.progress import Mark, Progress
 from bench.simulated.invariants.touch import Touch
 from bench.simulated.requests import Request
 from node.machine.kv import Batch, Command, DeleteKey, KeyValueStore, Result, SetKey, Value
@@ -41,7 +42,7 @@ from node.raft import (
 )
 from node.raft.snapshot import Data
 from node.raft.transitions import Role, RoleChanged, Voted
-from node.server import Leased, Status
+from node.server import Leased, Status, TransferLeadership
 
 LEADING = frozenset((AppendEntries, InstallSnapshot))
 """Messages that only a leader sends."""
@@ -206,6 +207,9 @@ class Ledger:
     clocks_alike: bool = True
     """Whether leases have ended in time, as far as that depends on clocks."""
     touch: Touch = field(default_factory=Touch)
+    progress: Progress = field(default_factory=Progress)
+    successors: dict[str, set[str | None]] = field(default_factory=dict)
+    """To whom each running server was asked to hand over; None left the choice to it."""
 
     @property
     def commit_index(self) -> int:
@@ -302,6 +306,12 @@ def note_commits(ledger: Ledger, step: Step) -> None:
     step.before.commit_index = step.commit_index
 
 
+def note_progress(ledger: Ledger, step: Step) -> None:
+    if step.role is Role.LEADER and ledger.progress.is_due(step.name, step.at_s):
+        mark = Mark(step.at_s, step.term, step.configuration_index, step.log.last_index, step.commit_index)
+        ledger.progress.remember(step.name, mark)
+
+
 def note_matches(ledger: Ledger, step: Step) -> None:
     step.before.matches = step.matches
 
@@ -317,6 +327,7 @@ def note_role(ledger: Ledger, step: Step) -> None:
     before = step.before
     if step.begins_reign():
         ledger.reigning[step.name] = step
+        ledger.successors.pop(step.name, None)
     elif step.role is not Role.LEADER:
         ledger.reigning.pop(step.name, None)
     before.role, before.term = step.role, step.term
@@ -347,6 +358,12 @@ def note_crash(ledger: Ledger, name: str) -> None:
     ledger.reigning.pop(name, None)
     ledger.traced_leases.pop(name, None)
     ledger.published.pop(name, None)
+    ledger.successors.pop(name, None)
+
+
+def note_stopping(ledger: Ledger, name: str) -> None:
+    """A leader hands over before it ends, to whom it likes."""
+    ledger.successors.setdefault(name, set()).add(None)
 
 
 def note_wipe(ledger: Ledger, name: str) -> None:
@@ -365,8 +382,11 @@ def note_snapshot(ledger: Ledger, name: str, snapshot: Snapshot) -> None:
     ledger.disks[name].keep(snapshot)
 
 
-def note_topology(ledger: Ledger, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+def note_topology(
+    ledger: Ledger, running: Collection[str], clear: Mapping[tuple[str, str], float], at_s: float
+) -> None:
     ledger.touch.topology(running, clear)
+    ledger.progress.topology(ledger.touch.in_time, clear, at_s)
     _reconsider(ledger, at_s)
 
 
@@ -410,8 +430,10 @@ def note_performed(ledger: Ledger, done: Performed) -> None:
 # What clients ask and are told, and what servers say of themselves
 
 
-def note_asked(ledger: Ledger, request: Request) -> None:
+def note_asked(ledger: Ledger, name: str, request: Request) -> None:
     asked = request.asked
+    if isinstance(request.question, TransferLeadership):
+        ledger.successors.setdefault(name, set()).add(request.question.to)
     if isinstance(asked, Writing) and asked.sequence:
         write = asked.client_id, asked.sequence
         ledger.open_tries[write] = ledger.open_tries.get(write, 0) + 1

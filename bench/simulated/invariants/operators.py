@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from bench.simulated.invariants.ledger import Ledger
-from bench.simulated.invariants.violation import violated
+from bench.simulated.invariants.ledger import Ledger, Step
+from bench.simulated.invariants.violation import listed, violated
 from bench.simulated.requests import Request
-from node.raft import Suffrage
+from node.raft import Suffrage, TimeoutNow
 from node.server import AddServer, MakeSnapshot, RemoveServer, TransferLeadership
 
 
@@ -37,6 +37,18 @@ def successor_was_elected(ledger: Ledger, name: str, request: Request, value: An
     reigned = max((term for term, leader in ledger.leaders.items() if leader == name), default=0)
     if not any(term > reigned and leader == value for term, leader in ledger.leaders.items()):
         violated(successor_was_elected, f"{name} says that {value} leads after it, which nobody elected")
+
+
+def the_one_asked_for_is_told_to_stand(ledger: Ledger, step: Step) -> None:
+    """Thesis 3.10: a leader tells whoever was asked for to stand. Only where the choice was left to it, or where it is
+    no voter any more, it may be another."""
+    asked: Collection[str | None] = ledger.successors.get(step.name, ())
+    if None in asked or step.name not in step.voters:
+        return
+    for message in step.effects.messages:
+        if isinstance(message, TimeoutNow) and message.recipient not in asked:
+            words = f"{step.name} tells {message.recipient} to stand; asked for was"
+            violated(the_one_asked_for_is_told_to_stand, f"{words} {listed(filter(None, asked))}")
 
 
 def snapshot_is_there(ledger: Ledger, name: str, request: Request, value: Any) -> None:

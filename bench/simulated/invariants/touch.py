@@ -27,6 +27,11 @@ class Touch:
     def topology(self, running: Collection[str], clear: Collection[tuple[str, str]]) -> None:
         self._running, self._clear = tuple(sorted(running)), frozenset(clear)
 
+    @property
+    def in_time(self) -> frozenset[str]:
+        """The running servers from which something may be expected in time."""
+        return frozenset(self._running) - self._excused
+
     def excuse(self, name: str, excused: bool) -> None:
         (self._excused.add if excused else self._excused.discard)(name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bench.operations import Told
 from bench.simulated import observer
@@ -61,18 +61,25 @@ from bench.simulated.invariants.ledger import (
     note_matches,
     note_members,
     note_performed,
+    note_progress,
     note_published,
     note_role,
     note_save,
     note_snapshot,
     note_start,
+    note_stopping,
     note_told,
     note_topology,
     note_traced_lease,
     note_votes,
     note_wipe,
 )
-from bench.simulated.invariants.liveness import connected_majority_has_a_leader, nobody_waits_in_vain
+from bench.simulated.invariants.liveness import (
+    connected_majority_has_a_leader,
+    followers_catch_up,
+    nobody_waits_in_vain,
+    what_a_leader_takes_on_is_committed,
+)
 from bench.simulated.invariants.logs import (
     disk_comes_back_whole,
     logs_match,
@@ -84,7 +91,7 @@ from bench.simulated.invariants.logs import (
     what_is_believed_is_durable,
 )
 from bench.simulated.invariants.membership import configuration_is_the_logs, members_change_one_at_a_time
-from bench.simulated.invariants.operators import ON_DONE
+from bench.simulated.invariants.operators import ON_DONE, the_one_asked_for_is_told_to_stand
 from bench.simulated.invariants.status import (
     clients_are_told_of_members_in_their_places,
     one_says_that_it_leads,
@@ -149,6 +156,9 @@ ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
     (committed_is_on_a_majority, COMMITS),
     (committed_stays, COMMITS),
     (successors_have_what_is_committed, COMMITS),
+    (what_a_leader_takes_on_is_committed, REIGN),
+    (followers_catch_up, REIGN),
+    (the_one_asked_for_is_told_to_stand, VOTES),
     (note_commits, COMMITS),
     (members_change_one_at_a_time, MEMBERS),
     (note_votes, VOTES),
@@ -157,6 +167,7 @@ ON_STEP: tuple[tuple[Callable[[Ledger, Step], None], int], ...] = (
     (note_lease, REIGN),
     (note_entries, ENTRIES),
     (note_matches, REIGN | MATCHES),
+    (note_progress, REIGN),
     (note_members, MEMBERS),
     (note_role, ROLES),
 )
@@ -188,6 +199,9 @@ class Invariants(observer.Observer):
         self._pending.pop(name, None)
         note_crash(self.ledger, name)
 
+    def stopping(self, name: str) -> None:
+        note_stopping(self.ledger, name)
+
     def wiped(self, name: str) -> None:
         note_wipe(self.ledger, name)
 
@@ -195,7 +209,7 @@ class Invariants(observer.Observer):
         """Nothing is owed through a server that is so slow, or so late, that no timeout allows for it."""
         note_excuse(self.ledger, name, excused)
 
-    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+    def topology(self, running: Collection[str], clear: Mapping[tuple[str, str], float], at_s: float) -> None:
         note_topology(self.ledger, running, clear, at_s)
 
     def clocks_differ(self) -> None:
@@ -295,7 +309,7 @@ class Invariants(observer.Observer):
         note_told(self.ledger, client_id, sequence, answer)
 
     def asked(self, name: str, request: Request, at_s: float) -> None:
-        note_asked(self.ledger, request)
+        note_asked(self.ledger, name, request)
 
     def answered(self, name: str, request: Request, answer: Answer, at_s: float) -> None:
         ledger, question, position = self.ledger, request.question, answer.position

@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import FunctionType
 
@@ -59,7 +59,7 @@ class Told(Invariants):
         super().__init__()
         self.seen: list[tuple[float, frozenset[str], frozenset[tuple[str, str]]]] = []
 
-    def topology(self, running: Collection[str], clear: Collection[tuple[str, str]], at_s: float) -> None:
+    def topology(self, running: Collection[str], clear: Mapping[tuple[str, str], float], at_s: float) -> None:
         super().topology(running, clear, at_s)
         self.seen.append((at_s, frozenset(running), frozenset(clear)))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.operations import Join, Leave, Question, TakeSnapshot, Transfer
 from bench.simulated.invariants import Ledger, operators
-from bench.simulated.invariants.ledger import Disk
+from bench.simulated.invariants.ledger import Disk, Step, note_asked, note_stopping
 from bench.simulated.requests import Request
-from node.raft import Configuration, EntryKind
-from tests.unit.bench.simulated.invariants.steps import ABC, assert_violated, entry
+from node.raft import Configuration, EntryKind, TimeoutNow
+from tests.unit.bench.simulated.invariants.steps import ABC, assert_violated, entry, step
 
 FIRST = Configuration.first([("a", "a:1"), ("b", "b:1"), ("c", "c:1")])
 
@@ -26,6 +28,26 @@ def committed(*configurations: Configuration) -> Ledger:
         configurations=[(each.index, ABC) for each in entries],
         entries={(each.index, 1): (1, each) for each in entries},
     )
+
+
+def tells(recipient: str, **changed: Any) -> Step:
+    return step("a", messages=[TimeoutNow(sender="a", recipient=recipient, term=1)], **changed)
+
+
+def test_a_hand_over_to_another_than_was_asked_for_is_seen() -> None:
+    ledger = Ledger()
+    note_asked(ledger, "a", asked(Transfer("b")))
+    operators.the_one_asked_for_is_told_to_stand(ledger, tells("b"))
+    operators.the_one_asked_for_is_told_to_stand(ledger, tells("c", voters=("b", "c")))
+    assert_violated(operators.the_one_asked_for_is_told_to_stand, ledger, tells("c"), words="a tells c .* was b")
+    note_stopping(ledger, "a")
+    operators.the_one_asked_for_is_told_to_stand(ledger, tells("c"))
+
+
+def test_whoever_is_asked_for_nobody_in_particular_may_choose() -> None:
+    ledger = Ledger()
+    note_asked(ledger, "a", asked(Transfer()))
+    operators.the_one_asked_for_is_told_to_stand(ledger, tells("c"))
 
 
 @pytest.mark.parametrize(("server", "address"), [("d", "d:1"), ("c", "c:2")])
