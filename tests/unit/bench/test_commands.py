@@ -76,7 +76,7 @@ def test_however_many_runs_go_wrong_the_first_are_named_and_the_others_counted(
         (["--seeds", "0-9"], "real processes have no seed"),
         (["no_such.py", "--world", "simulated"], "no_such.py is not there"),
         (["kil_leader"], "did you mean kill_leader"),
-        (["all"], "there is no scenario 'all'. See: python -m bench list"),
+        (["xyz*"], "there is no scenario 'xyz*'. See: python -m bench list"),
     ],
 )
 def test_what_cannot_be_run_as_asked_is_refused_in_a_sentence(
