@@ -13,29 +13,35 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.commands.options import Amount, Count, NodeCount, runs_folder
+from bench.commands.options import Amount, Count, NodeCount, Seed, SeedListOrCount, flaw_option, runs_folder
 from bench.commands.showing import console
 from bench.manifest import RunKind
 from bench.runner import Run, run_case
 from bench.search.explore import Violation, Walk, explore, plus
-from bench.simulated.flaws import flaw_names
+from bench.seeds import Seeds
 from bench.worlds import SimulatedWorld
 
 
 @click.command("explore", epilog="Example: python -m bench explore --world simulated --nodes 5 --seeds 1000")
 @click.option("--world", type=click.Choice(["simulated"]), default="simulated", show_default=True)
 @click.option("--nodes", type=NodeCount(2, 9), default=5, show_default=True)
-@click.option("--seeds", type=Count(1), default=1000, show_default=True, help="How many, from --first on.")
-@click.option("--first", type=Count(0), metavar="SEED", default=0, show_default=True, help="The first of them.")
-@click.option("--flaw", type=click.Choice(flaw_names()), metavar="NAME", help="Break one rule of the core on purpose.")
+@click.option(
+    "--seeds",
+    type=SeedListOrCount(),
+    default=1000,
+    show_default=True,
+    help="A lone number says how many seeds, from --first on; 0-999 or 0,5,7-9 says which.",
+)
+@click.option("--first", type=Seed(), help="The first of so many seeds; 0 if not given.")
+@flaw_option
 @click.option("--length", type=Amount(1), metavar="SECONDS", help="Of each schedule; 9 or 24 by default.")
 @click.option("--jobs", type=Count(1, 256), help="Processes; as many as there are cores by default.")
 @click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, a violation with its schedule and events.")
 def explore_command(
     world: str,
     nodes: int,
-    seeds: int,
-    first: int,
+    seeds: Seeds | int,
+    first: int | None,
     flaw: str | None,
     length: float | None,
     jobs: int | None,
@@ -49,10 +55,11 @@ def explore_command(
 
     Exit status: 0 no promise was broken, 1 one was, 2 not possible as asked.
     """
+    asked = _asked(seeds, first)
     runs = runs_folder().absolute()
     began_s = time.monotonic()
-    walks = explore(range(first, first + seeds), nodes, flaw, jobs or os.cpu_count() or 1, length)
-    total = _add_up(walks, seeds, quiet=as_json)
+    walks = explore(asked.ranges, nodes, flaw, jobs or os.cpu_count() or 1, length)
+    total = _add_up(walks, len(asked), quiet=as_json)
     seconds = time.monotonic() - began_s
     stored = _stored(total.violation, runs) if total.violation is not None else None
     if as_json:
@@ -60,6 +67,14 @@ def explore_command(
     else:
         _tell(total, seconds, nodes, stored)
     sys.exit(1 if total.violation else 0)
+
+
+def _asked(seeds: Seeds | int, first: int | None) -> Seeds:
+    if isinstance(seeds, int):
+        return Seeds((range(first or 0, (first or 0) + seeds),))
+    if first is not None:
+        raise click.UsageError(f"--seeds {seeds} says already which is the first; leave out --first")
+    return seeds
 
 
 def _stored(violation: Violation, runs: Path) -> Run:

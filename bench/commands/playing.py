@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
 
 import click
 
-from bench import cases
+from bench import cases, telling
 from bench.commands.options import runs_folder
-from bench.commands.showing import VERDICT_COLOURS, console
+from bench.commands.reporting import as_json, stdout_for_json
+from bench.commands.showing import VERDICT_COLOURS, console, tell
 from bench.runner import Run, run_case
 from bench.store import CASE, MANIFEST
 from bench.verdict import Verdict
@@ -23,7 +25,8 @@ from faults.acquire import find_server
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--world", type=click.Choice(["live", "simulated"]), default="simulated", show_default=True)
 @click.option("--leave-out", is_flag=True, help="Play it without the faults that this world or system cannot do.")
-def play_command(file: Path, world: str, leave_out: bool) -> None:
+@click.option("--json", "wants_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
+def play_command(file: Path, world: str, leave_out: bool, wants_json: bool) -> None:
     """Play the case in FILE, as `explore` stores it or as edited by hand, and judge what comes of it.
 
     In virtual time a case is the same run each time, with the same digest. On real processes it is the same story, as
@@ -33,7 +36,7 @@ def play_command(file: Path, world: str, leave_out: bool) -> None:
     """
     case = cases.load(file)
     runs = runs_folder().absolute()
-    with console().status("starting") as progress:
+    with stdout_for_json(wants_json) as stdout, console(stderr=wants_json).status("starting") as progress:
         play = partial(run_case, case, runs=runs, name=_name_of(file), file=file.absolute(), leave_out=leave_out)
         schedule = case.schedule
         what = f"playing {len(schedule.faults)} faults in {schedule.length_s:g} s on {len(schedule.nodes)} nodes"
@@ -45,7 +48,11 @@ def play_command(file: Path, world: str, leave_out: bool) -> None:
             server = find_server(progress.update)
             progress.update(what)
             done = play(world=LiveWorld(server))
-    _tell(done)
+    if wants_json:
+        told = {"world": world, "file": str(file), "seed": case.seed, "flaw": case.flaw, **as_json(done)}
+        click.echo(json.dumps(told, indent=2), file=stdout)
+    else:
+        _tell(done)
     sys.exit(done.verdict.exit_status)
 
 
@@ -58,10 +65,9 @@ def _name_of(file: Path) -> str:
 def _tell(done: Run) -> None:
     out = console()
     if done.verdict not in (Verdict.VALID, Verdict.SKIPPED):
-        out.print(done.explain(), markup=False, soft_wrap=True)
-    out.print(f"[{VERDICT_COLOURS[done.verdict]}]{done.verdict}[/] in {done.seconds:.1f} s", soft_wrap=True)
-    for finding in done.findings:
-        out.print(f"  {finding.verdict:8}{finding.check}: {finding.reason}", markup=False, soft_wrap=True)
+        tell(out, done.explain())
+    out.print(f"[{VERDICT_COLOURS[done.verdict]}]{done.verdict}[/] in {done.seconds:.1f} s")
+    tell(out, "\n".join(telling.findings(done.findings)))
     if done.digest is not None:
-        out.print(f"  digest {done.digest}", markup=False)
-    out.print(f"  evidence in {done.folder}", markup=False, soft_wrap=True)
+        tell(out, f"  digest {done.digest}")
+    tell(out, f"  evidence in\n  {done.folder}")

@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import FunctionType
 
@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from bench import cases
 from bench.case import Case, Settings
 from bench.cli import cli
+from bench.commands import exploring
 from bench.commands.exploring import explore_command
 from bench.operations import Cas, Delete, Leave, Outcome, Put, SetAll, Writing
 from bench.player import Player
@@ -33,7 +34,7 @@ from bench.schedule import (
     Schedule,
     SlowDisk,
 )
-from bench.search.explore import case_of, explore, play, plus, walk
+from bench.search.explore import Walk, case_of, explore, play, plus, walk
 from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.flaws import flaw_names
 from bench.simulated.invariants import Invariants
@@ -298,7 +299,7 @@ def test_a_seed_gives_the_same_violation_again_and_every_word_of_it() -> None:
 
 
 def test_what_is_told_first_is_the_lowest_seed_however_many_processes_walk() -> None:
-    alone, together = (list(explore(range(24), 5, "commit_past_prev", jobs)) for jobs in (1, 2))
+    alone, together = (list(explore([range(24)], 5, "commit_past_prev", jobs)) for jobs in (1, 2))
     assert [done.violation for done in alone] == [done.violation for done in together]
     assert alone[-1].violation is not None
     total = plus(alone[0], alone[-1]) if len(alone) > 1 else alone[0]
@@ -327,6 +328,30 @@ def test_schedules_can_be_asked_for_of_another_length_and_once_more() -> None:
     assert cases.load(Path(json.loads(flawed.output)["violation"]["file"])).schedule.length_s == 30
 
 
+@pytest.mark.parametrize(
+    ("arguments", "seeds"),
+    [
+        (["--seeds", "3"], [0, 1, 2]),
+        (["--seeds", "3", "--first", "7"], [7, 8, 9]),
+        (["--seeds", "7-9"], [7, 8, 9]),
+        (["--seeds", "5,20-22"], [5, 20, 21, 22]),
+    ],
+)
+def test_seeds_are_asked_for_by_how_many_or_by_which(
+    arguments: list[str], seeds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: list[int] = []
+
+    def walks(ranges: Iterable[range], *_: object) -> Iterator[Walk]:
+        for seed in itertools.chain.from_iterable(ranges):
+            walked.append(seed)
+            yield Walk(1, 1.0, 1.0)
+
+    monkeypatch.setattr(exploring, "explore", walks)
+    result = CliRunner().invoke(explore_command, arguments)
+    assert (result.exit_code, walked) == (0, seeds), result.output
+
+
 def test_what_led_to_a_violation_is_told_in_words_and_in_the_order_in_which_it_happened() -> None:
     arguments = ["--seeds", "8", "--jobs", "1", "--json", "--flaw", "unconfirmed_reads", "--nodes", "5"]
     events = json.loads(CliRunner().invoke(explore_command, arguments).output)["violation"]["events"]
@@ -352,8 +377,12 @@ def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
     [
         (["--flaw", "os"], "'os'"),
         (["--nodes", "1"], "from 2 to 9"),
-        (["--seeds", "0"], "x>=1"),
+        (["--seeds", "0"], "0 is no number of seeds"),
+        (["--seeds", "9-0"], "'9-0' ends before it begins"),
+        (["--seeds", "9" * 30], "a seed of more than 18 digits"),
+        (["--seeds", "0-9", "--first", "3"], "--seeds 0-9 says already which is the first"),
         (["--first", "x"], "'x'"),
+        (["--first", "9" * 30], "a seed of more than 18 digits"),
     ],
 )
 def test_what_cannot_be_explored_is_refused_with_status_2(arguments: list[str], words: str) -> None:
