@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.commands.options import Amount, Count, NodeCount, Seed, SeedListOrCount, flaw_option, runs_folder
-from bench.commands.showing import console
+from bench.commands.helping import Listing, examples
+from bench.commands.options import FLAWS, Amount, Count, NodeCount, Seed, SeedListOrCount, flaw_option, runs_folder
+from bench.commands.showing import console, tell
 from bench.manifest import RunKind
 from bench.runner import Run, run_case
 from bench.search.explore import Violation, Walk, explore, plus
@@ -22,9 +24,20 @@ from bench.seeds import Seeds
 from bench.worlds import SimulatedWorld
 
 
-@click.command("explore", epilog="Example: python -m bench explore --world simulated --nodes 5 --seeds 1000")
-@click.option("--world", type=click.Choice(["simulated"]), default="simulated", show_default=True)
-@click.option("--nodes", type=NodeCount(2, 9), default=5, show_default=True)
+@click.command(
+    "explore",
+    cls=Listing,
+    lists=FLAWS,
+    epilog=examples("explore --nodes 5 --seeds 1000", "explore --flaw forget_vote"),
+)
+@click.option(
+    "--world",
+    type=click.Choice(["simulated"]),
+    default="simulated",
+    show_default=True,
+    help="Thousands of schedules are explored in virtual time only.",
+)
+@click.option("--nodes", type=NodeCount(2, 9), default=5, show_default=True, help="How many nodes each cluster has.")
 @click.option(
     "--seeds",
     type=SeedListOrCount(),
@@ -34,9 +47,9 @@ from bench.worlds import SimulatedWorld
 )
 @click.option("--first", type=Seed(), help="The first of so many seeds; 0 if not given.")
 @flaw_option
-@click.option("--length", type=Amount(1), metavar="SECONDS", help="Of each schedule; 9 or 24 by default.")
-@click.option("--jobs", type=Count(1, 256), help="Processes; as many as there are cores by default.")
-@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, a violation with its schedule and events.")
+@click.option("--length", type=Amount(1), metavar="SECONDS", help="How long each schedule is; 9 or 24 by default.")
+@click.option("--jobs", type=Count(1, 256), help="How many processes; by default one for each core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, with the case that breaks a promise.")
 def explore_command(
     world: str,
     nodes: int,
@@ -47,11 +60,12 @@ def explore_command(
     jobs: int | None,
     as_json: bool,
 ) -> None:
-    """Throw random schedules at a cluster in virtual time, and stop at the first broken promise.
+    """Throw random faults at clusters in virtual time.
 
-    Each seed is a schedule: crashes, pauses, cuts, lost and late messages, slow disks, drifting clocks, changes of
-    membership, snapshots and transfers, under client load. Raft's promises are checked after every event. The case that
-    breaks a promise is stored, and the last lines say how to play it again.
+    It stops at the first broken promise. Each seed, a number, is a schedule of faults: crashes, pauses, cuts, lost and
+    late messages, slow disks, drifting clocks, changes of membership, snapshots and transfers, under client load.
+    Raft's promises are checked after every event. The case that breaks a promise is stored, and the last lines say how
+    to play it again.
 
     Exit status: 0 no promise was broken, 1 one was, 2 not possible as asked.
     """
@@ -102,7 +116,7 @@ def _tell(total: Walk, seconds: float, nodes: int, stored: Run | None) -> None:
     out = console()
     violation = total.violation
     if violation is not None and stored is not None:
-        _tell_violation(violation, stored)
+        _tell_violation(violation, stored, out)
     verdict = "[bold red]INVALID[/]" if violation else "[green]VALID[/]"
     out.print(
         f"{verdict}  {total.seeds} schedules of {nodes} nodes in {seconds:.1f} s: {total.seeds / seconds:.1f} a second"
@@ -111,7 +125,7 @@ def _tell(total: Walk, seconds: float, nodes: int, stored: Run | None) -> None:
     out.print(f"       {total.virtual_s:.0f} s of virtual time, {pace:.0f} times real time on each core")
 
 
-def _tell_violation(violation: Violation, stored: Run) -> None:
+def _tell_violation(violation: Violation, stored: Run, out: Console) -> None:
     case = violation.case
     again = f"python -m bench play {shlex.quote(str(stored.case_file))}"
     sections = {
@@ -121,7 +135,8 @@ def _tell_violation(violation: Violation, stored: Run) -> None:
         "once more": [f"  {again}", f"  which gives the digest {violation.digest} again"],
     }
     for title, lines in sections.items():
-        click.echo("\n".join([title, *lines, ""]))
+        tell(out, "\n".join([title, *lines]))
+        out.print()
 
 
 def _as_json(total: Walk, seconds: float, stored: Run | None) -> dict[str, object]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench.commands.helping import Listing, Name
 from bench.commands.options import Amount, Count, profile_option
 from bench.commands.showing import console
 from bench.measure.registry import Measurement, find, measurements
@@ -22,20 +23,27 @@ USUAL = ("start", "writes", "reads", "throughput", "failover", "heal_blackhole")
 """What is measured when nothing is named: about three minutes."""
 
 
-@click.command("measure", epilog="Example: python -m bench measure writes reads throughput")
-@click.argument("names", nargs=-1)
+@click.command(
+    "measure",
+    cls=Listing,
+    lists={"Measurements": measurements, "The usual ones": lambda: USUAL},
+    epilog="Example: python -m bench measure writes reads throughput",
+)
+@click.argument("names", nargs=-1, type=Name("name", lambda _: measurements()))
 @click.option("--list", "listing", is_flag=True, help="List the measurements instead.")
 @click.option("--count", type=Count(1), help="How many values to take, instead of the measurement's own.")
 @click.option("--seconds", type=Amount(1), metavar="SECONDS", help="How long, where time decides and not a count.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; progress goes to stderr either way.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON. Progress goes to stderr either way.")
 @profile_option("default")
 def measure_command(
     names: tuple[str, ...], listing: bool, count: int | None, seconds: float | None, as_json: bool, profile: str
 ) -> None:
-    """Measure NAMES on live clusters of three, or the usual ones.
+    """Measure how fast live clusters of three are.
 
-    What has an aim is said to have met or missed it. That does not change the exit status, since a busy machine
-    misses too: it is 0 if everything could be measured, and 2 otherwise.
+    Without NAMES it is the usual measurements, which take about three minutes.
+
+    What has an aim is said to have met or missed it. That does not change the exit status, since a busy machine misses
+    too: it is 0 if everything could be measured, and 2 otherwise.
     """
     if listing:
         console().print(_list_table())

@@ -12,17 +12,42 @@ import click
 import durationpy
 
 from bench.case import PROFILES
+from bench.commands.helping import Name, Names
 from bench.live import registry
+from bench.schedule import ROLES
 from bench.seeds import Seeds, SeedsError
 from bench.simulated.flaws import flaw_names
 from bench.store import usable
-from faults.links import Mode
+from faults.links import CLIENT, Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 RUNS = "BENCH_RUNS"
 
-name_option = click.option("--name", default="default", show_default=True, help="Which cluster, when several run.")
+
+def _complete_clusters(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in registry.running() if name.startswith(incomplete)]
+
+
+def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The nodes of the running cluster and the roles that stand for one; none if there is no such cluster."""
+    from bench.live.remote import RemoteError, ask
+
+    try:
+        nodes = [row["node"] for row in ask(ctx.params.get("name") or "default", "status")["nodes"]]
+    except (RemoteError, registry.RegistryError):
+        return []
+    others = [CLIENT] if param.name in ("a", "b") else []
+    return [name for name in (*nodes, *ROLES, *others) if name.startswith(incomplete)]
+
+
+name_option = click.option(
+    "--name",
+    default="default",
+    show_default=True,
+    shell_complete=_complete_clusters,
+    help="Which cluster, when several run.",
+)
 mode_option = click.option(
     "--mode",
     type=click.Choice([mode.value for mode in Mode]),
@@ -32,20 +57,33 @@ mode_option = click.option(
 )
 
 
+def world_option(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--world",
+        type=click.Choice(["live", "simulated"]),
+        default=default,
+        show_default=True,
+        help="Live is real processes behind the real Toxiproxy. Simulated is the same node in virtual time, which is "
+        "quick, and which a seed repeats to the byte.",
+    )
+
+
 def profile_option(default: str) -> Callable[[F], F]:
     return click.option(
         "--profile",
         type=click.Choice(list(PROFILES)),
         default=default,
         show_default=True,
-        help=f"Heartbeat, election and lease timeouts: {', '.join(f'{name} {PROFILES[name]}' for name in PROFILES)}.",
+        help="How patient the nodes are, by their heartbeat, election and lease timeouts: "
+        f"{', '.join(f'{name} {PROFILES[name]}' for name in PROFILES)}.",
     )
 
 
-class Flaw(click.ParamType[str]):
-    """The name of a rule of the nodes to break."""
+class Flaw(Name):
+    """What breaks a rule of the nodes."""
 
-    name = "name"
+    def __init__(self) -> None:
+        super().__init__("name", lambda _: flaw_names())
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in flaw_names():
@@ -55,7 +93,13 @@ class Flaw(click.ParamType[str]):
         return str(value)
 
 
-flaw_option = click.option("--flaw", type=Flaw(), help="Break one rule of the nodes on purpose.")
+flaw_option = click.option(
+    "--flaw",
+    type=Flaw(),
+    help="Break one rule of Raft in the nodes on purpose, to see whether the checks notice. The names are below.",
+)
+FLAWS: dict[str, Names] = {"Flaws": flaw_names}
+"""For the help."""
 
 
 class Count(click.IntRange):

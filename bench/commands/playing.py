@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from bench import cases, telling
-from bench.commands.options import runs_folder
+from bench.commands.options import runs_folder, world_option
 from bench.commands.reporting import as_json, stdout_for_json
 from bench.commands.showing import VERDICT_COLOURS, console, tell
 from bench.runner import Run, run_case
@@ -23,14 +23,15 @@ from faults.acquire import find_server
 
 @click.command("play", epilog="Example: python -m bench play case.json --world live --leave-out")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--world", type=click.Choice(["live", "simulated"]), default="simulated", show_default=True)
+@world_option("simulated")
 @click.option("--leave-out", is_flag=True, help="Play it without the faults that this world or system cannot do.")
 @click.option("--json", "wants_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 def play_command(file: Path, world: str, leave_out: bool, wants_json: bool) -> None:
-    """Play the case in FILE, as `explore` stores it or as edited by hand, and judge what comes of it.
+    """Play the case in FILE, and judge what comes of it.
 
-    In virtual time a case is the same run each time, with the same digest. On real processes it is the same story, as
-    far as they can repeat it. A case with faults that cannot be played there is SKIPPED with the reasons.
+    A case is everything that a run depends on, as `explore` stores it or as edited by hand. In virtual time it is the
+    same run each time, with the same digest. On real processes the same faults come at the same times, as far as they
+    can repeat that. A case with faults that cannot be played there is SKIPPED with the reasons.
 
     Exit status: 0 VALID, or SKIPPED; 1 INVALID; 2 UNKNOWN, or it was not possible as asked.
     """

@@ -18,13 +18,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.commands.options import Milliseconds, NodeCount, Seed, SeedList, flaw_option, profile_option, runs_folder
+from bench.commands.helping import Listing, Name, Names, examples
+from bench.commands.options import (
+    FLAWS,
+    Milliseconds,
+    NodeCount,
+    Seed,
+    SeedList,
+    flaw_option,
+    profile_option,
+    runs_folder,
+    world_option,
+)
 from bench.commands.reporting import Report, reasons, reported, stdout_for_json
 from bench.commands.showing import VERDICT_COLOURS, console, tell
 from bench.live.cluster import LiveCluster
 from bench.runner import Run, run_scenario
 from bench.scenarios import SCENARIOS, Scenario
 from bench.scenarios.files import named
+from bench.scenarios.registry import EVERY
 from bench.seeds import Counted, Seeds
 from bench.verdict import Verdict, worst
 from bench.worlds import LiveWorld, SimulatedWorld
@@ -37,11 +49,31 @@ FAILED = {Verdict.INVALID: "failed", Verdict.UNKNOWN: "came out UNKNOWN"}
 """What is said of the seeds whose runs went wrong."""
 
 
-@click.command("list", epilog="Example: python -m bench list, or: python -m bench list my_scenarios.py")
-@click.argument("names", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Each member of a family too.")
+def _completions(incomplete: str) -> Iterable[str]:
+    """Families, and their members once a bracket is typed."""
+    return SCENARIOS if "[" in incomplete else [EVERY, *_families()]
+
+
+def _families() -> Iterable[str]:
+    return dict.fromkeys(scenario.family for scenario in SCENARIOS.values())
+
+
+FAMILIES: dict[str, Names] = {"Scenarios and families of them": _families}
+
+
+@click.command(
+    "list",
+    cls=Listing,
+    lists=FAMILIES,
+    epilog=examples("list", "list 'split_*' my_scenarios.py"),
+)
+@click.argument("names", nargs=-1, type=Name("name", _completions))
+@click.option("--all", "every", is_flag=True, help="List each member of a family too.")
 def list_command(names: tuple[str, ...], every: bool) -> None:
-    """List the bench's own scenarios, or NAMES among them and in files, with what each promises."""
+    """List scenarios, and what each promises.
+
+    Without NAMES these are all of the bench's own. NAMES are what `run` takes: scenarios, families, patterns, files.
+    """
     table = Table(box=None, pad_edge=False)
     for heading in ("scenario", "nodes", "promise"):
         table.add_column(heading)
@@ -57,13 +89,18 @@ def list_command(names: tuple[str, ...], every: bool) -> None:
 
 @click.command(
     "run",
-    epilog="Example: python -m bench run kill_leader 'split_*' --world simulated --seeds 0-99, "
-    "or: python -m bench run my_scenarios.py::mine",
+    cls=Listing,
+    lists=FAMILIES | FLAWS,
+    epilog=examples(
+        "run kill_leader 'split_*' --world simulated --seeds 0-99",
+        "run my_scenarios.py::mine",
+        "run all --world simulated --junit results.xml",
+    ),
 )
-@click.argument("scenarios", nargs=-1, required=True)
-@click.option("--world", type=click.Choice(["live", "simulated"]), default="live", show_default=True)
-@click.option("--seed", type=Seed(), help="The seed of a simulated world; 0 if not given.")
-@click.option("--seeds", type=SeedList(), help="Several seeds, such as 0-99 or 0,5,7-9, which include both ends.")
+@click.argument("scenarios", nargs=-1, required=True, type=Name("scenario", _completions))
+@world_option("live")
+@click.option("--seed", type=Seed(), help="All chance in a simulated world comes from this number, or from 0.")
+@click.option("--seeds", type=SeedList(), help="Run with each of these seeds: 0-99, or 0,5,7-9, with both ends.")
 @click.option("--nodes", type=NodeCount(1, 9), help="Another size of cluster than the scenario's own.")
 @profile_option("low-latency")
 @flaw_option
@@ -84,8 +121,11 @@ def run_command(
     as_json: bool,
     junit: Path | None,
 ) -> None:
-    """Run SCENARIOS, each on a cluster of its own, and judge them. They are names, whole families, patterns, `all`, and
-    files of your own; FILE.py::NAME is one scenario of a file.
+    """Run SCENARIOS, each on a cluster of its own, and judge them.
+
+    A scenario is a story of a cluster that must come out right. SCENARIOS are names, families, patterns such as
+    'split_*', in which brackets stand for themselves, and `all`. FILE.py is all of a file of your own, FILE.py::NAME
+    what has this name there.
 
     Exit status: 0 all VALID, or SKIPPED because their world cannot play them; 1 one was INVALID; 2 one was UNKNOWN, or
     it was not possible as asked.

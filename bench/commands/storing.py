@@ -28,7 +28,7 @@ run_argument = click.argument("run", metavar="RUN")
 
 
 @click.command("runs", epilog="Example: python -m bench runs --prune 20")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--prune", "keep", type=Count(0), metavar="KEEP", help="Remove all but the KEEP newest runs.")
 def runs_command(as_json: bool, keep: int | None) -> None:
     """List the runs that are kept, newest first.
@@ -56,7 +56,9 @@ def runs_command(as_json: bool, keep: int | None) -> None:
 @click.command("show", epilog="Example: python -m bench show last")
 @run_argument
 def show_command(run: str) -> None:
-    """Tell what RUN was, what came of it, what happened when, and how its logs end.
+    """Tell what RUN was and what came of it.
+
+    That is its findings, what happened when, and how its logs end.
 
     RUN is an id as `runs` prints it, the run's folder, or `last`.
     """
@@ -78,7 +80,9 @@ def show_command(run: str) -> None:
     help="The file of your own scenario, for checks of your own. A file that only the run names is never executed.",
 )
 def check_command(run: str, file: Path | None) -> None:
-    """Judge the evidence of RUN again, and say of each finding whether the run said the same.
+    """Judge the evidence of RUN again.
+
+    It says of each finding whether the run said the same.
 
     RUN is an id as `runs` prints it, the run's folder, or `last`.
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
-from click.testing import CliRunner
+from click import testing
 
 from bench import cases
 from bench.case import Case, Settings
 from bench.cli import cli
 from bench.commands import exploring
-from bench.commands.exploring import explore_command
 from bench.operations import Cas, Delete, Leave, Outcome, Put, SetAll, Writing
 from bench.player import Player
 from bench.schedule import (
@@ -51,6 +50,10 @@ NODES = ("n1", "n2", "n3")
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found is stored there."""
     monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
+
+
+def explored(arguments: Collection[str]) -> testing.Result:
+    return testing.CliRunner().invoke(cli, ["explore", *arguments])
 
 
 class Told(Invariants):
@@ -307,14 +310,12 @@ def test_what_is_told_first_is_the_lowest_seed_however_many_processes_walk() -> 
 
 
 def test_a_schedule_that_breaks_a_promise_says_which_and_how_to_see_it_again() -> None:
-    result = CliRunner().invoke(
-        explore_command, ["--seeds", "8", "--jobs", "1", "--flaw", "commit_old_term", "--nodes", "5"]
-    )
+    result = explored(["--seeds", "8", "--jobs", "1", "--flaw", "commit_old_term", "--nodes", "5"])
     assert result.exit_code == 1
     assert "breaks only_the_leaders_term_is_counted" in result.output
     (again,) = re.findall(r"python -m bench (play \S+)", result.output)
     (digest,) = re.findall(r"gives the digest (\w+) again", result.output)
-    once_more = CliRunner().invoke(cli, shlex.split(again))
+    once_more = testing.CliRunner().invoke(cli, shlex.split(again))
     assert once_more.exit_code == 1
     assert f"digest {digest}" in once_more.output
     assert "INVALID only_the_leaders_term_is_counted" in once_more.output
@@ -322,9 +323,9 @@ def test_a_schedule_that_breaks_a_promise_says_which_and_how_to_see_it_again() -
 
 def test_schedules_can_be_asked_for_of_another_length_and_once_more() -> None:
     arguments = ["--seeds", "1", "--jobs", "1", "--length", "30"]
-    valid = CliRunner().invoke(explore_command, [*arguments, "--json"])
+    valid = explored([*arguments, "--json"])
     assert 30 <= json.loads(valid.output)["virtual_s"] < 60
-    flawed = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term", "--json"])
+    flawed = explored([*arguments, "--flaw", "commit_old_term", "--json"])
     assert cases.load(Path(json.loads(flawed.output)["violation"]["file"])).schedule.length_s == 30
 
 
@@ -348,13 +349,13 @@ def test_seeds_are_asked_for_by_how_many_or_by_which(
             yield Walk(1, 1.0, 1.0)
 
     monkeypatch.setattr(exploring, "explore", walks)
-    result = CliRunner().invoke(explore_command, arguments)
+    result = explored(arguments)
     assert (result.exit_code, walked) == (0, seeds), result.output
 
 
 def test_what_led_to_a_violation_is_told_in_words_and_in_the_order_in_which_it_happened() -> None:
     arguments = ["--seeds", "8", "--jobs", "1", "--json", "--flaw", "unconfirmed_reads", "--nodes", "5"]
-    events = json.loads(CliRunner().invoke(explore_command, arguments).output)["violation"]["events"]
+    events = json.loads(explored(arguments).output)["violation"]["events"]
     assert len(events) == 60
     assert [float(line.split()[0]) for line in events] == sorted(float(line.split()[0]) for line in events)
     assert any(" -> " in line for line in events)
@@ -363,10 +364,10 @@ def test_what_led_to_a_violation_is_told_in_words_and_in_the_order_in_which_it_h
 
 def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
     arguments = ["--seeds", "1", "--jobs", "1", "--json"]
-    valid = CliRunner().invoke(explore_command, arguments)
+    valid = explored(arguments)
     assert valid.exit_code == 0
     assert json.loads(valid.output)["violation"] is None
-    invalid = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term"])
+    invalid = explored([*arguments, "--flaw", "commit_old_term"])
     violation = json.loads(invalid.output)["violation"]
     assert Case.from_json(json.dumps(violation["case"]).encode()) == case_of(0, 5, "commit_old_term")
     assert cases.load(Path(violation["file"])) == case_of(0, 5, "commit_old_term")
@@ -386,7 +387,7 @@ def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
     ],
 )
 def test_what_cannot_be_explored_is_refused_with_status_2(arguments: list[str], words: str) -> None:
-    result = CliRunner().invoke(explore_command, arguments)
+    result = explored(arguments)
     assert result.exit_code == 2
     assert words in result.output
 
