@@ -36,7 +36,11 @@ def one_leader_per_term(evidence: Evidence) -> Finding:
             return Finding(
                 "one_leader_per_term", Verdict.INVALID, f"term {term} had leaders {', '.join(sorted(nodes))}"
             )
-    return _seen("one_leader_per_term", len(leaders), f"{len(leaders)} terms with a leader, one each")
+    return _seen(
+        "one_leader_per_term",
+        len(leaders),
+        f"{len(leaders)} {'term' if len(leaders) == 1 else 'terms'} with a leader, one each",
+    )
 
 
 def one_leader_at_a_time(evidence: Evidence) -> Finding:

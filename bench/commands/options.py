@@ -16,7 +16,6 @@ from bench.commands.helping import Name, Names
 from bench.live import registry
 from bench.schedule import ROLES
 from bench.seeds import Seeds, SeedsError
-from bench.simulated.flaws import flaw_names
 from bench.store import usable
 from faults.links import CLIENT, Mode
 
@@ -79,16 +78,23 @@ def profile_option(default: str) -> Callable[[F], F]:
     )
 
 
+def _flaw_names() -> tuple[str, ...]:
+    # Imports the core, for which most commands have no use.
+    from bench.simulated.flaws import flaw_names
+
+    return flaw_names()
+
+
 class Flaw(Name):
     """What breaks a rule of the nodes."""
 
     def __init__(self) -> None:
-        super().__init__("name", lambda _: flaw_names())
+        super().__init__("name", lambda _: _flaw_names())
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in flaw_names():
-            near = difflib.get_close_matches(value, flaw_names(), n=3)
-            way_out = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(flaw_names())}"
+        if value not in _flaw_names():
+            near = difflib.get_close_matches(value, _flaw_names(), n=3)
+            way_out = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(_flaw_names())}"
             self.fail(f"there is no flaw {value!r}; {way_out}", param, ctx)
         return str(value)
 
@@ -98,7 +104,7 @@ flaw_option = click.option(
     type=Flaw(),
     help="Break one rule of Raft in the nodes on purpose, to see whether the checks notice. The names are below.",
 )
-FLAWS: dict[str, Names] = {"Flaws": flaw_names}
+FLAWS: dict[str, Names] = {"Flaws": _flaw_names}
 """For the help."""
 
 

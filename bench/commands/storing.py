@@ -16,7 +16,7 @@ from rich.table import Table
 
 from bench import store, telling
 from bench.commands.options import Count, kept_runs
-from bench.commands.showing import VERDICT_COLOURS, console
+from bench.commands.showing import VERDICT_COLOURS, console, tell
 from bench.judging import Judgement, judge_again
 from bench.manifest import Manifest, code_digest
 from bench.store import RunState, StoredRun, StoreError
@@ -66,8 +66,8 @@ def show_command(run: str) -> None:
     with out.status("reading"):
         words = telling.explain(stored)
     for line in _header(stored.manifest):
-        out.print(line, markup=False, soft_wrap=True)
-    out.print(words, markup=False, soft_wrap=True)
+        tell(out, line)
+    tell(out, words)
 
 
 @click.command("check", epilog="Example: python -m bench check last")
@@ -96,9 +96,9 @@ def check_command(run: str, file: Path | None) -> None:
     with out.status(f"judging {escape(stored.manifest.name)}"):
         judgement = judge_again(stored, own)
     for line in _comparison(judgement):
-        out.print(line, markup=False, soft_wrap=True)
+        tell(out, line)
     if stored.manifest.machine.code != code_digest():
-        out.print("the run was made by other sources than those that judge it now", markup=False, soft_wrap=True)
+        tell(out, "the run was made by other sources than those that judge it now")
     agrees = "as the run said" if judgement.agrees else f"the run: {telling.outcome(stored)}"
     out.print(f"[{VERDICT_COLOURS[judgement.verdict]}]{judgement.verdict}[/], {escape(agrees)}", soft_wrap=True)
     sys.exit(judgement.verdict.exit_status)

@@ -14,6 +14,7 @@ from bench.commands import running
 from bench.runner import Run
 from bench.scenarios import SAFETY, SCENARIOS, Cluster, Finding, Scenario, Verdict, scenario
 from bench.scenarios.registry import scenarios_of
+from bench.simulated.cluster import CANNOT
 
 
 @scenario(nodes=3, checks=SAFETY)
@@ -131,6 +132,16 @@ def test_what_cannot_be_run_as_asked_is_refused_in_a_sentence(
     done = CliRunner().invoke(cli, ["run", "three_nodes", *arguments])
     assert (done.exit_code, words in done.output, len(done.output.splitlines())) == (2, True, 1), done.output
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_flaw_that_a_system_cannot_have_leaves_the_scenario_unplayed_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
+    monkeypatch.setitem(CANNOT, "flaws", "nobody knows how to break it")
+    done = CliRunner().invoke(cli, ["run", "kill_leader", "--world", "simulated", "--flaw", "forget_vote"])
+    assert done.exit_code == 0
+    assert "SKIPPED    0.0 s  kill_leader; flaws: nobody knows how to break it" in done.output
 
 
 def test_the_list_has_each_family_once_and_each_member_when_asked() -> None:
