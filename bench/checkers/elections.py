@@ -36,11 +36,8 @@ def one_leader_per_term(evidence: Evidence) -> Finding:
             return Finding(
                 "one_leader_per_term", Verdict.INVALID, f"term {term} had leaders {', '.join(sorted(nodes))}"
             )
-    return _seen(
-        "one_leader_per_term",
-        len(leaders),
-        f"{len(leaders)} {'term' if len(leaders) == 1 else 'terms'} with a leader, one each",
-    )
+    terms = "1 term" if len(leaders) == 1 else f"{len(leaders)} terms"
+    return _seen("one_leader_per_term", len(leaders), f"{terms} with a leader, one each")
 
 
 def one_leader_at_a_time(evidence: Evidence) -> Finding:

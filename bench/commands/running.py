@@ -177,10 +177,10 @@ def _play_each(
 def _refuse_contradictions(
     world: str, seed: int | None, seeds: Seeds | None, limit: int | None, keep: bool, as_json: bool
 ) -> None:
+    seeded = seed is not None or seeds is not None
     contradictions = {
         "--seed is one and --seeds are several; write either": seed is not None and seeds is not None,
-        "real processes have no seed; add --world simulated": world == "live"
-        and (seed is not None or seeds is not None),
+        "real processes have no seed; add --world simulated": world == "live" and seeded,
         "--keep is for real processes; a simulated run is repeated by its seed": world == "simulated" and keep,
         "--keep waits for somebody to look, and --json is for programs; write either": keep and as_json,
         "no scenario ends within --limit 0s; write it as 90s or 10m": limit == 0,

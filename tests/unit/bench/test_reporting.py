@@ -152,6 +152,17 @@ def test_an_interrupted_run_is_reported_as_far_as_it_came(run_file: RunFile, tmp
     assert "1 of 1 VALID" in done.stderr
 
 
+def test_a_run_that_cannot_begin_is_no_report_of_tests_that_passed(
+    run_file: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOXIPROXY_SERVER", str(tmp_path / "nowhere"))
+    done = CliRunner().invoke(cli, ["run", "three_nodes", "--junit", "junit.xml", "--json"])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    told = json.loads(done.stdout)
+    assert (told["verdict"], told["runs"]) == ("UNKNOWN", [])
+    assert ET.parse(tmp_path / "junit.xml").getroot().get("errors") == "1"
+
+
 @pytest.mark.parametrize("file", ["no/such/folder/junit.xml", ".", "mine.py/junit.xml", ""])
 def test_a_report_that_cannot_be_written_is_said_so_before_anything_is_run(
     file: str, run_file: RunFile, tmp_path: Path
