@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "up": "bench.commands.up",
@@ -43,7 +44,13 @@ COMMANDS = {
     "show": "bench.commands.storing",
     "check": "bench.commands.storing",
     "doctor": "bench.commands.doctor",
+    "completion": "bench.commands.completion",
 }
+
+
+LONGEST_ABOUT = 80
+COMPLETION = "_BENCH_COMPLETE"
+"""The environment variable by which a shell asks how words go on (`bench.commands.completion`)."""
 
 
 class _Lazy(click.Group):
@@ -59,6 +66,13 @@ class _Lazy(click.Group):
         found: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), function)
         return found
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Commands with what they do, which click would cut short."""
+        found = super().shell_complete(ctx, incomplete)
+        commands = {item.value: self.get_command(ctx, item.value) for item in found}
+        about = {name: command.get_short_help_str(LONGEST_ABOUT) for name, command in commands.items() if command}
+        return [CompletionItem(item.value, item.type, about.get(item.value)) for item in found]
+
     def invoke(self, ctx: click.Context) -> Any:
         from bench.commands.failing import in_one_line
 
@@ -66,11 +80,34 @@ class _Lazy(click.Group):
             return super().invoke(ctx)
 
 
+HELP = ("-h", "--help")
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from bench.commands.version import version
+
+        click.echo(version())
+        ctx.exit()
+
+
 @click.group(
     cls=_Lazy,
+    context_settings={"help_option_names": list(HELP)},
     epilog="Exit status: 0 done, VALID or SKIPPED, 1 INVALID, 2 not possible as asked, or UNKNOWN, "
-    "130 interrupted. "
-    "Example: python -m bench up 3, and in another terminal: python -m bench isolate leader",
+    "130 interrupted.\n\n"
+    "\b\nExamples:\n"
+    "  python -m bench up 3\n"
+    "  python -m bench isolate leader    (in another terminal)\n"
+    "  python -m bench run all --world simulated",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Say by which sources, Python and toxiproxy-server it runs, and exit.",
 )
 def cli() -> None:
     """A Raft cluster of real processes on this machine, and the faults to break it with."""
@@ -78,10 +115,12 @@ def cli() -> None:
 
 def _starts_processes(arguments: Sequence[str]) -> bool:
     match arguments:
-        case ["up" | "measure", *more]:
-            return "--help" not in more
+        case [_, *more] if set(HELP) & set(more):
+            return False
+        case ["up" | "measure", *_]:
+            return True
         case ["run", *more]:
-            return not {"--help", "simulated"} & set(more)
+            return "simulated" not in more
         case ["play", *more]:
             return "live" in more
     return False
@@ -93,4 +132,4 @@ def main() -> None:
         from bench.systems.early import preload
 
         preload()
-    cli(prog_name="python -m bench")
+    cli(prog_name="python -m bench", complete_var=COMPLETION)

@@ -86,13 +86,14 @@ def run_scenario(
     nodes: int | None = None,
     profile: str = "low-latency",
     seed: int = 0,
+    flaw: str | None = None,
     on_failure: Callable[[C], None] | None = None,
 ) -> Run:
     """Play `scenario` on a cluster of its own in `world`, and judge what came of it. If the story goes wrong,
     `on_failure` is called with the cluster still up. Raises what the bench itself could not do."""
     checks = (*scenario.checks, *judging.OF_A_SCENARIO)
     story = Story[C](scenario.promise, lambda cluster: cluster, scenario.play, scenario.limit_s, checks)
-    plan = scenario.plan(nodes, profile=profile, seed=seed)
+    plan = scenario.plan(nodes, profile=profile, seed=seed, flaw=flaw)
     with store.begin(
         runs,
         kind=RunKind.SCENARIO,
@@ -105,7 +106,7 @@ def run_scenario(
         checks=map(judging.name_of, checks),
     ) as recording:
         cluster = world.cluster(plan, recording)
-        if cannot := _cannot(cluster, scenario.needs):
+        if cannot := _cannot(cluster, (*scenario.needs, *_flawed(flaw))):
             return _skipped(recording, cannot)
         return _run(story, cluster, world, recording, on_failure=on_failure)
 
@@ -134,7 +135,7 @@ def run_case(
     ) as recording:
         cluster = world.cluster(case.plan, recording)
         cannot = _cannot(cluster, case.needs)
-        flawed = _cannot(cluster, ["flaws"] if case.flaw is not None else [])
+        flawed = _cannot(cluster, _flawed(case.flaw))
         if flawed or (cannot and not leave_out):
             recording.plays(case)
             return _skipped(recording, flawed | cannot)
@@ -238,6 +239,11 @@ def _excused(finding: Finding, evidence: Evidence) -> Finding:
 def _cannot(cluster: Cluster, needs: Iterable[str]) -> dict[str, str]:
     """Which of these needs the cluster cannot meet, and why."""
     return {need: reason for need in needs if (reason := cluster.can(need)) is not None}
+
+
+def _flawed(flaw: str | None) -> tuple[str, ...]:
+    """What a plan with this flaw needs."""
+    return () if flaw is None else ("flaws",)
 
 
 def _left_out(case: Case, need: str, reason: str) -> Finding:

@@ -36,7 +36,8 @@ def one_leader_per_term(evidence: Evidence) -> Finding:
             reason = f"term {term} had leaders {', '.join(sorted(nodes))}"
             since_s = max(reign.since_s for reign in reigns(evidence) if reign.term == term)
             return Finding("one_leader_per_term", Verdict.INVALID, reason, since_s)
-    return _seen("one_leader_per_term", len(leaders), f"{len(leaders)} terms with a leader, one each")
+    terms = "1 term" if len(leaders) == 1 else f"{len(leaders)} terms"
+    return _seen("one_leader_per_term", len(leaders), f"{terms} with a leader, one each")
 
 
 def one_leader_at_a_time(evidence: Evidence) -> Finding:
@@ -51,7 +52,7 @@ def one_leader_at_a_time(evidence: Evidence) -> Finding:
         if later.since_s < earlier.until_s and later.node != earlier.node:
             reason = f"two leaders at once: {earlier}; {later}"
             return Finding("one_leader_at_a_time", Verdict.INVALID, reason, later.since_s)
-    return _seen("one_leader_at_a_time", len(found), f"{len(found)} reigns, none overlapping another")
+    return _seen("one_leader_at_a_time", len(found), f"{_times(len(found))} a node led, no two at once")
 
 
 def leadership_is_handed_over(evidence: Evidence) -> Finding:
@@ -86,14 +87,14 @@ def nobody_disturbs_a_leader(evidence: Evidence) -> Finding:
         for end in _ends_of_reigns(trace):
             cause = end.get("cause")
             if cause is None:
-                return Finding(check, Verdict.UNKNOWN, f"{node}'s trace does not say why its reign ended")
+                return Finding(check, Verdict.UNKNOWN, f"{node}'s trace does not say why it led no more")
             if cause == "higher term":
                 what = f"{end['by']} deposed {node} with term {end['term']} at {end['at_s']:.4f}"
                 return Finding(check, Verdict.INVALID, f"{what}, while a majority followed it", end["at_s"])
             causes[cause] += 1
     ended = "".join(f", {count} ended by {cause}" for cause, count in sorted(causes.items()))
     began = sum(map(_began, evidence.traces.values()))
-    return _seen(check, began, f"{began} reigns, none disturbed{ended}")
+    return _seen(check, began, f"{_times(began)} a node led, and was not disturbed{ended}")
 
 
 def _began(trace: Iterable[Record]) -> int:
@@ -155,6 +156,10 @@ def _leased_until(since: Record, written: Iterable[Record]) -> float:
     if not leases:
         return float(since["at_s"])
     return math.inf if leases[-1] is None else float(leases[-1])
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _seen(check: str, count: int, reason: str) -> Finding:

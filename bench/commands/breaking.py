@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bench import store
-from bench.commands.options import Milliseconds, mode_option, name_option
+from bench.commands.options import Milliseconds, complete_nodes, mode_option, name_option
 from bench.commands.showing import size_in_words
 from bench.live import registry
 from bench.live.remote import ask
@@ -20,7 +20,7 @@ DOWN_DEADLINE_S = 30
 
 def _on_node(name: str, help: str, done: str) -> click.Command:
     @click.command(name, help=help, epilog=f"Example: python -m bench {name} leader")
-    @click.argument("node")
+    @click.argument("node", shell_complete=complete_nodes)
     @name_option
     def command(node: str, **options: str) -> None:
         click.echo(f"{ask(options['name'], name, node=node)['node']} {done}")
@@ -34,11 +34,13 @@ resume_command = _on_node("resume", "Let a paused NODE go on (SIGCONT).", "goes 
 
 
 @click.command("restart", epilog="Example: python -m bench restart n1 --wipe")
-@click.argument("node")
+@click.argument("node", shell_complete=complete_nodes)
 @click.option("--wipe", is_flag=True, help="On an empty data folder, as after the loss of its disk.")
 @name_option
 def restart_command(node: str, wipe: bool, name: str) -> None:
-    """Start NODE again on the data it had; if it runs, it is killed first.
+    """Start NODE again on the data it had.
+
+    If it runs, it is killed first.
 
     With --wipe a voter forgets whom it voted for and the entries it had acknowledged: it may help to elect a second
     leader in its term, or one without an acknowledged write. After the loss of a disk it is safe to remove the node
@@ -48,7 +50,7 @@ def restart_command(node: str, wipe: bool, name: str) -> None:
 
 
 @click.command("isolate", epilog="Example: python -m bench isolate leader --mode hold")
-@click.argument("node")
+@click.argument("node", shell_complete=complete_nodes)
 @mode_option
 @name_option
 def isolate_command(node: str, mode: str, name: str) -> None:
@@ -72,15 +74,16 @@ def split_command(groups: tuple[str, ...], mode: str, name: str) -> None:
 
 
 @click.command("cut", epilog="Example: python -m bench cut n1 n2 --one-way --mode refuse")
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=complete_nodes)
+@click.argument("b", shell_complete=complete_nodes)
 @click.option("--one-way", is_flag=True, help="Only what A sends to B.")
 @mode_option
 @name_option
 def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
-    """Cut what A and B send each other; `client` means everyone who uses the addresses shown.
+    """Cut what A and B send each other.
 
-    The same cut in another mode replaces the first. A delay remains beside a cut, and each can be healed alone.
+    `client` means everyone who uses the addresses shown. The same cut in another mode replaces the first. A delay
+    remains beside a cut, and each can be healed alone.
     """
     _tell_cut(ask(name, "cut", a=a, b=b, one_way=one_way, mode=mode), mode)
 
@@ -91,13 +94,16 @@ def cut_command(a: str, b: str, one_way: bool, mode: str, name: str) -> None:
     context_settings={"ignore_unknown_options": True},
     epilog="Example: python -m bench delay n1 n2 200ms --jitter 20ms",
 )
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=complete_nodes)
+@click.argument("b", shell_complete=complete_nodes)
 @click.argument("latency", type=Milliseconds())
 @click.option("--jitter", type=Milliseconds(), default=0, help="Up to so much more or less, and at most the latency.")
 @name_option
 def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
-    """Delay what A and B send each other; this replaces a former delay between them."""
+    """Delay what A and B send each other.
+
+    This replaces a former delay between them.
+    """
     if jitter > latency:
         raise click.UsageError(f"a jitter of {jitter} ms is more than the latency of {latency} ms")
     links = ask(name, "delay", a=a, b=b, latency_ms=latency, jitter_ms=jitter)["links"]
@@ -105,30 +111,39 @@ def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
 
 
 @click.command("limit", epilog="Example: python -m bench limit n1 n2 16")
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=complete_nodes)
+@click.argument("b", shell_complete=complete_nodes)
 @click.argument("rate", type=click.IntRange(1, 1_048_576), metavar="KIB_PER_SECOND")
 @name_option
 def limit_command(a: str, b: str, rate: int, name: str) -> None:
-    """Let no more than so many KiB a second pass between A and B; this replaces a former limit between them."""
+    """Let no more than so many KiB a second pass between A and B.
+
+    This replaces a former limit between them.
+    """
     click.echo(f"limited to {rate} KiB/s: {', '.join(ask(name, 'limit', a=a, b=b, rate_kib_s=rate)['links'])}")
 
 
 @click.command("fill-disk", epilog="Example: python -m bench fill-disk follower")
-@click.argument("node")
+@click.argument("node", shell_complete=complete_nodes)
 @name_option
 def fill_disk_command(node: str, name: str) -> None:
-    """From now on NODE can write nothing more. It stops at its next write; `restart` gives it room again."""
+    """Leave NODE no room to write anything more.
+
+    It stops at its next write; `restart` gives it room again.
+    """
     click.echo(f"{ask(name, 'fill-disk', node=node)['node']} can write nothing more")
 
 
 @click.command("heal", epilog="Example: python -m bench heal n1 n2 --only delay")
-@click.argument("a", required=False)
-@click.argument("b", required=False)
+@click.argument("a", required=False, shell_complete=complete_nodes)
+@click.argument("b", required=False, shell_complete=complete_nodes)
 @click.option("--only", type=click.Choice(HEALED_ALONE), help="Leave what else is on the links.")
 @name_option
 def heal_command(a: str | None, b: str | None, only: str | None, name: str) -> None:
-    """Undo every cut, delay and limit, or those between A and B, both ways; `client` is as for cut."""
+    """Undo every cut, delay and limit, or those between A and B.
+
+    That is both ways; `client` is as for cut.
+    """
     answer = ask(name, "heal", a=a, b=b, only=only)
     healed = [f"{link}{' (bypassed)' * (link in answer['bypassed'])}" for link in answer["links"]]
     click.echo(f"healed: {', '.join(healed)}" if healed else "nothing to heal")

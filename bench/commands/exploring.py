@@ -12,46 +12,66 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench.commands.options import Amount, Count, NodeCount, runs_folder
-from bench.commands.showing import console
+from bench.commands.helping import Listing, examples
+from bench.commands.options import FLAWS, Amount, Count, NodeCount, Seed, SeedListOrCount, flaw_option, runs_folder
+from bench.commands.showing import console, tell
 from bench.manifest import RunKind
 from bench.runner import Run, run_case
 from bench.search.explore import Violation, Walk, explore, plus
-from bench.simulated.flaws import flaw_names
+from bench.seeds import Seeds
 from bench.worlds import SimulatedWorld
 
 
-@click.command("explore", epilog="Example: python -m bench explore --world simulated --nodes 5 --seeds 1000")
-@click.option("--world", type=click.Choice(["simulated"]), default="simulated", show_default=True)
-@click.option("--nodes", type=NodeCount(2, 9), default=5, show_default=True)
-@click.option("--seeds", type=Count(1), default=1000, show_default=True, help="How many, from --first on.")
-@click.option("--first", type=Count(0), metavar="SEED", default=0, show_default=True, help="The first of them.")
-@click.option("--flaw", type=click.Choice(flaw_names()), metavar="NAME", help="Break one rule of the core on purpose.")
-@click.option("--length", type=Amount(1), metavar="SECONDS", help="Of each schedule; 9 or 24 by default.")
-@click.option("--jobs", type=Count(1, 256), help="Processes; as many as there are cores by default.")
-@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, a violation with its case.")
+@click.command(
+    "explore",
+    cls=Listing,
+    lists=FLAWS,
+    epilog=examples("explore --nodes 5 --seeds 1000", "explore --flaw forget_vote"),
+)
+@click.option(
+    "--world",
+    type=click.Choice(["simulated"]),
+    default="simulated",
+    show_default=True,
+    help="Thousands of schedules are explored in virtual time only.",
+)
+@click.option("--nodes", type=NodeCount(2, 9), default=5, show_default=True, help="How many nodes each cluster has.")
+@click.option(
+    "--seeds",
+    type=SeedListOrCount(),
+    default=1000,
+    show_default=True,
+    help="A lone number says how many seeds, from --first on; 0-999 or 0,5,7-9 says which.",
+)
+@click.option("--first", type=Seed(), help="The first of so many seeds; 0 if not given.")
+@flaw_option
+@click.option("--length", type=Amount(1), metavar="SECONDS", help="How long each schedule is; 9 or 24 by default.")
+@click.option("--jobs", type=Count(1, 256), help="How many processes; by default one for each core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, with the case that breaks a promise.")
 def explore_command(
     world: str,
     nodes: int,
-    seeds: int,
-    first: int,
+    seeds: Seeds | int,
+    first: int | None,
     flaw: str | None,
     length: float | None,
     jobs: int | None,
     as_json: bool,
 ) -> None:
-    """Throw random schedules at a cluster in virtual time, and stop at the first broken promise.
+    """Throw random faults at clusters in virtual time.
 
-    Each seed is a schedule: crashes, pauses, cuts, lost and late messages, slow disks, drifting clocks, changes of
-    membership, snapshots and transfers, under client load. Raft's promises are checked after every event. The case that
-    breaks a promise is stored, and the last lines say how to play it again.
+    It stops at the first broken promise. Each seed, a number, is a schedule of faults: crashes, pauses, cuts, lost and
+    late messages, slow disks, drifting clocks, changes of membership, snapshots and transfers, under client load.
+    Raft's promises are checked after every event. The case that breaks a promise is stored, and the last lines say how
+    to play it again.
 
     Exit status: 0 no promise was broken, 1 one was, 2 not possible as asked.
     """
+    asked = _asked(seeds, first)
     runs = runs_folder().absolute()
     began_s = time.monotonic()
-    walks = explore(range(first, first + seeds), nodes, flaw, jobs or os.cpu_count() or 1, length)
-    total = _add_up(walks, seeds, quiet=as_json)
+    walks = explore(asked.ranges, nodes, flaw, jobs or os.cpu_count() or 1, length)
+    total = _add_up(walks, len(asked), quiet=as_json)
     seconds = time.monotonic() - began_s
     stored = _stored(total.violation, runs) if total.violation is not None else None
     if as_json:
@@ -59,6 +79,14 @@ def explore_command(
     else:
         _tell(total, seconds, nodes, stored)
     sys.exit(1 if total.violation else 0)
+
+
+def _asked(seeds: Seeds | int, first: int | None) -> Seeds:
+    if isinstance(seeds, int):
+        return Seeds((range(first or 0, (first or 0) + seeds),))
+    if first is not None:
+        raise click.UsageError(f"--seeds {seeds} says already which is the first; leave out --first")
+    return seeds
 
 
 def _stored(violation: Violation, runs: Path) -> Run:
@@ -91,7 +119,7 @@ def _tell(total: Walk, seconds: float, nodes: int, stored: Run | None) -> None:
     pace = total.virtual_s / total.cpu_s
     out.print(f"       {total.virtual_s:.0f} s of virtual time, {pace:.0f} times real time on each core")
     if stored is not None:
-        out.print(stored.explain(), markup=False, soft_wrap=True)
+        tell(out, stored.explain())
 
 
 def _as_json(total: Walk, seconds: float, stored: Run | None) -> dict[str, object]:

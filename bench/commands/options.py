@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +12,41 @@ import click
 import durationpy
 
 from bench.case import PROFILES
+from bench.commands.helping import Name, Names
 from bench.live import registry
+from bench.schedule import ROLES
+from bench.seeds import Seeds, SeedsError
 from bench.store import usable
-from faults.links import Mode
+from faults.links import CLIENT, Mode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 RUNS = "BENCH_RUNS"
-SEED_DIGITS = 18
-"""So that a seed fits into 64 bits, wherever it is kept."""
 
-name_option = click.option("--name", default="default", show_default=True, help="Which cluster, when several run.")
+
+def _complete_clusters(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in registry.running() if name.startswith(incomplete)]
+
+
+def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The nodes of the running cluster and the roles that stand for one; none if there is no such cluster."""
+    from bench.live.remote import RemoteError, ask
+
+    try:
+        nodes = [row["node"] for row in ask(ctx.params.get("name") or "default", "status")["nodes"]]
+    except (RemoteError, registry.RegistryError):
+        return []
+    others = [CLIENT] if param.name in ("a", "b") else []
+    return [name for name in (*nodes, *ROLES, *others) if name.startswith(incomplete)]
+
+
+name_option = click.option(
+    "--name",
+    default="default",
+    show_default=True,
+    shell_complete=_complete_clusters,
+    help="Which cluster, when several run.",
+)
 mode_option = click.option(
     "--mode",
     type=click.Choice([mode.value for mode in Mode]),
@@ -31,14 +56,56 @@ mode_option = click.option(
 )
 
 
+def world_option(default: str) -> Callable[[F], F]:
+    return click.option(
+        "--world",
+        type=click.Choice(["live", "simulated"]),
+        default=default,
+        show_default=True,
+        help="Live is real processes behind the real Toxiproxy. Simulated is the same node in virtual time, which is "
+        "quick, and which a seed repeats to the byte.",
+    )
+
+
 def profile_option(default: str) -> Callable[[F], F]:
     return click.option(
         "--profile",
         type=click.Choice(list(PROFILES)),
         default=default,
         show_default=True,
-        help=f"Heartbeat, election and lease timeouts: {', '.join(f'{name} {PROFILES[name]}' for name in PROFILES)}.",
+        help="How patient the nodes are, by their heartbeat, election and lease timeouts: "
+        f"{', '.join(f'{name} {PROFILES[name]}' for name in PROFILES)}.",
     )
+
+
+def _flaw_names() -> tuple[str, ...]:
+    # Imports the core, for which most commands have no use.
+    from bench.simulated.flaws import flaw_names
+
+    return flaw_names()
+
+
+class Flaw(Name):
+    """What breaks a rule of the nodes."""
+
+    def __init__(self) -> None:
+        super().__init__("name", lambda _: _flaw_names())
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in _flaw_names():
+            near = difflib.get_close_matches(value, _flaw_names(), n=3)
+            way_out = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(_flaw_names())}"
+            self.fail(f"there is no flaw {value!r}; {way_out}", param, ctx)
+        return str(value)
+
+
+flaw_option = click.option(
+    "--flaw",
+    type=Flaw(),
+    help="Break one rule of Raft in the nodes on purpose, to see whether the checks notice. The names are below.",
+)
+FLAWS: dict[str, Names] = {"Flaws": _flaw_names}
+"""For the help."""
 
 
 class Count(click.IntRange):
@@ -80,34 +147,44 @@ class Milliseconds(click.ParamType[int]):
         return milliseconds
 
 
+class SeedList(click.ParamType[Seeds]):
+    """Numbers and ranges, such as 0,5,7-9."""
+
+    name = "seeds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Seeds:
+        if isinstance(value, Seeds):
+            return value
+        try:
+            return Seeds.of(str(value))
+        except SeedsError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Seed(click.ParamType[int]):
     """One whole number."""
 
     name = "seed"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        seeds = Seeds().convert(value, param, ctx)
+        seeds = SeedList().convert(value, param, ctx)
         if len(seeds) > 1:
             self.fail(f"{value!r} is more than one seed; write --seeds {value}", param, ctx)
-        return seeds.start
+        return next(iter(seeds))
 
 
-class Seeds(click.ParamType[range]):
-    """One whole number, or a range such as 0-99, which includes both ends."""
+class SeedListOrCount(click.ParamType[Seeds | int]):
+    """A lone number says how many; everything else says which."""
 
     name = "seeds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> range:
-        if isinstance(value, range):
-            return value
-        first, _, last = str(value).partition("-")
-        if not all(part.isascii() and part.isdigit() for part in (first, last or first)):
-            self.fail(f"{value!r} is no seed; write 7, or 0-99 for several", param, ctx)
-        if max(len(first), len(last)) > SEED_DIGITS:
-            self.fail(f"{value!r} has a seed of more than {SEED_DIGITS} digits", param, ctx)
-        if int(last or first) < int(first):
-            self.fail(f"{value!r} ends before it begins", param, ctx)
-        return range(int(first), int(last or first) + 1)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Seeds | int:
+        seeds = SeedList().convert(value, param, ctx)
+        if not str(value).strip().isdigit():
+            return seeds
+        if not int(value):
+            self.fail("0 is no number of seeds; write 1000, or which as 0-999 or 0,5,7-9", param, ctx)
+        return int(value)
 
 
 def runs_folder() -> Path:

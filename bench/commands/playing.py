@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import click
 
 from bench import cases, telling
-from bench.commands.options import runs_folder
-from bench.commands.showing import VERDICT_COLOURS, console
+from bench.commands.options import runs_folder, world_option
+from bench.commands.reporting import as_json, stdout_for_json
+from bench.commands.showing import VERDICT_COLOURS, console, tell
 from bench.runner import Run, run_case
 from bench.store import CASE, MANIFEST
 from bench.verdict import Verdict
@@ -21,19 +23,21 @@ from faults.acquire import find_server
 
 @click.command("play", epilog="Example: python -m bench play case.json --world live --leave-out")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--world", type=click.Choice(["live", "simulated"]), default="simulated", show_default=True)
+@world_option("simulated")
 @click.option("--leave-out", is_flag=True, help="Play it without the faults that this world or system cannot do.")
-def play_command(file: Path, world: str, leave_out: bool) -> None:
-    """Play the case in FILE, as `explore` stores it or as edited by hand, and judge what comes of it.
+@click.option("--json", "wants_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
+def play_command(file: Path, world: str, leave_out: bool, wants_json: bool) -> None:
+    """Play the case in FILE, and judge what comes of it.
 
-    In virtual time a case is the same run each time, with the same digest. On real processes it is the same story, as
-    far as they can repeat it. A case with faults that cannot be played there is SKIPPED with the reasons.
+    A case is everything that a run depends on, as `explore` stores it or as edited by hand. In virtual time it is the
+    same run each time, with the same digest. On real processes the same faults come at the same times, as far as they
+    can repeat that. A case with faults that cannot be played there is SKIPPED with the reasons.
 
     Exit status: 0 VALID, or SKIPPED; 1 INVALID; 2 UNKNOWN, or it was not possible as asked.
     """
     case = cases.load(file)
     runs = runs_folder().absolute()
-    with console().status("starting") as progress:
+    with stdout_for_json(wants_json) as stdout, console(stderr=wants_json).status("starting") as progress:
         play = partial(run_case, case, runs=runs, name=_name_of(file), file=file.absolute(), leave_out=leave_out)
         schedule = case.schedule
         what = f"playing {len(schedule.faults)} faults in {schedule.length_s:g} s on {len(schedule.nodes)} nodes"
@@ -45,7 +49,11 @@ def play_command(file: Path, world: str, leave_out: bool) -> None:
             server = find_server(progress.update)
             progress.update(what)
             done = play(world=LiveWorld(server))
-    _tell(done)
+    if wants_json:
+        told = {"world": world, "file": str(file), "seed": case.seed, "flaw": case.flaw, **as_json(done)}
+        click.echo(json.dumps(told, indent=2), file=stdout)
+    else:
+        _tell(done)
     sys.exit(done.verdict.exit_status)
 
 
@@ -58,10 +66,9 @@ def _name_of(file: Path) -> str:
 def _tell(done: Run) -> None:
     out = console()
     if done.verdict not in (Verdict.VALID, Verdict.SKIPPED):
-        out.print(done.explain(), markup=False, soft_wrap=True)
-    out.print(f"[{VERDICT_COLOURS[done.verdict]}]{done.verdict}[/] in {done.seconds:.1f} s", soft_wrap=True)
-    for line in telling.findings(done.findings):
-        out.print(f"  {line}", markup=False, soft_wrap=True)
+        tell(out, done.explain())
+    out.print(f"[{VERDICT_COLOURS[done.verdict]}]{done.verdict}[/] in {done.seconds:.1f} s")
+    tell(out, "\n".join(f"  {line}" for line in telling.findings(done.findings)))
     if done.digest is not None:
-        out.print(f"  digest {done.digest}", markup=False)
-    out.print(f"  evidence in {done.folder}", markup=False, soft_wrap=True)
+        tell(out, f"  digest {done.digest}")
+    tell(out, f"  evidence in\n  {done.folder}")

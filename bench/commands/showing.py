@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench.verdict import Verdict
@@ -18,12 +19,33 @@ VERDICT_COLOURS = {
     Verdict.SKIPPED: "dim",
 }
 PIPE_WIDTH = 200
+COPIED = ("/", "python -m bench")
+"""What a line of its own begins with that people copy."""
 
 
-def console() -> Console:
+def console(*, stderr: bool = False) -> Console:
     """As wide as the terminal; in a pipe, wide enough for a row."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    found = Console(highlight=False, stderr=stderr)
+    return found if found.is_terminal else Console(highlight=False, stderr=stderr, width=PIPE_WIDTH)
+
+
+def tell(out: Console, words: str, *, beside: str = "") -> None:
+    """Print the lines of `words`, the first of them `beside` something, which is markup. On a terminal a line that is
+    too wide goes on below its beginning. Paths and commands stay whole, because people copy them."""
+    for line in words.splitlines():
+        text = line.lstrip(" ")
+        head = f"{beside}{line[: len(line) - len(text)]}"
+        if not out.is_terminal or text.startswith(COPIED):
+            out.print(f"{head}{escape(text)}", soft_wrap=True)
+        elif not head:
+            out.print(escape(text))
+        else:
+            grid = Table.grid()
+            grid.add_column(no_wrap=True)
+            grid.add_column(overflow="fold")
+            grid.add_row(head, escape(text))
+            out.print(grid)
+        beside = ""
 
 
 def size_in_words(size_bytes: int) -> str:

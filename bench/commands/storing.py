@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench import store, telling
 from bench.commands.options import Count, kept_runs
-from bench.commands.showing import VERDICT_COLOURS, console
+from bench.commands.showing import VERDICT_COLOURS, console, tell
 from bench.judging import Judgement, judge_again
 from bench.manifest import Manifest, code_digest
 from bench.store import RunState, StoredRun, StoreError
@@ -29,7 +29,7 @@ run_argument = click.argument("run", metavar="RUN")
 
 
 @click.command("runs", epilog="Example: python -m bench runs --prune 20")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--prune", "keep", type=Count(0), metavar="KEEP", help="Remove all but the KEEP newest runs.")
 def runs_command(as_json: bool, keep: int | None) -> None:
     """List the runs that are kept, newest first.
@@ -57,7 +57,9 @@ def runs_command(as_json: bool, keep: int | None) -> None:
 @click.command("show", epilog="Example: python -m bench show last")
 @run_argument
 def show_command(run: str) -> None:
-    """Tell what RUN was, what came of it, what happened when, and how its logs end.
+    """Tell what RUN was and what came of it.
+
+    That is its findings, what happened when, and how its logs end.
 
     RUN is an id as `runs` prints it, the run's folder, or `last`.
     """
@@ -65,8 +67,8 @@ def show_command(run: str) -> None:
     with out.status("reading"):
         words = telling.explain(stored, whole=True)
     for line in _header(stored.manifest):
-        out.print(line, markup=False, soft_wrap=True)
-    out.print(words, markup=False, soft_wrap=True)
+        tell(out, line)
+    tell(out, words)
 
 
 @click.command("check", epilog="Example: python -m bench check last")
@@ -79,7 +81,9 @@ def show_command(run: str) -> None:
     help="The file of your own scenario, for checks of your own. A file that only the run names is never executed.",
 )
 def check_command(run: str, file: Path | None) -> None:
-    """Judge the evidence of RUN again, and say of each finding whether the run said the same.
+    """Judge the evidence of RUN again.
+
+    It says of each finding whether the run said the same.
 
     RUN is an id as `runs` prints it, the run's folder, or `last`.
 
@@ -93,9 +97,9 @@ def check_command(run: str, file: Path | None) -> None:
     with out.status(f"judging {escape(stored.manifest.name)}"):
         judgement = judge_again(stored, own)
     for line in _comparison(judgement):
-        out.print(line, markup=False, soft_wrap=True)
+        tell(out, line)
     if stored.manifest.machine.code != code_digest():
-        out.print("the run was made by other sources than those that judge it now", markup=False, soft_wrap=True)
+        tell(out, "the run was made by other sources than those that judge it now")
     agrees = "as the run said" if judgement.agrees else f"the run: {telling.outcome(stored)}"
     out.print(f"[{VERDICT_COLOURS[judgement.verdict]}]{judgement.verdict}[/], {escape(agrees)}", soft_wrap=True)
     sys.exit(judgement.verdict.exit_status)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bench.commands.options import name_option
+from bench.commands.options import complete_nodes, name_option
 from bench.live import registry
 from bench.live.remote import ask
 
@@ -38,10 +38,13 @@ def leader_command(name: str) -> None:
 
 @click.command("logs", epilog="Example: python -m bench logs -f leader")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what comes.")
-@click.argument("node", required=False)
+@click.argument("node", required=False, shell_complete=complete_nodes)
 @name_option
 def logs_command(follow: bool, node: str | None, name: str) -> None:
-    """Print the nodes' logs, all in one stream, or one NODE's (a name, leader or follower)."""
+    """Print the nodes' logs, all in one stream, or one NODE's.
+
+    NODE is a name, leader or follower.
+    """
     wanted = ask(name, "resolve", node=node)["node"] if node else None
     with Path(ask(name, "status")["log"]).open() as stream:
         while True:

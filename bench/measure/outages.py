@@ -13,12 +13,14 @@ from functools import partial
 from bench.live.cluster import LiveCluster
 from bench.measure.load import drive
 from bench.measure.registry import measurement
-from bench.measure.result import Measured, MeasurementError, Series
+from bench.measure.result import Aim, Measured, MeasurementError, Series
 from bench.measure.setting import Setting
 from faults.links import Mode
 
 PAUSE_S = 0.002
 DEADLINE_S = 30.0
+OUTAGE_AIMS = {"tight": Aim("p99", "<", 300)}
+"""By profile. The timeouts of the others say beforehand how long an outage lasts."""
 NEAR = 5
 """Entries behind the leader; a follower of a cluster under writes is always a few behind."""
 
@@ -27,9 +29,8 @@ NEAR = 5
 def failover(setting: Setting) -> Measured:
     """From kill -9 of the leader until a client that tries the survivors in turn has a write acknowledged."""
     with setting.cluster() as cluster:
-        return Measured(
-            [Series("outage", "ms", [_failover_ms(cluster, number) for number in setting.counted(itertools.count())])]
-        )
+        found = [_failover_ms(cluster, number) for number in setting.counted(itertools.count())]
+    return Measured([Series("outage", "ms", found, OUTAGE_AIMS.get(setting.profile))])
 
 
 @measurement(count=20, seconds=2)
@@ -88,7 +89,7 @@ def _heal(setting: Setting, mode: Mode) -> Measured:
         with cluster.writing(nodes=[leader]):
             heal_ms = partial(_heal_ms, cluster, follower, mode, setting.seconds)
             found = [heal_ms() for _ in setting.counted(itertools.count())]
-    return Measured([Series(f"near again after {setting.seconds:g} s", "ms", found, "p99 < 100 ms")])
+    return Measured([Series(f"near again after {setting.seconds:g} s", "ms", found, Aim("p99", "<", 100))])
 
 
 def _heal_ms(cluster: LiveCluster, follower: str, mode: Mode, partition_s: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from bench.measure.load import Timed, drive
 from bench.measure.registry import measurement
-from bench.measure.result import Measured, MeasurementError, Series
+from bench.measure.result import Aim, Measured, MeasurementError, Series
 from bench.measure.setting import Setting
 from bench.systems.protocol import System
 
@@ -24,14 +24,14 @@ WARM_UP = 100
 def writes(setting: Setting) -> Measured:
     """One client's write: from before the request is sent until the acknowledgement is read, through its client
     link."""
-    return _latencies(setting, "write", puts, target="p99 < 20 ms")
+    return _latencies(setting, "write", puts, Aim("p99", "<", 20))
 
 
 @measurement(count=2000)
 def reads(setting: Setting) -> Measured:
     """One client's linearizable read: from before the request is sent until the answer is read, through its client
     link."""
-    return _latencies(setting, "consistent read", _reads, target="p99 < 15 ms")
+    return _latencies(setting, "consistent read", _reads, Aim("p99", "<", 15))
 
 
 @measurement(seconds=10)
@@ -52,7 +52,7 @@ def throughput(setting: Setting) -> Measured:
                 setting.on_progress(answer.answered_s - began_s, setting.seconds)
     return Measured(
         [
-            Series("acknowledged writes", "1/s", _rates(answers, began_s, setting.seconds), "p50 >= 1500 /s"),
+            Series("acknowledged writes", "1/s", _rates(answers, began_s, setting.seconds), Aim("p50", ">=", 1500)),
             Series(f"write among {CLIENTS}", "ms", [answer.latency_ms for answer in answers]),
         ]
     )
@@ -67,12 +67,12 @@ def _reads(system: System) -> Iterator[bytes]:
     return itertools.repeat(system.read_request("k0"))
 
 
-def _latencies(setting: Setting, name: str, requests: Callable[[System], Iterator[bytes]], target: str) -> Measured:
+def _latencies(setting: Setting, name: str, requests: Callable[[System], Iterator[bytes]], aim: Aim) -> Measured:
     with setting.cluster() as cluster:
         system, leader = cluster.system, cluster.node_plan(cluster.wait_for_leader()).client
         list(_acknowledged(system, drive(leader, itertools.islice(puts(system), WARM_UP))))
         answers = _acknowledged(system, drive(leader, itertools.islice(requests(system), setting.count)))
-        return Measured([Series(name, "ms", [answer.latency_ms for answer in setting.counted(answers)], target)])
+        return Measured([Series(name, "ms", [answer.latency_ms for answer in setting.counted(answers)], aim)])
 
 
 def _acknowledged(system: System, answers: Iterable[Timed]) -> Iterator[Timed]:

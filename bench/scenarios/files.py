@@ -1,4 +1,4 @@
-"""Scenarios in a file of the user's own: ``my_scenarios.py``, or one of them, ``my_scenarios.py::name``.
+"""Scenarios in a file of the user's own: ``my_scenarios.py``, or some of them, ``my_scenarios.py::name``.
 
 The file may lie anywhere, and finds what lies beside it, as a script does. A mistake in it is the user's to mend, so it
 is told as Python tells it: with the user's line, and without the way that the bench took there.
@@ -32,22 +32,24 @@ class UserCodeError(Exception):
 
 
 def named(arguments: Iterable[str]) -> list[Scenario]:
-    """What is meant by these, in their order: names of the bench's own scenarios and families; files, which stand for
-    all their scenarios; and ``file.py::name``. Each file is loaded once.
+    """What is meant by these, in their order, each scenario once: whatever `find` understands, of the bench's own
+    scenarios; files, which stand for all their scenarios; and ``file.py::name``, of which `find` understands the name.
+    Each file is loaded once.
 
     Raises UnknownScenarioError, UserFileError and UserCodeError.
     """
-    files: dict[str, Mapping[str, Scenario]] = {}
+    files: dict[Path, Mapping[str, Scenario]] = {}
     found: list[Scenario] = []
     for argument in arguments:
         path, separator, name = argument.partition("::")
         if not path.endswith(".py"):
             found += find(argument, SCENARIOS)
             continue
-        if path not in files:
-            files[path] = load(Path(path).absolute())
-        found += find(name, files[path], f"python -m bench list {path}") if separator else files[path].values()
-    return found
+        file = Path(path).resolve()
+        if file not in files:
+            files[file] = load(Path(path).absolute())
+        found += find(name, files[file], f"python -m bench list {path}") if separator else files[file].values()
+    return list({(scenario.file, scenario.name): scenario for scenario in found}.values())
 
 
 def load(path: Path) -> dict[str, Scenario]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ Story = TypeVar("Story", bound=Callable[..., None])
 
 MARK = "scenarios"
 """The attribute of a function that has what was made of it."""
+EVERY = "all"
+"""The name that means all scenarios."""
 LIMIT_S = 300.0
 """So long a story may take, unless it says otherwise: many times what the longest of ours takes."""
 
@@ -166,15 +169,27 @@ def by_name(scenarios: Iterable[Scenario]) -> dict[str, Scenario]:
 
 
 def find(name: str, among: Mapping[str, Scenario], listing: str = "python -m bench list") -> list[Scenario]:
-    """The scenario of this name, or all members of the family of this name. `listing` is the command that shows them.
-    Raises UnknownScenarioError."""
-    found = [scenario for scenario in among.values() if name in (scenario.name, scenario.family)]
-    if not found:
-        known = {*among, *(scenario.family for scenario in among.values())}
-        near = difflib.get_close_matches(name, known, n=3)
-        guess = f"; did you mean {', '.join(near)}?" if near else "."
-        raise UnknownScenarioError(f"there is no scenario {name!r}{guess} See: {listing}")
-    return found
+    """What is meant by this name: the scenario or the family that is called so; otherwise all of them for `all`, and
+    those that a pattern such as ``split_*`` fits. `listing` is the command that shows them. Raises
+    UnknownScenarioError."""
+    meanings: list[Callable[[Scenario], bool]] = [
+        lambda scenario: name in (scenario.name, scenario.family),
+        lambda _: name == EVERY,
+        lambda scenario: _fits(scenario, name),
+    ]
+    for is_meant in meanings:
+        if found := [scenario for scenario in among.values() if is_meant(scenario)]:
+            return found
+    known = {*among, *(scenario.family for scenario in among.values())}
+    near = difflib.get_close_matches(name, known, n=3)
+    guess = f"; did you mean {', '.join(near)}?" if near else "."
+    raise UnknownScenarioError(f"there is no scenario {name!r}{guess} See: {listing}")
+
+
+def _fits(scenario: Scenario, pattern: str) -> bool:
+    """Brackets stand for themselves, as in members' names."""
+    literal = pattern.replace("[", "[[]")
+    return any(fnmatch.fnmatchcase(name, literal) for name in (scenario.name, scenario.family))
 
 
 def _label(value: object) -> str:

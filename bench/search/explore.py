@@ -132,11 +132,12 @@ def _walk(task: tuple[range, int, str | None, float | None]) -> Walk:
 
 
 def explore(
-    seeds: range, nodes: int, flaw: str | None = None, jobs: int = 1, length_s: float | None = None
+    ranges: Iterable[range], nodes: int, flaw: str | None = None, jobs: int = 1, length_s: float | None = None
 ) -> Iterator[Walk]:
-    """Walk all seeds with `jobs` processes. The walks come in order, so that the first violation is that of the lowest
-    seed, and end with it."""
-    tasks = ((seeds[first : first + CHUNK], nodes, flaw, length_s) for first in range(0, len(seeds), CHUNK))
+    """Walk all seeds of these ranges, which ascend, with `jobs` processes. The walks come in order, so that the first
+    violation is that of the lowest seed, and end with it."""
+    chunks = (seeds[first : first + CHUNK] for seeds in ranges for first in range(0, len(seeds), CHUNK))
+    tasks = ((seeds, nodes, flaw, length_s) for seeds in chunks)
     if jobs == 1:
         yield from _until_violation(map(_walk, tasks))
         return

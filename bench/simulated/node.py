@@ -82,6 +82,7 @@ class SimulatedNode:
         "name",
         "process",
         "records",
+        "saved_s",
         "started",
     )
 
@@ -93,6 +94,8 @@ class SimulatedNode:
         low, high = stage.settings.clock_rates
         self.clock = DriftingClock(reads_s=OFFSET_S * rng.random(), rate=rng.uniform(low, high))
         self.disk = SimulatedDisk(stage.engine.random(f"disk/{name}"))
+        self.saved_s = 0.0
+        """When its last save is done, be it under way or over."""
         self.address = first_address(name)
         """The address that it gives as its own."""
         self.addresses = frozenset((self.address,))
@@ -173,6 +176,7 @@ class SimulatedNode:
             return
         stage = self._stage
         process.die()
+        self.saved_s = 0.0
         left = self.disk.crash(torn=torn)
         # In this order: what is left of a round on which its owner did not live to act must not be judged as a round.
         stage.observer.crashed(self.name, stage.engine.now)
@@ -260,6 +264,7 @@ class SimulatedNode:
     # What its process does
 
     def saving(self, took_s: float) -> None:
+        self.saved_s = self._stage.engine.now + took_s
         if self.in_next_save is not None:
             self._stage.engine.after(took_s * self.chance(), self._on_saving, (self.process, self.in_next_save))
 

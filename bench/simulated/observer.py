@@ -100,6 +100,6 @@ class Observer:
 
     def topology(self, running: Collection[str], clear: Mapping[tuple[str, str], float], at_s: float) -> None:
         """A fault began or ended. `running` nodes are up and not paused; `clear` are the directed links, by source and
-        target, on which nothing is cut, lost, or later than usual, each with when the last of what was sent before
-        arrives.
+        target, on which nothing is cut, lost, or later than usual, each with when the last of what a fault has made
+        late is over: what was sent on it, and what its ends save.
         """

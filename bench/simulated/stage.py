@@ -18,6 +18,8 @@ OnEvent = Callable[[str, dict[str, Any]], None]
 class Inhabitant(Protocol):
     """What one node may know of another."""
 
+    saved_s: float
+
     @property
     def running(self) -> bool: ...
 
@@ -57,7 +59,10 @@ class Stage:
     def topology_changed(self) -> None:
         self.changed = True
         running = [name for name, node in self.inhabitants.items() if node.running]
-        self.observer.topology(running, self.network.clear(), self.engine.now)
+        saved_s = {name: node.saved_s for name, node in self.inhabitants.items()}
+        links = self.network.clear().items()
+        clear = {(x, y): max(settled_s, saved_s[x], saved_s[y]) for (x, y), settled_s in links}
+        self.observer.topology(running, clear, self.engine.now)
 
     def break_off(self, node: str) -> None:
         """The connections of a node's clients end, and the clients notice."""

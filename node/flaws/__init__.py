@@ -2,10 +2,10 @@
 
 A flaw is a module with a class `Flawed`, a subclass of `Raft` that overrides exactly one method of `node.raft.rules`,
 as real systems have done; the module says which. Every rule has a flaw, which a unit test holds true: a rule that
-nobody has broken may be one that does nothing. Nothing imports a flaw. It is asked for by name, in the simulated world
-alone:
+nobody has broken may be one that does nothing. Nothing imports a flaw. It is asked for by name:
 
-    python -m bench explore --world simulated --flaw forget_vote
+    python -m bench explore --flaw forget_vote
+    python -m bench run kill_leader --flaw forget_vote
 
 What it takes
 -------------

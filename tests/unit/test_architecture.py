@@ -47,6 +47,7 @@ FORBIDDEN = {
     "bench/schedule.py": IO,
     "bench/search/stories.py": IO,
     "bench/seal.py": IO,
+    "bench/seeds.py": IO,
     "bench/verdict.py": IO,
     "bench/words.py": IO,
     "bench/workload.py": IO,

@@ -62,10 +62,10 @@ def test_the_readmes_own_scenario_fails_as_shown(my_scenarios: Path) -> None:
 
 def test_the_readmes_own_scenario_is_mended_as_shown(my_scenarios: Path) -> None:
     my_scenarios.write_text(mended(my_scenarios.read_text()))
-    command, line, summary, *_ = block("valid").splitlines()
+    command, line, summary, where, *_ = block("valid").splitlines()
     done = CliRunner().invoke(cli, command.removeprefix("$ python -m bench ").split())
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines()[-1].partition(";")[0] == summary.partition(";")[0]
+    assert done.output.splitlines()[-2:] == [summary, where.replace("/home/you", str(my_scenarios.parent))]
     assert line.rpartition(" s  ")[2] in done.output
 
 

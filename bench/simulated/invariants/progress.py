@@ -32,7 +32,7 @@ class Progress:
 
     def topology(self, in_time: Collection[str], clear: Mapping[tuple[str, str], float], at_s: float) -> None:
         """`in_time` are the servers that run and are not excused; `clear` the links without trouble, each with when
-        the last of what was sent before arrives."""
+        the last of what was late on it or at its ends is over."""
         former = self._since
         self._since = {
             (one, other): former.get((one, other), max(at_s, settled_s, clear[other, one]))

@@ -148,7 +148,7 @@ def test_a_leader_deposed_by_a_higher_term_was_disturbed() -> None:
 def test_a_leader_that_was_starved_or_handed_over_was_not_disturbed(cause: str) -> None:
     found = evidence(n1=[role(1, "Leader", 2), ended(2, cause)], n2=[role(3, "Leader", 3)])
     assert nobody_disturbs_a_leader(found) == Finding(
-        "nobody_disturbs_a_leader", Verdict.VALID, f"2 reigns, none disturbed, 1 ended by {cause}"
+        "nobody_disturbs_a_leader", Verdict.VALID, f"2 times a node led, and was not disturbed, 1 ended by {cause}"
     )
 
 

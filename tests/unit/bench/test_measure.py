@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from rich.console import Console
 
-from bench.measure.registry import UnknownMeasurementError, find, measurements
-from bench.measure.result import Measured, Series, Table
+from bench.cli import cli
+from bench.commands import measuring
+from bench.measure.registry import Measurement, UnknownMeasurementError, find, measurements
+from bench.measure.result import Aim, Measured, Series, Table
 from bench.measure.statistics import Summary, percentile
 
 HUNDRED = [float(value) for value in range(100, 0, -1)]
@@ -34,13 +40,48 @@ def test_nothing_has_no_percentile(values: list[float], percent: float) -> None:
 
 
 def test_a_result_survives_json() -> None:
-    result = Measured([Series("write", "ms", [2.0, 1.0], "p99 < 20 ms")], Table(["seconds"], [["1"]]))
+    series = [Series("write", "ms", [2.0, 1.0], Aim("p99", "<", 20)), Series("size", "MiB", [3.0])]
+    result = Measured(series, Table(["seconds"], [["1"]]))
+    aim = {"figure": "p99", "comparison": "<", "bound": 20, "words": "p99 < 20 ms", "met": True}
     assert json.loads(json.dumps(result.as_json())) == {
         "series": [
-            {"name": "write", "unit": "ms", "n": 2, "p50": 1.0, "p99": 2.0, "max": 2.0, "target": "p99 < 20 ms"}
+            {"name": "write", "unit": "ms", "n": 2, "p50": 1.0, "p99": 2.0, "max": 2.0, "aim": aim},
+            {"name": "size", "unit": "MiB", "n": 1, "p50": 3.0, "p99": 3.0, "max": 3.0, "aim": None},
         ],
         "table": {"headings": ["seconds"], "rows": [["1"]]},
     }
+
+
+@pytest.mark.parametrize(
+    ("aim", "unit", "words", "met"),
+    [
+        (Aim("p99", "<", 99), "ms", "p99 < 99 ms", False),
+        (Aim("p99", "<=", 99), "ms", "p99 <= 99 ms", True),
+        (Aim("max", "<", 100.5), "MiB", "max < 100.5 MiB", True),
+        (Aim("p50", ">", 50), "1/s", "p50 > 50/s", False),
+        (Aim("p50", ">=", 50), "1/s", "p50 >= 50/s", True),
+    ],
+)
+def test_an_aim_says_in_words_what_it_holds_a_summary_to(aim: Aim, unit: str, words: str, met: bool) -> None:
+    assert (aim.words(unit), aim.is_met(Summary.of(HUNDRED))) == (words, met)
+
+
+def test_the_table_of_figures_says_whether_an_aim_is_met_or_missed_and_stays_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    series = [
+        Series("acknowledged writes", "1/s", [1499.0], Aim("p50", ">=", 1500)),
+        Series("near again after 2 s", "ms", [99.99], Aim("p99", "<", 100)),
+        Series("outage", "ms", [1.0]),
+    ]
+    monkeypatch.setattr(measuring, "find_server", lambda _: Path())
+    monkeypatch.setattr(measuring, "find", lambda name: Measurement(name, lambda _: Measured(series), 1, 1))
+    monkeypatch.setattr(measuring, "console", lambda: Console(width=80))
+    done = CliRunner().invoke(cli, ["measure", "writes"])
+    assert done.exit_code == 0, "figures are no verdict"
+    missed, met, neither = (line.split() for line in done.output.splitlines() if re.search(r"1499|99\.99|1\.00", line))
+    assert (missed[-1], met[-1], neither[-1]) == ("missed", "met", "1.00")
+    assert max(map(len, done.output.splitlines())) <= 80
 
 
 def test_every_measurement_says_between_which_instants() -> None:

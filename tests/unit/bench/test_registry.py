@@ -114,6 +114,33 @@ def test_a_familys_name_means_all_its_members() -> None:
     assert [scenario.name for scenario in find("kill_leader", SCENARIOS)] == ["kill_leader"]
 
 
+def test_all_means_every_scenario_unless_one_is_called_so() -> None:
+    assert find("all", SCENARIOS) == list(SCENARIOS.values())
+    assert [one.name for one in find("all", gather(module_of(FIRST, FIRST.replace("first", "all"))))] == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*", ["first", "grown[3-min]", "grown[5-min]"]),
+        ("gr*", ["grown[3-min]", "grown[5-min]"]),
+        ("gro?n", ["grown[3-min]", "grown[5-min]"]),
+        ("*[5*]", ["grown[5-min]"]),
+        ("grown[*min]", ["grown[3-min]", "grown[5-min]"]),
+    ],
+)
+def test_a_pattern_means_what_it_fits_and_its_brackets_are_brackets(pattern: str, names: list[str]) -> None:
+    grown = "@scenario(nodes=3, checks=SAFETY, each={'size': [3, 5], 'how': [min]})\n"
+    there = gather(module_of(FIRST, grown + "def grown(cluster, size, how):\n    'It grows.'\n"))
+    assert [scenario.name for scenario in find(pattern, there)] == names
+
+
+@pytest.mark.parametrize("pattern", ["Gr*", "[fg]*", "*hold]", ""])
+def test_a_pattern_that_fits_nothing_is_told_as_a_name_that_is_not_there(pattern: str) -> None:
+    with pytest.raises(UnknownScenarioError, match="there is no scenario"):
+        find(pattern, gather(module_of(FIRST)))
+
+
 def test_a_scenario_that_is_not_there_is_told_with_the_nearest_and_where_all_are_listed() -> None:
     with pytest.raises(UnknownScenarioError, match=r"kill_leader.*See: python -m bench list"):
         find("kil_leader", SCENARIOS)

@@ -51,10 +51,26 @@ def test_a_file_stands_for_all_its_scenarios_in_their_order(write: Write) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("mine", ["mine[a]", "mine[b]"]), ("mine[b]", ["mine[b]"]), ("other", ["other"])]
+    ("name", "meant"),
+    [
+        ("mine", ["mine[a]", "mine[b]"]),
+        ("mine[b]", ["mine[b]"]),
+        ("other", ["other"]),
+        ("m*", ["mine[a]", "mine[b]"]),
+        ("*[b]", ["mine[b]"]),
+        ("all", ["mine[a]", "mine[b]", "other"]),
+    ],
 )
-def test_one_scenario_or_family_of_a_file_is_named_behind_it(write: Write, name: str, meant: list[str]) -> None:
+def test_some_scenarios_of_a_file_are_named_behind_it(write: Write, name: str, meant: list[str]) -> None:
     assert [scenario.name for scenario in named([f"{write(GOOD)}::{name}"])] == meant
+
+
+def test_whatever_is_named_twice_is_meant_once_where_it_was_named_first(write: Write) -> None:
+    path = write(GOOD)
+    again = path.parent / "else" / ".." / path.name
+    (path.parent / "else").mkdir()
+    found = named([f"{path}::other", str(again), "kill_leader", str(path), "kill_*leader"])
+    assert [scenario.name for scenario in found] == ["other", "mine[a]", "mine[b]", "kill_leader"]
 
 
 def test_files_and_names_of_the_benchs_own_stand_beside_one_another_in_the_order_asked_for(write: Write) -> None:

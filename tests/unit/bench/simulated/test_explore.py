@@ -5,17 +5,17 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType
 
 import pytest
-from click.testing import CliRunner
+from click import testing
 
 from bench import cases
 from bench.case import Case, Settings
 from bench.cli import cli
-from bench.commands.exploring import explore_command
+from bench.commands import exploring
 from bench.operations import Cas, Delete, Leave, Outcome, Put, SetAll, Writing
 from bench.player import Player
 from bench.schedule import (
@@ -33,7 +33,7 @@ from bench.schedule import (
     Schedule,
     SlowDisk,
 )
-from bench.search.explore import case_of, explore, play, plus, walk
+from bench.search.explore import Walk, case_of, explore, play, plus, walk
 from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.flaws import flaw_names
 from bench.simulated.invariants import Invariants
@@ -50,6 +50,10 @@ NODES = ("n1", "n2", "n3")
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found is stored there."""
     monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
+
+
+def explored(arguments: Collection[str]) -> testing.Result:
+    return testing.CliRunner().invoke(cli, ["explore", *arguments])
 
 
 class Told(Invariants):
@@ -298,7 +302,7 @@ def test_a_seed_gives_the_same_violation_again_and_every_word_of_it() -> None:
 
 
 def test_what_is_told_first_is_the_lowest_seed_however_many_processes_walk() -> None:
-    alone, together = (list(explore(range(24), 5, "commit_past_prev", jobs)) for jobs in (1, 2))
+    alone, together = (list(explore([range(24)], 5, "commit_past_prev", jobs)) for jobs in (1, 2))
     assert [done.violation for done in alone] == [done.violation for done in together]
     assert alone[-1].violation is not None
     total = plus(alone[0], alone[-1]) if len(alone) > 1 else alone[0]
@@ -306,14 +310,12 @@ def test_what_is_told_first_is_the_lowest_seed_however_many_processes_walk() -> 
 
 
 def test_a_schedule_that_breaks_a_promise_says_which_and_how_to_see_it_again() -> None:
-    result = CliRunner().invoke(
-        explore_command, ["--seeds", "8", "--jobs", "1", "--flaw", "commit_old_term", "--nodes", "5"]
-    )
+    result = explored(["--seeds", "8", "--jobs", "1", "--flaw", "commit_old_term", "--nodes", "5"])
     assert result.exit_code == 1
     assert "INVALID only_the_leaders_term_is_counted" in result.output
     (again,) = re.findall(r"python -m bench (play \S+)", result.output.splitlines()[-1])
     (digest,) = re.findall(r"digest (\w+)", result.output)
-    once_more = CliRunner().invoke(cli, shlex.split(again))
+    once_more = testing.CliRunner().invoke(cli, shlex.split(again))
     assert once_more.exit_code == 1
     assert f"digest {digest}" in once_more.output
     assert "INVALID only_the_leaders_term_is_counted" in once_more.output
@@ -321,15 +323,39 @@ def test_a_schedule_that_breaks_a_promise_says_which_and_how_to_see_it_again() -
 
 def test_schedules_can_be_asked_for_of_another_length_and_once_more() -> None:
     arguments = ["--seeds", "1", "--jobs", "1", "--length", "30"]
-    valid = CliRunner().invoke(explore_command, [*arguments, "--json"])
+    valid = explored([*arguments, "--json"])
     assert 30 <= json.loads(valid.output)["virtual_s"] < 60
-    flawed = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term", "--json"])
+    flawed = explored([*arguments, "--flaw", "commit_old_term", "--json"])
     assert cases.load(Path(json.loads(flawed.output)["violation"]["file"])).schedule.length_s == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seeds"),
+    [
+        (["--seeds", "3"], [0, 1, 2]),
+        (["--seeds", "3", "--first", "7"], [7, 8, 9]),
+        (["--seeds", "7-9"], [7, 8, 9]),
+        (["--seeds", "5,20-22"], [5, 20, 21, 22]),
+    ],
+)
+def test_seeds_are_asked_for_by_how_many_or_by_which(
+    arguments: list[str], seeds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: list[int] = []
+
+    def walks(ranges: Iterable[range], *_: object) -> Iterator[Walk]:
+        for seed in itertools.chain.from_iterable(ranges):
+            walked.append(seed)
+            yield Walk(1, 1.0, 1.0)
+
+    monkeypatch.setattr(exploring, "explore", walks)
+    result = explored(arguments)
+    assert (result.exit_code, walked) == (0, seeds), result.output
 
 
 def test_what_led_to_a_violation_is_logged_in_words_and_in_the_order_in_which_it_happened() -> None:
     arguments = ["--seeds", "9", "--jobs", "1", "--json", "--flaw", "commit_past_prev", "--nodes", "5"]
-    violation = json.loads(CliRunner().invoke(explore_command, arguments).output)["violation"]
+    violation = json.loads(explored(arguments).output)["violation"]
     events = Path(violation["file"]).with_name("cluster.log").read_text().splitlines()
     assert [float(line.split()[0]) for line in events] == sorted(float(line.split()[0]) for line in events)
     assert any(" -> " in line for line in events)
@@ -338,10 +364,10 @@ def test_what_led_to_a_violation_is_logged_in_words_and_in_the_order_in_which_it
 
 def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
     arguments = ["--seeds", "1", "--jobs", "1", "--json"]
-    valid = CliRunner().invoke(explore_command, arguments)
+    valid = explored(arguments)
     assert valid.exit_code == 0
     assert json.loads(valid.output)["violation"] is None
-    invalid = CliRunner().invoke(explore_command, [*arguments, "--flaw", "commit_old_term"])
+    invalid = explored([*arguments, "--flaw", "commit_old_term"])
     violation = json.loads(invalid.output)["violation"]
     assert Case.from_json(json.dumps(violation["case"]).encode()) == case_of(0, 5, "commit_old_term")
     assert cases.load(Path(violation["file"])) == case_of(0, 5, "commit_old_term")
@@ -352,12 +378,16 @@ def test_the_outcome_can_be_had_as_json_with_the_schedule() -> None:
     [
         (["--flaw", "os"], "'os'"),
         (["--nodes", "1"], "from 2 to 9"),
-        (["--seeds", "0"], "x>=1"),
+        (["--seeds", "0"], "0 is no number of seeds"),
+        (["--seeds", "9-0"], "'9-0' ends before it begins"),
+        (["--seeds", "9" * 30], "a seed of more than 18 digits"),
+        (["--seeds", "0-9", "--first", "3"], "--seeds 0-9 says already which is the first"),
         (["--first", "x"], "'x'"),
+        (["--first", "9" * 30], "a seed of more than 18 digits"),
     ],
 )
 def test_what_cannot_be_explored_is_refused_with_status_2(arguments: list[str], words: str) -> None:
-    result = CliRunner().invoke(explore_command, arguments)
+    result = explored(arguments)
     assert result.exit_code == 2
     assert words in result.output
 
