@@ -33,14 +33,23 @@ def headline(error: BaseException) -> str:
     """Where it came up in the author's code, and the first line of what it says; what stands there, if it says
     nothing."""
     code = [line.strip() for line in _code_of(error)]
-    said = str(error).splitlines() or code or [type(error).__name__]
+    said = _said_by(error) or code or [type(error).__name__]
     return f"{line_of(error)} {said[0]}".strip()
 
 
 def shown(error: BaseException) -> tuple[str, ...]:
     """The author's code there, and the rest of what it says: for a failed assertion, both values (`bench.scenarios.
     asserts`)."""
-    return (*(f">   {line}" for line in _code_of(error)), *(f"    {line}" for line in str(error).splitlines()[1:]))
+    return (*(f">   {line}" for line in _code_of(error)), *(f"    {line}" for line in _said_by(error)[1:]))
+
+
+def _said_by(error: BaseException) -> list[str]:
+    return _writable(str(error)).splitlines()
+
+
+def _writable(said: str) -> str:
+    """Half a surrogate pair can stand in a string of Python's, and in no file."""
+    return said.encode(errors="backslashreplace").decode()
 
 
 def _code_of(error: BaseException) -> list[str]:
@@ -65,7 +74,7 @@ def as_python_tells(error: BaseException) -> str:
         if one is not None:
             one.stack = traceback.StackSummary.from_list([frame for frame in one.stack if _is_authors(frame)])
             chain += [one.__cause__, one.__context__, *(one.exceptions or ())]
-    return "".join(told.format()).rstrip()
+    return _writable("".join(told.format()).rstrip())
 
 
 def _is_authors(frame: traceback.FrameSummary) -> bool:

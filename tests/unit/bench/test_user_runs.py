@@ -47,6 +47,8 @@ STORIES = {
     "mistypes": ("cluster.kil('n1')", Verdict.UNKNOWN, "no attribute 'kil'"),
     "names_nobody": ("cluster.kill('n9')", Verdict.UNKNOWN, "there is no node n9"),
     "asserts_in_vain": ("assert cluster.wait_for_leader() == 'n9', 'n9 leads'", Verdict.INVALID, "n9 leads"),
+    "asserts_what_no_file_can_hold": ("assert not cluster.nodes, 'half \\ud800'", Verdict.INVALID, "half \\ud800"),
+    "fails_with_what_no_file_can_hold": ("raise ValueError('half \\ud800')", Verdict.UNKNOWN, "half \\ud800"),
     "asserts_without_words": ("assert not cluster.nodes", Verdict.INVALID, "assert not cluster.nodes"),
     "waits_in_vain": (
         "cluster.wait_until(lambda: cluster.leads('n1') and cluster.leads('n2'), 'two lead')",
