@@ -38,7 +38,7 @@ LIMIT_S = 120.0
 """How long one check may take."""
 OWN = "own:"
 """Stands before the name of a user's own check."""
-DID_NOT_END = Finding("story", Verdict.UNKNOWN, "the run did not end")
+DID_NOT_END = Finding("outcome", Verdict.UNKNOWN, "the run did not end")
 
 
 def name_of(check: Check) -> str:

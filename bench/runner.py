@@ -30,8 +30,8 @@ from bench.store import Findings, Recording
 from bench.verdict import Check, Finding, Verdict, combined
 from bench.worlds import C, World
 
-STORY = "story"
-"""The finding of the story itself."""
+OUTCOME = "outcome"
+"""The finding of the scenario or the case itself, told while it was played."""
 SERVED = "with every fault over all nodes agree, and clients are served"
 """What a case promises."""
 MOST_UNDER_WAY = 5
@@ -172,7 +172,7 @@ def _run(
     try:
         finding = _played(story, cluster, on_failure)
     except KeyboardInterrupt:
-        judged(Finding(STORY, Verdict.UNKNOWN, "interrupted"))
+        judged(Finding(OUTCOME, Verdict.UNKNOWN, "interrupted"))
         raise
     return judged(finding)
 
@@ -200,19 +200,19 @@ def _told(story: Story[C], cluster: C) -> Finding:
             raise cluster.broken
     except LimitReachedError as error:
         reason = f"{line_of(error)} it did not end within {story.limit_s:g} s".strip()
-        return Finding(STORY, Verdict.UNKNOWN, reason, cluster.now_s, shown(error))
+        return Finding(OUTCOME, Verdict.UNKNOWN, reason, cluster.now_s, shown(error))
     except WaitTimeoutError as error:
-        return Finding(STORY, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
+        return Finding(OUTCOME, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
     except (PromiseBrokenError, KeyboardInterrupt):
         raise
     except BaseException as error:
         if not story.has_author:
             raise
         if isinstance(error, AssertionError):
-            return Finding(STORY, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
+            return Finding(OUTCOME, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
         *traceback, last = as_python_tells(error).splitlines()
-        return Finding(STORY, Verdict.UNKNOWN, f"{line_of(error)} {last}".strip(), cluster.now_s, tuple(traceback))
-    return Finding(STORY, Verdict.VALID, story.promise)
+        return Finding(OUTCOME, Verdict.UNKNOWN, f"{line_of(error)} {last}".strip(), cluster.now_s, tuple(traceback))
+    return Finding(OUTCOME, Verdict.VALID, story.promise)
 
 
 def _concerned(history: Iterable[Operation], broken: PromiseBrokenError) -> Iterator[str]:
@@ -231,7 +231,7 @@ def _excused(finding: Finding, evidence: Evidence) -> Finding:
     excuse = interference.reason if interference.verdict is not Verdict.VALID else gone_past(evidence)
     if finding.verdict is not Verdict.INVALID or excuse is None:
         return finding
-    if finding.check not in (STORY, *OWED_IN_THE_END):
+    if finding.check not in (OUTCOME, *OWED_IN_THE_END):
         return finding
     return replace(finding, verdict=Verdict.UNKNOWN, reason=f"{finding.reason}; but {excuse}")
 

@@ -49,7 +49,7 @@ def test_however_many_runs_go_wrong_the_first_are_named_and_the_others_counted(
 
     def one_in_two(*_: object, **__: object) -> Run:
         verdict = Verdict.UNKNOWN if next(numbers) % 2 else Verdict.VALID
-        return Run("three_nodes", tmp_path, (Finding("story", verdict, ""),), 0.001, None)
+        return Run("three_nodes", tmp_path, (Finding("outcome", verdict, ""),), 0.001, None)
 
     monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
     monkeypatch.setattr(running, "run_scenario", one_in_two)
@@ -69,7 +69,7 @@ def test_of_many_seeds_the_first_that_fails_is_told_in_full_and_all_by_their_num
     verdicts = {2: Verdict.UNKNOWN, 5: Verdict.INVALID, 6: Verdict.INVALID, 7: Verdict.INVALID}
 
     def some(*_: object, seed: int, **__: object) -> Run:
-        return Run("a", tmp_path / str(seed), (Finding("story", verdicts.get(seed, Verdict.VALID), ""),), 0.1, None)
+        return Run("a", tmp_path / str(seed), (Finding("outcome", verdicts.get(seed, Verdict.VALID), ""),), 0.1, None)
 
     monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
     monkeypatch.setattr(running, "run_scenario", some)
@@ -84,7 +84,7 @@ def test_of_many_seeds_the_first_that_fails_is_told_in_full_and_all_by_their_num
 
 def test_what_a_pattern_fits_is_run_and_so_is_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def well(scenario: Scenario, **_: object) -> Run:
-        return Run(scenario.name, tmp_path, (Finding("story", Verdict.VALID, ""),), 0.0, None)
+        return Run(scenario.name, tmp_path, (Finding("outcome", Verdict.VALID, ""),), 0.0, None)
 
     monkeypatch.setenv("BENCH_RUNS", str(tmp_path))
     monkeypatch.setattr(running, "run_scenario", well)

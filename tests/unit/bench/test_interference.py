@@ -54,7 +54,7 @@ def test_what_did_not_come_about_in_time_is_not_held_against_nodes_that_the_benc
     for play, verdict in ((fails, Verdict.INVALID), (disturbed, Verdict.UNKNOWN)):
         done = run_scenario(replace(SCENARIOS["three_nodes"], play=play), runs=tmp_path, world=SimulatedWorld())
         story = done.findings[0]
-        assert (story.check, story.verdict, done.verdict) == ("story", verdict, verdict)
+        assert (story.check, story.verdict, done.verdict) == ("outcome", verdict, verdict)
         assert ("the bench had to start Toxiproxy again" in story.reason) is (verdict is Verdict.UNKNOWN)
 
 

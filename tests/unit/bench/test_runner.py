@@ -215,9 +215,9 @@ def doomed(play: Callable[[Cluster], None], **fields: object) -> Scenario:
     ("play", "verdict", "check"),
     [
         (broken, Verdict.INVALID, "logs_match"),
-        (failed, Verdict.INVALID, "story"),
-        (exits, Verdict.UNKNOWN, "story"),
-        (endless, Verdict.UNKNOWN, "story"),
+        (failed, Verdict.INVALID, "outcome"),
+        (exits, Verdict.UNKNOWN, "outcome"),
+        (endless, Verdict.UNKNOWN, "outcome"),
     ],
 )
 def test_the_evidence_of_a_story_that_goes_wrong_is_stored_and_judged_too(
@@ -268,7 +268,7 @@ def test_of_a_run_that_is_interrupted_there_is_what_there_was(tmp_path: Path) ->
     (stored,) = store.runs_in(tmp_path).runs
     findings = stored.findings()
     assert findings is not None
-    assert findings.told == (Finding("story", Verdict.UNKNOWN, "interrupted"),)
+    assert findings.told == (Finding("outcome", Verdict.UNKNOWN, "interrupted"),)
     assert (stored.manifest.verdict, judge_again(stored).agrees) == (Verdict.UNKNOWN, True)
 
 

@@ -31,7 +31,7 @@ CASE = Case(
     seed=7,
 )
 FINDINGS = Findings(
-    told=(Finding("story", Verdict.VALID, "it was played"),),
+    told=(Finding("outcome", Verdict.VALID, "it was played"),),
     judged=(Finding("logs_agree", Verdict.INVALID, "they do not"),),
 )
 START: Record = {"event": "start", "at_s": 0.5, "term": 0, "node": "n1"}

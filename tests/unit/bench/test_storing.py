@@ -186,7 +186,7 @@ def test_a_run_that_did_not_end_is_judged_by_what_it_left(runs: Path) -> None:
     with going_on(runs):
         pass
     done = bench("check", "last")
-    assert (done.exit_code, "UNKNOWN story: the run did not end" in done.output) == (2, True)
+    assert (done.exit_code, "UNKNOWN outcome: the run did not end" in done.output) == (2, True)
     assert "UNKNOWN logs_agree: " in done.output
     assert "the run said nothing of it" in done.output
 
