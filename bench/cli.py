@@ -29,6 +29,7 @@ COMMANDS = {
     "delay": "bench.commands.breaking",
     "limit": "bench.commands.breaking",
     "fill-disk": "bench.commands.breaking",
+    "copy-disk": "bench.commands.breaking",
     "heal": "bench.commands.breaking",
     "join": "bench.commands.operating",
     "leave": "bench.commands.operating",

@@ -60,6 +60,9 @@ ROLES = {"leader": "Leader", "follower": "Follower"}
 NEEDS = {
     "slow_disk": "a node's saves take longer",
     "full_disk": "a node can save nothing more",
+    "failed_save": "one save of a node fails, and those after it succeed",
+    "older_disk": "a node comes back with an older copy of its disk",
+    "lost_files": "a node comes back without some of its files",
     "torn_saves": "a node dies in the middle of a save, and part of it stays",
     "memory_limit": "a node gets no more memory",
     "clocks": "a node's clock runs fast or slow",
@@ -80,7 +83,7 @@ UP_DEADLINE_S = 15.0
 MOST_REDIRECTS = 5
 """How many a client follows for one question."""
 
-OVER_BY_RESTART = (NodeKind.DOWN, NodeKind.PAUSE, NodeKind.FULL_DISK, NodeKind.NO_MEMORY)
+OVER_BY_RESTART = (NodeKind.DOWN, NodeKind.PAUSE, NodeKind.FULL_DISK, NodeKind.FAILED_SAVE, NodeKind.NO_MEMORY)
 """Faults that end with the process they were done to."""
 
 
@@ -275,6 +278,8 @@ class Cluster(abc.ABC):
         self._recorder = recorder
         self._exits = contextlib.ExitStack()
         self._wiped: set[str] = set()
+        self._copied: set[str] = set()
+        """The nodes of whose disk there is a copy."""
         self._series = itertools.count()
         self._client_numbers = itertools.count()
 
@@ -388,6 +393,18 @@ class Cluster(abc.ABC):
     def _wipe(self, node: str) -> None:
         """Delete the data of a node that is down."""
 
+    def _copy_disk(self, node: str) -> None:
+        """Keep a copy of the data of a node that is down."""
+        raise CannotError(self.can("older_disk"))
+
+    def _bring_back_disk(self, node: str) -> None:
+        """Put that copy in the place of its data."""
+        raise CannotError(self.can("older_disk"))
+
+    def _lose_files(self, node: str, kind: str) -> None:
+        """Delete the files of this kind of a node that is down. Raises ValueError for an unknown kind."""
+        raise CannotError(self.can("lost_files"))
+
     @abc.abstractmethod
     def _ask_to_stop(self, node: str) -> None:
         """Have it end by itself; returns once it has."""
@@ -404,18 +421,51 @@ class Cluster(abc.ABC):
         self.node_faults.command(node, NodeKind.DOWN, NodeState(down=True))
         return node
 
-    def restart(self, node: str, *, wipe: bool = False) -> str:
-        """Kill the node if it runs, start it on the same data (with `wipe`, on none), and wait until it answers. Raises
-        DidNotStartError."""
+    def restart(self, node: str, *, wipe: bool = False, older: bool = False, without: str = "") -> str:
+        """Kill the node if it runs, start it on the same data, and wait until it answers.
+
+        With `wipe` its data are gone; with `older` they are as they were at `copy_disk`; `without` names a kind of
+        files that is gone (`log` or `snapshots` of our node). No promise that rests on stable storage (Raft, Figure 2)
+        is judged to be broken after that. Raises DidNotStartError, and ValueError if there is no copy or no such kind.
+        """
         node = self.kill(node)
-        if wipe:
-            self._wipe(node)
-            self._wiped.add(node)
+        self._change_disk(node, wipe=wipe, older=older, without=without)
         self.node_faults.heal(node, OVER_BY_RESTART)
-        self.note("restart", node=node, wipe=wipe)
+        self.note("restart", node=node, wipe=wipe, older=older, without=without)
         if self.node_faults.state(node).may_start:
             self.wait_until(lambda: self._answers(node), f"{node} answers after it was started", UP_DEADLINE_S)
         return node
+
+    def copy_disk(self, node: str) -> str:
+        """Keep a copy of the data of a node that is down, in place of any former copy, for `restart` with `older`."""
+        self._must_can("older_disk")
+        node = self.resolve(node)
+        if self._has_process(node):
+            raise ValueError(f"{node} runs, and may be writing; kill it before its disk is copied")
+        self._copy_disk(node)
+        self._copied.add(node)
+        return node
+
+    def _change_disk(self, node: str, *, wipe: bool, older: bool, without: str) -> None:
+        if wipe + older + bool(without) > 1:
+            raise ValueError("data are gone, older or incomplete, and no two of these at once")
+        if wipe:
+            self._wipe(node)
+            self._wiped.add(node)
+        elif older:
+            self._must_can("older_disk")
+            if node not in self._copied:
+                raise ValueError(f"there is no copy of the disk of {node}; copy it while {node} is down")
+            self._bring_back_disk(node)
+        elif without:
+            self._must_can("lost_files")
+            self._lose_files(node, without)
+
+    def fail_save(self, node: str) -> str:
+        """The node's next save fails, and those after it succeed. Returns once the node has stopped because of that,
+        which takes something to write: who goes on has taken for written what is not."""
+        self._must_can("failed_save")
+        return self._starve(node, NodeKind.FAILED_SAVE, NodeState(save_fails=True), "a save has failed")
 
     def shut_down(self, node: str) -> str:
         """Have the node stop by itself, as an operator would; a leader hands over first. Returns once it has ended."""

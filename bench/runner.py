@@ -18,6 +18,7 @@ from bench import judging, store, telling, timeline, words
 from bench.case import Case
 from bench.checkers import the_bench_did_not_interfere
 from bench.checkers.faults import gone_past
+from bench.checkers.stable import excused
 from bench.cluster import Cluster, PromiseBrokenError, WaitTimeoutError
 from bench.evidence import STORY_OVER, Evidence
 from bench.limits import LimitReachedError, time_limit
@@ -186,7 +187,9 @@ def _played(story: Story[C], cluster: C, on_failure: Callable[[C], None] | None)
             if finding.verdict is not Verdict.VALID and on_failure is not None:
                 on_failure(cluster)
             return finding
-    except PromiseBrokenError as error:
+    except PromiseBrokenError as last:
+        # What a node does when the story is over, after it has failed, says less than how it failed.
+        error = cluster.broken or last
         at_s = cluster.now_s if error.at_s is None else error.at_s
         return Finding(error.promise, Verdict.INVALID, error.words, at_s, tuple(_concerned(cluster.history, error)))
 
@@ -226,7 +229,9 @@ def _concerned(history: Iterable[Operation], broken: PromiseBrokenError) -> Iter
 
 def _excused(finding: Finding, evidence: Evidence) -> Finding:
     """What did not come about in time is not held against nodes that the bench itself had got in the way of, or whose
-    links were faulty and gone past."""
+    links were faulty and gone past; and what was broken, not against nodes whose disks forgot what they had saved."""
+    if finding.check != OUTCOME:
+        finding = excused(finding, evidence)
     interference = the_bench_did_not_interfere(evidence)
     excuse = interference.reason if interference.verdict is not Verdict.VALID else gone_past(evidence)
     if finding.verdict is not Verdict.INVALID or excuse is None:

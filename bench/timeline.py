@@ -116,7 +116,10 @@ def _healed(record: Record) -> str:
 
 
 def _started_again(record: Record) -> str:
-    return f"starts {record['node']} again{' on an empty data folder' if record.get('wipe') else ''}"
+    data = {"wipe": " on an empty data folder", "older": " with an older copy of its data"}
+    how = "".join(words for field, words in data.items() if record.get(field))
+    without = record.get("without")
+    return f"starts {record['node']} again{how}{f' without its {without}' if without else ''}"
 
 
 OF_THE_BENCH: Mapping[str, Callable[[Record], str]] = {
@@ -127,6 +130,7 @@ OF_THE_BENCH: Mapping[str, Callable[[Record], str]] = {
     "pause": lambda record: f"pauses {record['node']}",
     "resume": lambda record: f"lets {record['node']} go on",
     "full_disk": lambda record: f"leaves {record['node']} no room on its disk",
+    "failed_save": lambda record: f"has the next save of {record['node']} fail",
     "no_memory": lambda record: f"leaves {record['node']} no more memory",
     "slow_disk": lambda record: f"makes each save of {record['node']} {record['latency_ms']:g} ms longer",
     "clock_rate": lambda record: f"has the clock of {record['node']} run at {record['rate']:g} of its rate",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.operations import (
     Cas,
@@ -44,6 +44,8 @@ from bench.schedule import (
 
 SLOW_S = 0.05
 """An answer that takes longer is told with how long it took."""
+MOST_PARTS = 4
+"""So many keys of a batch are named."""
 LONG = 20
 """A longer text is told by its beginning and its length."""
 
@@ -59,7 +61,7 @@ def _question(asked: Question) -> str:
         case Get(key=key, freshness=freshness):
             return f"get {key}" if freshness is Freshness.STALE else f"{freshness.value} get {key}"
         case GetAll(keys=keys):
-            return f"get {', '.join(keys)}"
+            return f"get {_some(keys)}"
         case Put(key=key, value=value):
             return _put(Item(key, value))
         case Cas(key=key, value=value, expected_index=expected):
@@ -67,9 +69,9 @@ def _question(asked: Question) -> str:
         case Delete(key=key, expected_index=expected):
             return f"delete {key}{_if_at(expected)}"
         case SetAll(items=items):
-            return "; ".join(map(_put, items))
+            return _some([_put(item) for item in items], "; ")
         case DeleteAll(items=items):
-            return f"delete {', '.join(f'{item.key}{_if_at(item.expected_index)}' for item in items)}"
+            return f"delete {_some([f'{item.key}{_if_at(item.expected_index)}' for item in items])}"
         case Join(node=node, address=address):
             return f"join {node}{f' at {address}' if address else ''}"
         case Leave(node=node):
@@ -78,6 +80,12 @@ def _question(asked: Question) -> str:
             return f"transfer {to}".rstrip()
         case TakeSnapshot():
             return "snapshot"
+
+
+def _some(parts: Sequence[str], between: str = ", ") -> str:
+    """The first of them, and how many more."""
+    more = f" and {len(parts) - MOST_PARTS} more" if len(parts) > MOST_PARTS else ""
+    return f"{between.join(parts[:MOST_PARTS])}{more}"
 
 
 def operation(done: Operation) -> str:

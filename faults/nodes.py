@@ -22,6 +22,7 @@ class NodeKind(StrEnum):
     DOWN = "down"
     PAUSE = "pause"
     FULL_DISK = "full disk"
+    FAILED_SAVE = "failed save"
     SLOW_DISK = "slow disk"
     NO_MEMORY = "no memory"
     CLOCK = "clock"
@@ -36,6 +37,8 @@ class NodeState:
     down: bool = False
     paused: bool = False
     disk_full: bool = False
+    save_fails: bool = False
+    """The next save fails, and the disk is well again after it."""
     disk_latency_ms: float = 0.0
     """Every save takes this much longer."""
     memory_full: bool = False
@@ -58,6 +61,7 @@ class NodeState:
             down=self.down or other.down,
             paused=self.paused or other.paused,
             disk_full=self.disk_full or other.disk_full,
+            save_fails=self.save_fails or other.save_fails,
             disk_latency_ms=self.disk_latency_ms + other.disk_latency_ms,
             memory_full=self.memory_full or other.memory_full,
             clock_rate=self.clock_rate if other.clock_rate is None else other.clock_rate,

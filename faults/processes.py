@@ -127,6 +127,12 @@ def wipe(folder: Path, root: Path) -> None:
         shutil.rmtree(folder)
 
 
+def copy(folder: Path, to: Path, root: Path) -> None:
+    """Make `to` a copy of `folder`, whatever it was before. Raises ValueError unless it lies inside `root`."""
+    wipe(to, root)
+    shutil.copytree(folder, to, symlinks=True)
+
+
 def _child(held: Lifeline, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     held.hold()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -8,6 +8,7 @@ contradict each other.
   leader deposed while a majority followed it.
 * `logs`: nodes that applied up to one index applied the same entries.
 * `clocks`: whether clocks ran about alike, on which what leases keep rests.
+* `stable`: whether each node kept what it had saved, on which most of this rests.
 * `durability`: what was acknowledged is there.
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
 * `interference`: the bench did nothing that nobody had asked for; asked of each run.

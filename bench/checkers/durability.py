@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bench.checkers.clocks import unlike
+from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence, Record
 from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, key_by_key
 from bench.timeline import line
@@ -48,6 +49,7 @@ class FreshRead(NamedTuple):
     """Whatever was acknowledged before must be seen."""
 
 
+@rests_on_stable_storage
 def acknowledged_writes_survive(evidence: Evidence) -> Finding:
     """Every fresh read of a key shows what the last acknowledged write left there, or what may have come after it; and
     of each key that was written there is a fresh read after the last acknowledgement.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.checkers.clocks import unlike
+from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence, Record
 from bench.verdict import Finding, Verdict
 
@@ -26,6 +27,7 @@ class Reign:
         return f"{self.node} in term {self.term} from {self.since_s:.4f} to {self.until_s:.4f}"
 
 
+@rests_on_stable_storage
 def one_leader_per_term(evidence: Evidence) -> Finding:
     """Election safety (Raft §5.2, Figure 3): at most one leader can be elected in a given term."""
     leaders: dict[int, set[str]] = {}
@@ -40,6 +42,7 @@ def one_leader_per_term(evidence: Evidence) -> Finding:
     return _seen("one_leader_per_term", len(leaders), f"{terms} with a leader, one each")
 
 
+@rests_on_stable_storage
 def one_leader_at_a_time(evidence: Evidence) -> Finding:
     """At no instant do two nodes report themselves leader: `sum(konsul_raft_is_leader) <= 1`. UNKNOWN where clocks did
     not run alike, on which that rests."""

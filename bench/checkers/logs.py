@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
 from bench.operations import Outcome
 from bench.timeline import line
@@ -10,6 +11,7 @@ from bench.verdict import Finding, Verdict
 CHECK = "logs_agree"
 
 
+@rests_on_stable_storage
 def logs_agree(evidence: Evidence) -> Finding:
     """Wherever two nodes (or two incarnations of one) had applied up to the same index, their digests are the same.
 

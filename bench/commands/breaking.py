@@ -35,18 +35,32 @@ resume_command = _on_node("resume", "Let a paused NODE go on (SIGCONT).", "goes 
 
 @click.command("restart", epilog="Example: python -m bench restart n1 --wipe")
 @click.argument("node", shell_complete=complete_nodes)
-@click.option("--wipe", is_flag=True, help="On an empty data folder, as after the loss of its disk.")
+@click.option("--wipe", is_flag=True, help="Start on an empty data folder, as after the loss of the disk.")
+@click.option("--older", is_flag=True, help="Start on the data of the last copy-disk, as from a backup.")
+@click.option("--without", metavar="KIND", default="", help="Start without these files: log, or snapshots.")
 @name_option
-def restart_command(node: str, wipe: bool, name: str) -> None:
+def restart_command(node: str, wipe: bool, older: bool, without: str, name: str) -> None:
     """Start NODE again on the data it had.
 
     If it runs, it is killed first.
 
-    With --wipe a voter forgets whom it voted for and the entries it had acknowledged: it may help to elect a second
-    leader in its term, or one without an acknowledged write. After the loss of a disk it is safe to remove the node
-    (DELETE /cluster/leave/ID) and to join it under a new id.
+    A voter that has lost some of its data forgets whom it voted for and the entries it had acknowledged: it may help to
+    elect a second leader in its term, or one without an acknowledged write. After the loss of a disk it is safe to
+    remove the node (leave) and to join it under a new id.
     """
-    click.echo(f"{ask(name, 'restart', node=node, wipe=wipe)['node']} is started again")
+    done = ask(name, "restart", node=node, wipe=wipe, older=older, without=without)
+    click.echo(f"{done['node']} is started again")
+
+
+@click.command("copy-disk", epilog="Example: python -m bench copy-disk n1")
+@click.argument("node", shell_complete=complete_nodes)
+@name_option
+def copy_disk_command(node: str, name: str) -> None:
+    """Keep a copy of the data of NODE, which must be down.
+
+    It takes the place of a former copy; `restart --older` starts the node on it.
+    """
+    click.echo(f"the data of {ask(name, 'copy-disk', node=node)['node']} are copied")
 
 
 @click.command("isolate", epilog="Example: python -m bench isolate leader --mode hold")

@@ -43,6 +43,7 @@ LAST_ANSWERS_S = 5.0
 
 CANNOT = {
     "slow_disk": "no way is known to slow down the real disk of one process alone",
+    "failed_save": "a disk that refuses one save refuses all, until there is room again: see full_disk",
     "torn_saves": "a real process cannot be killed in the middle of a save on purpose",
     "clocks": "all processes of a machine have one clock",
     "noise": "Toxiproxy passes on bytes, and knows of no messages",
@@ -68,6 +69,8 @@ class LiveCluster(Cluster):
         self._last_look: Future[frozenset[Link]] | None = None
         self.unasked: list[str] = []
         """What the bench has done to the cluster without being asked, in words."""
+        self._incomplete: set[str] = set()
+        """Nodes whose files were taken from them; they may refuse to start."""
         self._short_of_room: dict[str, Running] = {}
         """Nodes that have room again, but may yet end because of what could not be written before."""
 
@@ -261,7 +264,26 @@ class LiveCluster(Cluster):
             found.process.resume()
 
     def _wipe(self, node: str) -> None:
+        self._incomplete.discard(node)
         processes.wipe(self._plans[node].data, self.recording.folder)
+
+    def _copy_disk(self, node: str) -> None:
+        processes.copy(self._plans[node].data, self._copy_of(node), self.recording.folder)
+
+    def _bring_back_disk(self, node: str) -> None:
+        self._incomplete.discard(node)
+        processes.copy(self._copy_of(node), self._plans[node].data, self.recording.folder)
+
+    def _copy_of(self, node: str) -> Path:
+        return self._plans[node].folder / "data-copy"
+
+    def _lose_files(self, node: str, kind: str) -> None:
+        files = self.system.data_files(self._plans[node])
+        if kind not in files:
+            raise ValueError(f"{node} has no files called {kind}; there are {', '.join(files)}")
+        for file in files[kind]:
+            file.unlink(missing_ok=True)
+        self._incomplete.add(node)
 
     def _ask_to_stop(self, node: str) -> None:
         with self.node_faults.lock:
@@ -285,7 +307,7 @@ class LiveCluster(Cluster):
         if dead:
             code = found.process.exit_code
             self.note("died", node=node, exit_code=code)
-            if not short_of_room and code != -signal.SIGKILL:
+            if not short_of_room and node not in self._incomplete and code != -signal.SIGKILL:
                 words = f"{node} has stopped by itself, with exit status {code}"
                 self.broken = self.broken or PromiseBrokenError("nothing_fails", words, at_s=self.now_s)
         else:

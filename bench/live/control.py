@@ -42,6 +42,8 @@ Command = tuple[Any, Callable[[Any], dict[str, Any]]]
 class NodeAsked(msgspec.Struct, forbid_unknown_fields=True):
     node: str
     wipe: bool = False
+    older: bool = False
+    without: str = ""
 
 
 class IsolateAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -158,7 +160,8 @@ class Commands:
             "status": (NothingAsked, lambda _: self.status()),
             "resolve": (NodeAsked, lambda asked: {"node": cluster.resolve(asked.node)}),
             "kill": (NodeAsked, self._act("kill", cluster.kill)),
-            "restart": (NodeAsked, lambda asked: {"node": cluster.restart(asked.node, wipe=asked.wipe)}),
+            "restart": (NodeAsked, self._restart),
+            "copy-disk": (NodeAsked, lambda asked: {"node": cluster.copy_disk(asked.node)}),
             "pause": (NodeAsked, self._act("pause", cluster.pause)),
             "resume": (NodeAsked, self._act("resume", cluster.resume)),
             "isolate": (IsolateAsked, self._isolate),
@@ -222,6 +225,10 @@ class Commands:
             return {"node": perform(node)}
 
         return act
+
+    def _restart(self, asked: NodeAsked) -> dict[str, Any]:
+        found = self._cluster.restart(asked.node, wipe=asked.wipe, older=asked.older, without=asked.without)
+        return {"node": found}
 
     def _isolate(self, asked: IsolateAsked) -> dict[str, Any]:
         node = self._cluster.resolve(asked.node)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.checkers import SAFETY, acknowledged_writes_survive
-from bench.cluster import Cluster
+from bench.cluster import Cluster, DidNotStartError
 from bench.operations import Outcome, Put
 from bench.scenarios.registry import scenario
 from bench.scenarios.steps import carry_on_without, come_back, followers, read_back, write, write_more
@@ -134,6 +134,57 @@ def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
         write_more(cluster, load)
         victim = cluster.fill_disk(victim_of(cluster))
         carry_on_without(cluster, load, victim)
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(
+    nodes=3,
+    checks=[*SAFETY, acknowledged_writes_survive],
+    each={"victim_of": [leader_of, follower_of]},
+    needs=["failed_save"],
+)
+def failed_save(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
+    """A node one of whose saves fails stops, though its disk is well again: it cannot know what it has saved."""
+    with cluster.writing() as load:
+        write_more(cluster, load)
+        victim = cluster.fail_save(victim_of(cluster))
+        carry_on_without(cluster, load, victim)
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["older_disk"])
+def older_disk(cluster: Cluster) -> None:
+    """A follower that comes back with an older copy of its disk is given what it lacks, while the others hold all."""
+    with cluster.writing() as load:
+        write_more(cluster, load)
+        victim = cluster.kill(follower_of(cluster))
+        cluster.copy_disk(victim)
+        carry_on_without(cluster, load, victim)
+        write_more(cluster, load)
+        cluster.kill(victim)
+        cluster.restart(victim, older=True)
+        cluster.wait_until(partial(cluster.caught_up, victim), f"{victim} has caught up")
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
+@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["lost_files", "snapshot"])
+def lost_log(cluster: Cluster) -> None:
+    """A node that has snapshots and no log does not start: it cannot know for whom it has voted. The others go on."""
+    with cluster.writing() as load:
+        write_more(cluster, load)
+        victim = follower_of(cluster)
+        cluster.client(victim).snapshot()
+        try:
+            cluster.restart(victim, without="log")
+        except DidNotStartError:
+            cluster.kill(victim)
+        else:
+            raise AssertionError(f"{victim} has started without its log")
+        write_more(cluster, load)
+    cluster.restart(victim, wipe=True)
     cluster.wait_until_agreed()
     read_back(cluster)
 

@@ -38,6 +38,7 @@ NODE = Path(inspect.getfile(Raft)).parents[1]
 
 CANNOT = {
     "memory_limit": "simulated nodes share the memory of one process",
+    "lost_files": "a simulated disk has no files",
     "snapshot_files": "a simulated disk keeps one snapshot, and damages none",
 }
 """What cannot be done in virtual time, and why."""
@@ -200,6 +201,8 @@ class SimulatedCluster(Cluster):
     def _enforce(self, node: str, former: NodeState, state: NodeState) -> None:
         found = self._node(node)
         found.disk.full, found.disk.extra_s = state.disk_full, state.disk_latency_ms / 1000
+        if state.save_fails != former.save_fails:
+            found.disk.fails_next = state.save_fails
         if state.strikes != former.strikes:
             found.in_next_save = _all_of(state.strikes)
         if state.clock_rate != former.clock_rate:
@@ -245,6 +248,12 @@ class SimulatedCluster(Cluster):
     def _wipe(self, node: str) -> None:
         self._node(node).wipe()
 
+    def _copy_disk(self, node: str) -> None:
+        self._node(node).copy_disk()
+
+    def _bring_back_disk(self, node: str) -> None:
+        self._node(node).bring_back_disk()
+
     # Starting
 
     def _has_process(self, node: str) -> bool:
@@ -289,8 +298,9 @@ class SimulatedCluster(Cluster):
                 raise
             died = f"{type(error).__name__} in {where.name}, line {where.lineno}"
             words = f"{died}: {error}" if str(error) else died
-            self.broken = PromiseBrokenError("nothing_fails", words, at_s=self.now_s)
-            raise self.broken from error
+            found = PromiseBrokenError("nothing_fails", words, at_s=self.now_s)
+            self.broken = self.broken or found
+            raise found from error
 
     # What was done
 

@@ -9,7 +9,7 @@ last honest save), and one without transactions, which tears the last write.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from node.raft import Entry, HardState, Snapshot
@@ -18,9 +18,10 @@ FASTEST_S, USUAL_SPREAD_S, RARE_S = 0.0003, 0.002, 0.02
 """An fsync on a solid state disk, and the one in fifty that finds it busy."""
 
 NO_SPACE = "no space left on device"
+FAILED = "input/output error"
 
 
-class DiskFullError(Exception):
+class DiskError(Exception):
     """Nothing of this save or snapshot is on the disk; the node must stop."""
 
 
@@ -74,6 +75,8 @@ class SimulatedDisk:
         self.extra_s = 0.0
         """Every save takes this much longer."""
         self.full = False
+        self.fails_next = False
+        """The next save fails, and those after it succeed."""
         self.honest = True
         """Whether a sync that returned has really happened."""
         self.transactional = True
@@ -81,9 +84,12 @@ class SimulatedDisk:
         entries remain, without its hard state. A snapshot is there whole or not at all on any disk."""
 
     def begin(self, write: Save) -> float:
-        """Start a save; returns how long it takes, in seconds. Raises DiskFullError."""
+        """Start a save; returns how long it takes, in seconds. Raises DiskError."""
         if self.full:
-            raise DiskFullError(NO_SPACE)
+            raise DiskError(NO_SPACE)
+        if self.fails_next:
+            self.fails_next = False
+            raise DiskError(FAILED)
         assert self._under_way is None, "one save at a time"
         self._under_way = write
         chance = self._rng.random()
@@ -105,9 +111,9 @@ class SimulatedDisk:
 
     def keep(self, snapshot: Snapshot) -> int:
         """Make a snapshot durable in the background. Returns its index, since no older one is kept to fall back on.
-        Raises DiskFullError."""
+        Raises DiskError."""
         if self.full:
-            raise DiskFullError(NO_SPACE)
+            raise DiskError(NO_SPACE)
         if not self._unsynced:
             self._synced.keep(snapshot)
         return snapshot.meta.index
@@ -130,6 +136,14 @@ class SimulatedDisk:
             write = Save(None, write.entries[: self._rng.randint(0, len(write.entries))])
         self._synced.take(write)
         return write
+
+    def copied(self) -> Content:
+        """What is on it now, to be brought back later."""
+        return replace(self._synced, entries=list(self._synced.entries))
+
+    def bring_back(self, former: Content) -> None:
+        """Be as it was then."""
+        self._synced = replace(former, entries=list(former.entries))
 
     def load(self) -> Content:
         """What a start finds."""

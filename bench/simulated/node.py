@@ -12,7 +12,7 @@ from bench import evidence
 from bench.operations import Told
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
-from bench.simulated.disk import Save, SimulatedDisk
+from bench.simulated.disk import Content, Save, SimulatedDisk
 from bench.simulated.network import Parcel, first_address
 from bench.simulated.observer import Observer
 from bench.simulated.process import Process
@@ -68,6 +68,7 @@ class SimulatedNode:
 
     __slots__ = (
         "_answers",
+        "_copy",
         "_incarnations",
         "_links",
         "_said_last",
@@ -94,6 +95,7 @@ class SimulatedNode:
         low, high = stage.settings.clock_rates
         self.clock = DriftingClock(reads_s=OFFSET_S * rng.random(), rate=rng.uniform(low, high))
         self.disk = SimulatedDisk(stage.engine.random(f"disk/{name}"))
+        self._copy: Content | None = None
         self.saved_s = 0.0
         """When its last save is done, be it under way or over."""
         self.address = first_address(name)
@@ -197,6 +199,18 @@ class SimulatedNode:
         assert self.process is None, f"{self.name} runs"
         self.disk = SimulatedDisk(self._stage.engine.random(f"disk/{self.name}/{self._incarnations}"))
         self._stage.observer.wiped(self.name)
+
+    def copy_disk(self) -> None:
+        """Keep a copy of the disk of a node that is down."""
+        self._copy = self.disk.copied()
+        self._stage.observer.copied(self.name)
+
+    def bring_back_disk(self) -> None:
+        """Be as it was when its disk was copied."""
+        assert self.process is None, f"{self.name} runs"
+        assert self._copy is not None, "nothing was copied"
+        self.disk.bring_back(self._copy)
+        self._stage.observer.came_back_older(self.name)
 
     def move(self, address: str) -> None:
         """Live at another address from now on; nothing that was sent to the former one arrives."""

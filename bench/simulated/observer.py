@@ -42,6 +42,12 @@ class Observer:
     def wiped(self, name: str) -> None:
         """The node, which is down, lost its disk, and with it whatever it had promised."""
 
+    def copied(self, name: str) -> None:
+        """The disk of the node, which is down, was copied."""
+
+    def came_back_older(self, name: str) -> None:
+        """The disk of the node, which is down, is again as it was when it was copied."""
+
     def excuse(self, name: str, excused: bool) -> None:
         """The node is slowed down from now on, or no longer; while it is, nothing may depend on its being in time."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bench.simulated.clock import DriftingClock
-from bench.simulated.disk import DiskFullError, Save, SimulatedDisk
+from bench.simulated.disk import DiskError, Save, SimulatedDisk
 from bench.simulated.engine import Engine
 from bench.simulated.network import Parcel
 from node.machine.state_machine import StateMachine
@@ -200,7 +200,7 @@ class Process:
         self._busy = True
         try:
             took_s = self._disk.begin(Save(effects.hard_state, effects.entries, effects.snapshot))
-        except DiskFullError as error:
+        except DiskError as error:
             self._end(str(error))
             return
         self._engine.after(took_s, self._on_synced, effects)
@@ -293,7 +293,7 @@ class Process:
         snapshot = Snapshot(draft.meta, draft.content.encode())
         try:
             fallback_index = self._disk.keep(snapshot)
-        except DiskFullError as error:
+        except DiskError as error:
             self._end(str(error))
             return
         self._around.kept(snapshot)

@@ -123,20 +123,21 @@ class KonsulSystem:
     def snapshot_files(self, node: NodePlan) -> list[Path]:
         return sorted((node.data / "snapshots").glob("*.snap"), key=lambda path: int(path.stem.partition("-")[2]))
 
-    def disk_bytes(self, node: NodePlan) -> Mapping[str, int]:
+    def data_files(self, node: NodePlan) -> Mapping[str, list[Path]]:
         """The log is the database with its journal; snapshots have a folder of their own."""
-        return {
-            "log": _bytes_of(node.data.glob("*")),
-            "snapshots": _bytes_of((node.data / "snapshots").rglob("*")),
-        }
+        found = {"log": node.data.glob("*"), "snapshots": (node.data / "snapshots").rglob("*")}
+        return {kind: [path for path in paths if path.is_file()] for kind, paths in found.items()}
+
+    def disk_bytes(self, node: NodePlan) -> Mapping[str, int]:
+        return {kind: _bytes_of(files) for kind, files in self.data_files(node).items()}
 
 
-def _bytes_of(paths: Iterable[Path]) -> int:
-    """The size of those that are files, and still there."""
+def _bytes_of(files: Iterable[Path]) -> int:
+    """The size of those that are still there."""
     total = 0
-    for path in paths:
+    for file in files:
         with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_size if path.is_file() else 0
+            total += file.stat().st_size
     return total
 
 

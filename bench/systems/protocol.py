@@ -113,6 +113,10 @@ class System(Protocol):
         """Oldest first, without those that the node knows to be damaged."""
         ...
 
+    def data_files(self, node: NodePlan) -> Mapping[str, list[Path]]:
+        """The files of its data by kind, such as ``log`` and ``snapshots``."""
+        ...
+
     def disk_bytes(self, node: NodePlan) -> Mapping[str, int]:
         """How much it has on its disk of each kind: ``log``, ``snapshots``."""
         ...

@@ -151,6 +151,22 @@ def test_a_node_that_can_write_nothing_more_stops_at_the_next_write_and_has_room
     assert state() == "running"
 
 
+def test_a_node_is_started_on_an_older_copy_of_its_data_or_without_some_of_them(up: Terminal) -> None:
+    victim = up.run("kill", "follower").stdout.split()[0]
+    assert up.run("copy-disk", victim).stdout == f"the data of {victim} are copied\n"
+    assert up.run("restart", victim).returncode == 0
+    running = up.run("copy-disk", victim)
+    assert (running.returncode, f"{victim} runs, and may be writing" in running.stderr) == (2, True)
+    assert up.run("restart", victim, "--older").stdout == f"{victim} is started again\n"
+    unknown = up.run("restart", victim, "--without", "manners")
+    assert (unknown.returncode, "there are log, snapshots" in unknown.stderr) == (2, True)
+    assert up.run("restart", victim).returncode == 0
+    assert up.run("snapshot", victim).returncode == 0
+    refused = up.run("restart", victim, "--without", "log")
+    assert (refused.returncode, f"{victim} did not start" in refused.stderr) == (2, True)
+    assert up.run("restart", victim, "--wipe").returncode == 0
+
+
 def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> None:
     old = up.run("leader").stdout.strip()
     assert up.run("isolate", "leader").returncode == 0

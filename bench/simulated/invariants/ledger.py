@@ -9,7 +9,7 @@ import bisect
 import hashlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -194,6 +194,8 @@ class Ledger:
     stood: dict[str, list[tuple[int, Value | None]]] = field(default_factory=dict)
     """What every command left at a key, by its index, oldest first."""
     disks: dict[str, Disk] = field(default_factory=dict)
+    copies: dict[str, Disk] = field(default_factory=dict)
+    """Of disks that may be brought back."""
     leases: dict[str, tuple[float, observer.LocalClock]] = field(default_factory=dict)
     """When the leases of the leading servers end, each by its own clock."""
     traced_leases: dict[str, float] = field(default_factory=dict)
@@ -370,6 +372,18 @@ def note_wipe(ledger: Ledger, name: str) -> None:
     ledger.wiped.add(name)
     ledger.disks.pop(name, None)
     ledger.votes = {vote: candidate for vote, candidate in ledger.votes.items() if vote[0] != name}
+
+
+def note_copy(ledger: Ledger, name: str) -> None:
+    disk = ledger.disks.get(name, Disk())
+    ledger.copies[name] = replace(disk, terms=dict(disk.terms))
+
+
+def note_older(ledger: Ledger, name: str) -> None:
+    """It has forgotten what it promised since."""
+    copy = ledger.copies[name]
+    note_wipe(ledger, name)
+    ledger.disks[name] = replace(copy, terms=dict(copy.terms))
 
 
 def note_save(

@@ -99,10 +99,15 @@ def match_index_never_goes_back(ledger: Ledger, step: Step) -> None:
 
 def matches_are_true(ledger: Ledger, step: Step) -> None:
     """A follower has synced what the leader takes it to have. A follower that knows of a later term may have lost it
-    again to that term's leader."""
+    again to that term's leader, and one that lost its disk may have said so just before."""
     former = step.before.matches
     for name, match_index in step.matches.items():
-        if match_index == former.get(name) or (disk := ledger.disks.get(name)) is None or disk.term > step.term:
+        if (
+            name in ledger.wiped
+            or match_index == former.get(name)
+            or (disk := ledger.disks.get(name)) is None
+            or disk.term > step.term
+        ):
             continue
         if match_index > step.log.base_index and not disk.holds(match_index, step.log.term_at(match_index)):
             words = f"{step.name} takes {name} to have entry {match_index} of term {step.log.term_at(match_index)}"

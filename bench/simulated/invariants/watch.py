@@ -52,6 +52,7 @@ from bench.simulated.invariants.ledger import (
     note_commits,
     note_contact,
     note_content,
+    note_copy,
     note_crash,
     note_digest,
     note_elected,
@@ -60,6 +61,7 @@ from bench.simulated.invariants.ledger import (
     note_lease,
     note_matches,
     note_members,
+    note_older,
     note_performed,
     note_progress,
     note_published,
@@ -204,6 +206,12 @@ class Invariants(observer.Observer):
 
     def wiped(self, name: str) -> None:
         note_wipe(self.ledger, name)
+
+    def copied(self, name: str) -> None:
+        note_copy(self.ledger, name)
+
+    def came_back_older(self, name: str) -> None:
+        note_older(self.ledger, name)
 
     def excuse(self, name: str, excused: bool) -> None:
         """Nothing is owed through a server that is so slow, or so late, that no timeout allows for it."""

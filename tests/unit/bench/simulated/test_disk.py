@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from bench.simulated.disk import Content, DiskFullError, Save, SimulatedDisk
+from bench.simulated.disk import Content, DiskError, Save, SimulatedDisk
 from node.raft import Configuration, Entry, EntryKind, HardState, Snapshot
 from node.raft.snapshot import SnapshotMeta
 
@@ -109,9 +109,9 @@ def test_a_full_disk_refuses_a_save_and_keeps_what_it_has() -> None:
     disk = SimulatedDisk(random.Random(1))
     saved(disk, Save(HardState(1, "a"), entries(1, 2)))
     disk.full = True
-    with pytest.raises(DiskFullError):
+    with pytest.raises(DiskError):
         disk.begin(Save(HardState(2, "b"), ()))
-    with pytest.raises(DiskFullError):
+    with pytest.raises(DiskError):
         disk.keep(snapshot(2))
     assert (disk.load().hard_state, disk.load().snapshot) == (HardState(1, "a"), None)
 
