@@ -48,7 +48,7 @@ from bench.operations import (
 )
 from bench.schedule import AnyFault
 from bench.workload import PAUSE_S, Script, distinct_writes
-from faults.links import Link
+from faults.links import Link, LinkState
 from faults.network import NetworkFaults
 from faults.nodes import NodeFaults, NodeKind, NodeState
 
@@ -574,7 +574,24 @@ class Cluster(abc.ABC):
         for node in self.nodes:
             if self.role(node) == ROLES[name]:
                 return node
-        raise NoSuchNodeError(f"nobody is {name} right now; try again, or name one of {', '.join(self.nodes)}")
+        what = "nobody leads" if name == "leader" else f"nobody is {name}"
+        wrong = ", ".join(self._what_is_wrong())
+        why = f"{wrong}; resume, restart or heal" if wrong else "an election may be under way; try again"
+        raise NoSuchNodeError(f"{what} right now: {why}, or name one of {', '.join(self.nodes)}")
+
+    def _what_is_wrong(self) -> Iterator[str]:
+        """Which nodes are down or paused, or cut off from others, in words."""
+        state = self.network.state()
+        for node in self.nodes:
+            if not self.is_running(node):
+                yield f"{node} is {'paused' if self.node_faults.state(node).paused else 'down'}"
+                continue
+            lost = [peer for peer in self.nodes if peer != node and self._is_cut(state, node, peer)]
+            if lost:
+                yield f"{node} is cut off from {' and '.join(lost)}"
+
+    def _is_cut(self, state: Mapping[Link, LinkState], one: str, other: str) -> bool:
+        return any(state[link].cut is not None for link in (Link(one, other), Link(other, one)))
 
     def statuses(self) -> dict[str, NodeStatus | None]:
         return {node: self.status(node) for node in self.nodes}

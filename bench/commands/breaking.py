@@ -8,7 +8,7 @@ import click
 
 from bench import store
 from bench.commands.options import Milliseconds, complete_nodes, mode_option, name_option
-from bench.commands.showing import size_in_words
+from bench.commands.showing import console, size_in_words, tell
 from bench.live import registry
 from bench.live.remote import ask
 from bench.live.waiting import wait_until
@@ -30,7 +30,15 @@ def _on_node(name: str, help: str, done: str) -> click.Command:
 
 kill_command = _on_node("kill", "kill -9 NODE (a name, leader or follower).", "is dead")
 pause_command = _on_node("pause", "Stop NODE where it is (SIGSTOP).", "is paused")
-resume_command = _on_node("resume", "Let a paused NODE go on (SIGCONT).", "goes on")
+
+
+@click.command("resume", epilog="Example: python -m bench resume")
+@click.argument("node", required=False, shell_complete=complete_nodes)
+@name_option
+def resume_command(node: str | None, name: str) -> None:
+    """Let a paused NODE go on (SIGCONT), or whoever is paused."""
+    for resumed in ask(name, "resume", node=node)["nodes"]:
+        click.echo(f"{resumed} goes on")
 
 
 @click.command("restart", epilog="Example: python -m bench restart n1 --wipe")
@@ -121,7 +129,7 @@ def delay_command(a: str, b: str, latency: int, jitter: int, name: str) -> None:
     if jitter > latency:
         raise click.UsageError(f"a jitter of {jitter} ms is more than the latency of {latency} ms")
     links = ask(name, "delay", a=a, b=b, latency_ms=latency, jitter_ms=jitter)["links"]
-    click.echo(f"delayed by {latency} ms{f' ± {jitter} ms' if jitter else ''}: {', '.join(links)}")
+    tell(console(), f"delayed by {latency} ms{f' ± {jitter} ms' if jitter else ''}: {', '.join(links)}")
 
 
 @click.command("limit", epilog="Example: python -m bench limit n1 n2 16")
@@ -134,7 +142,8 @@ def limit_command(a: str, b: str, rate: int, name: str) -> None:
 
     This replaces a former limit between them.
     """
-    click.echo(f"limited to {rate} KiB/s: {', '.join(ask(name, 'limit', a=a, b=b, rate_kib_s=rate)['links'])}")
+    links = ask(name, "limit", a=a, b=b, rate_kib_s=rate)["links"]
+    tell(console(), f"limited to {rate} KiB/s: {', '.join(links)}")
 
 
 @click.command("fill-disk", epilog="Example: python -m bench fill-disk follower")
@@ -160,7 +169,7 @@ def heal_command(a: str | None, b: str | None, only: str | None, name: str) -> N
     """
     answer = ask(name, "heal", a=a, b=b, only=only)
     healed = [f"{link}{' (bypassed)' * (link in answer['bypassed'])}" for link in answer["links"]]
-    click.echo(f"healed: {', '.join(healed)}" if healed else "nothing to heal")
+    tell(console(), f"healed: {', '.join(healed)}" if healed else "nothing to heal")
     for link, state in answer["left"].items():
         click.echo(f"still on {link}: {state}")
 
@@ -182,4 +191,4 @@ def down_command(name: str) -> None:
 
 
 def _tell_cut(answer: dict[str, list[str]], mode: str) -> None:
-    click.echo(f"cut ({mode}): {', '.join(answer['links'])}")
+    tell(console(), f"cut ({mode}): {', '.join(answer['links'])}")

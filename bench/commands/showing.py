@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
+from bench.live.links import ITSELF, UP, matrix
 from bench.verdict import Verdict
 
 ROLE_COLOURS = {"Leader": "bold green", "Follower": "cyan", "Candidate": "yellow", "down": "red", "paused": "magenta"}
@@ -58,20 +59,55 @@ def size_in_words(size_bytes: int) -> str:
     return f"{size:.1f} GiB"
 
 
-def cluster_table(status: Mapping[str, Any]) -> Table:
-    """One row per node; `links` are those of its links that are not simply up."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("node", "pid", "role", "term", "commit", "applied", "HTTP", "links down or slow"):
-        numbers = heading in ("pid", "term", "commit", "applied")
-        table.add_column(heading, justify="right" if numbers else "left", no_wrap=heading == "HTTP", overflow="fold")
+COLUMNS = ("node", "pid", "role", "term", "commit", "applied", "member", "HTTP")
+NUMBERS = ("pid", "term", "commit", "applied")
+
+
+def cluster_table(status: Mapping[str, Any]) -> Group:
+    """A row for each node; below it the groups of a partition, and the links that are otherwise not simply up."""
+    table = Table(*(_column(heading) for heading in COLUMNS), box=None, pad_edge=False)
     for row in status["nodes"]:
         role = row["role"] or ("no answer" if row["state"] == "running" else row["state"])
-        alike: dict[str, list[str]] = {}
-        for link, state in status["links"].items():
-            if row["node"] in link.split("->"):
-                alike.setdefault(state, []).append(link)
-        links = [f"{state}: {', '.join(names)}" for state, names in alike.items()]
-        cells = [row["node"], row["pid"], f"[{ROLE_COLOURS.get(role, 'white')}]{role}[/]"]
-        cells += [row["term"], row["commit_index"], row["applied_index"], row["http"], "; ".join(links)]
+        cells = [row["node"], row["pid"], f"[{ROLE_COLOURS.get(role, 'white')}]{role}[/]", row["term"]]
+        cells += [row["commit_index"], row["applied_index"], row["member"], row["http"].removeprefix("http://")]
         table.add_row(*("-" if cell is None else str(cell) for cell in cells))
+    nodes = [row["node"] for row in status["nodes"]]
+    parts: list[RenderableType] = [table]
+    if status["groups"]:
+        told = " | ".join(f"{{{' '.join(group)}}}" for group in status["groups"])
+        parts.append(f"[red]partition:[/] {told}")
+    cells_of = matrix(nodes, status["links"])
+    return Group(*parts, *([_links(nodes, cells_of)] if cells_of else []))
+
+
+def _column(heading: str) -> Column:
+    return Column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
+
+
+def _links(nodes: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table("from / to", *nodes, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for source, *cells in rows:
+        table.add_row(source, *(cell if cell in (UP, ITSELF) else f"[red]{escape(cell)}[/]" for cell in cells))
     return table
+
+
+def changes(former: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[str]:
+    """What is otherwise than it was, a line each; at first, how everything is."""
+    nodes = {row["node"]: row for row in former.get("nodes", ())}
+    for row in status["nodes"]:
+        told = _of_a_node(row)
+        if row["node"] not in nodes or told != _of_a_node(nodes[row["node"]]):
+            yield f"{row['node']}  {told}"
+    before = former.get("links", {})
+    for link in sorted({*before, *status["links"]}):
+        words = status["links"].get(link, "up")
+        if words != before.get(link, "up"):
+            yield f"{link}  {words}"
+    if status["groups"] != former.get("groups", []):
+        yield f"partition  {' | '.join(' '.join(group) for group in status['groups']) or 'none'}"
+
+
+def _of_a_node(row: Mapping[str, Any]) -> str:
+    if row["state"] != "running":
+        return str(row["state"])
+    return f"{row['role']} in term {row['term']}" if row["role"] else "no answer"

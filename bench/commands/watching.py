@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
+from rich.live import Live
 
 from bench.commands.options import complete_nodes, name_option
 from bench.live import registry
-from bench.live.remote import ask
+from bench.live.remote import RemoteError, ask
 
 FOLLOW_PAUSE_S = 0.1
+WATCH_PAUSE_S = 0.2
 
 
 @click.command("status", epilog="Example: python -m bench status --json")
@@ -27,6 +32,42 @@ def status_command(as_json: bool, name: str) -> None:
     from bench.commands.showing import cluster_table, console
 
     console().print(cluster_table(status), soft_wrap=True)
+
+
+@click.command("watch", epilog="Example: python -m bench watch")
+@name_option
+def watch_command(name: str) -> None:
+    """Show roles and links as they change, until the cluster ends.
+
+    Through a pipe there is a line for each change, with the seconds since it began to watch.
+    """
+    from bench.commands.showing import changes, cluster_table, console
+
+    out, began_s = console(), time.monotonic()
+    former: dict[str, Any] = {}
+    view = Live(console=out, auto_refresh=False) if out.is_terminal else contextlib.nullcontext()
+    with view as live:
+        for status in _statuses(name):
+            if live is not None:
+                live.update(cluster_table(status), refresh=True)
+            else:
+                for line in changes(former, status):
+                    click.echo(f"{time.monotonic() - began_s:9.3f}  {line}")
+            former = status
+
+
+def _statuses(name: str) -> Iterator[dict[str, Any]]:
+    """One after the other, as long as the cluster runs. Raises RemoteError if it does not run at all."""
+    yield ask(name, "status")
+    while registry.look_up(name) is not None:
+        time.sleep(WATCH_PAUSE_S)
+        try:
+            status = ask(name, "status")
+        except RemoteError:
+            if registry.look_up(name) is None:
+                return
+            raise
+        yield status
 
 
 @click.command("leader", epilog="Example: python -m bench leader")

@@ -11,8 +11,8 @@ import hmac
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
 
 import msgspec
 import waitress.server
@@ -20,9 +20,23 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
 from werkzeug.sansio.utils import host_is_trusted
 
-from bench.cluster import NoSuchNodeError, WaitTimeoutError
+from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
 from bench.live.cluster import LiveCluster
-from bench.operations import Join, Leave, Operating, Operation, Outcome, TakeSnapshot, Transfer
+from bench.live.links import partition
+from bench.operations import (
+    Delete,
+    Freshness,
+    Get,
+    Join,
+    Leave,
+    Operating,
+    Operation,
+    Outcome,
+    Put,
+    Question,
+    TakeSnapshot,
+    Transfer,
+)
 from faults import cuts
 from faults.links import CLIENT, UP, Kind, Link, Mode
 from faults.nodes import NodeKind, NodeState
@@ -34,6 +48,9 @@ THREADS = 4
 MAX_BODY = 64 * 1024
 HOSTS = ["127.0.0.1", "localhost"]
 """The hosts it listens on; a page that asks must come from one of them too."""
+
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[^/\x00-\x1f\x7f]*\Z")]
+"""What the endpoints for one key take in their path. A slash divides a path, and a line ends there."""
 
 Command = tuple[Any, Callable[[Any], dict[str, Any]]]
 """The type of a command's arguments, and the function that performs it."""
@@ -86,6 +103,29 @@ class HealAsked(msgspec.Struct, forbid_unknown_fields=True):
     b: str | None = None
     """Both ends of the links to be healed; neither means everything."""
     only: Kind | None = None
+
+
+class ResumeAsked(msgspec.Struct, forbid_unknown_fields=True):
+    node: str | None = None
+    """None means whoever is paused."""
+
+
+class GetAsked(msgspec.Struct, forbid_unknown_fields=True):
+    key: Key
+    freshness: Freshness = Freshness.STALE
+    node: str | None = None
+    """Who is asked first; None means the leader, or whoever runs if nobody leads."""
+
+
+class PutAsked(msgspec.Struct, forbid_unknown_fields=True):
+    key: Key
+    value: str
+    node: str | None = None
+
+
+class DeleteAsked(msgspec.Struct, forbid_unknown_fields=True):
+    key: Key
+    node: str | None = None
 
 
 class NothingAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -163,7 +203,10 @@ class Commands:
             "restart": (NodeAsked, self._restart),
             "copy-disk": (NodeAsked, lambda asked: {"node": cluster.copy_disk(asked.node)}),
             "pause": (NodeAsked, self._act("pause", cluster.pause)),
-            "resume": (NodeAsked, self._act("resume", cluster.resume)),
+            "resume": (ResumeAsked, self._resume),
+            "get": (GetAsked, lambda asked: self._ask(asked.node, Get(asked.key, asked.freshness))),
+            "put": (PutAsked, lambda asked: self._ask(asked.node, Put(asked.key, asked.value))),
+            "delete": (DeleteAsked, lambda asked: self._ask(asked.node, Delete(asked.key))),
             "isolate": (IsolateAsked, self._isolate),
             "split": (SplitAsked, self._split),
             "cut": (CutAsked, self._cut),
@@ -208,12 +251,45 @@ class Commands:
                     "leader": status.leader if status else None,
                     "commit_index": status.commit_index if status else None,
                     "applied_index": status.applied_index if status else None,
+                    "member": _member(node, statuses.values()),
                     "http": f"http://{cluster.node_plan(node).client}",
                     "folder": str(cluster.node_plan(node).folder),
                 }
             )
         recording = cluster.recording
-        return {"nodes": rows, "links": links, "folder": str(recording.folder), "log": str(recording.log)}
+        groups = partition(cluster.nodes, links)
+        return {
+            "nodes": rows,
+            "links": links,
+            "groups": groups,
+            "folder": str(recording.folder),
+            "log": str(recording.log),
+        }
+
+    def _resume(self, asked: ResumeAsked) -> dict[str, Any]:
+        resume = self._act("resume", self._cluster.resume)
+        if asked.node is not None:
+            return {"nodes": [resume(NodeAsked(asked.node))["node"]]}
+        paused = [node for node in self._cluster.nodes if self._cluster.state(node) == "paused"]
+        if not paused:
+            raise ValueError("nobody is paused")
+        return {"nodes": [resume(NodeAsked(node))["node"] for node in paused]}
+
+    def _ask(self, node: str | None, question: Question) -> dict[str, Any]:
+        """What a client is told that asks this node, and then whoever it is sent to."""
+        cluster = self._cluster
+        status = cluster.statuses()
+        leaders = [name for name, found in status.items() if found is not None and found.role == "Leader"]
+        running = [name for name in cluster.nodes if cluster.is_running(name)]
+        first = node or next(iter([*leaders, *running, *cluster.nodes]))
+        told = cluster.follower_of_redirects(first).ask(question)
+        return {
+            "node": told.node,
+            "outcome": told.outcome,
+            "reason": told.told.message or told.reason,
+            "value": told.told.result,
+            "index": told.modify_index,
+        }
 
     def _act(self, command: str, perform: Callable[[str], str]) -> Callable[[NodeAsked], dict[str, Any]]:
         def act(asked: NodeAsked) -> dict[str, Any]:
@@ -313,3 +389,12 @@ class Commands:
         if one_way and source != CLIENT:
             return cuts.one_way([source], [target])
         return cuts.between(source, target)
+
+
+def _member(node: str, statuses: Iterable[NodeStatus | None]) -> str:
+    """Whether it votes, by whoever knows of the latest leader."""
+    known = [status for status in statuses if status is not None and status.members]
+    newest = max(known, key=lambda status: (status.term, status.role == "Leader"), default=None)
+    if newest is None or node not in newest.members:
+        return "none" if newest is not None else "?"
+    return "voter" if node in newest.voters else "staged"

@@ -72,8 +72,9 @@ class KonsulSystem:
     def examples(self, node: NodePlan) -> Sequence[str]:
         url = f"http://{node.client}"
         return (
-            f'curl -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'',
-            f"curl {url}/kv/greeting",
+            # -L, because another node may lead by then, to whom this one redirects.
+            f'curl -L -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'',
+            f"curl -L {url}/kv/greeting",
             f"curl {url}/cluster/leader",
         )
 

@@ -51,6 +51,18 @@ class Terminal:
             check=False,
         )
 
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """The command while it runs, with what it prints."""
+        argv = [sys.executable, "-m", "bench", *arguments]
+        with subprocess.Popen(
+            argv, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as found:
+            try:
+                yield found
+            finally:
+                found.kill()
+
     def status(self) -> dict[str, Any]:
         answer = self.run("status", "--json")
         assert answer.returncode == 0, answer.stderr
@@ -149,6 +161,51 @@ def test_a_node_that_can_write_nothing_more_stops_at_the_next_write_and_has_room
     wait_until(stopped, f"{victim} has stopped")
     assert up.run("restart", victim).returncode == 0
     assert state() == "running"
+
+
+def test_a_client_asks_from_another_terminal_whoever_leads(up: Terminal) -> None:
+    assert up.run("put", "greeting", "hello there").stdout.startswith("greeting = hello there, acknowledged by n")
+    for consistency in ("default", "leader", "consistent"):
+        assert up.run("get", "greeting", "--consistency", consistency).stdout == "hello there\n"
+    written = up.run("put", "greeting", "again", "--node", "follower")
+    leader = up.run("leader").stdout.strip()
+    assert written.stdout.startswith(f"greeting = again, acknowledged by {leader} at index"), (
+        "the redirect was followed"
+    )
+    assert up.run("delete", "greeting").stdout.startswith("greeting is deleted, acknowledged by")
+    gone = up.run("get", "greeting", "--consistency", "consistent")
+    assert (gone.returncode, gone.stdout, "there is no key greeting" in gone.stderr) == (2, "", True)
+    history = (Path(up.status()["folder"]) / "history.jsonl").read_text()
+    assert '"key":"greeting","value":"again"' in history
+
+
+@pytest.mark.parametrize("key", ["", "a/b", "a\nb"])
+def test_what_is_no_key_is_refused_before_anything_is_asked(key: str, terminal: Terminal) -> None:
+    done = terminal.run("get", key)
+    assert (done.returncode, "is no key; a key has no slash" in done.stderr) == (2, True)
+
+
+def test_where_nobody_leads_it_is_said_why_and_whoever_is_paused_goes_on(up: Terminal) -> None:
+    assert "nobody is paused" in up.run("resume").stderr
+    for node in ("n1", "n2"):
+        assert up.run("pause", node).returncode == 0
+    wait_until(lambda: up.run("leader").returncode == 2, "nobody leads any more")
+    assert "nobody leads right now: n1 is paused, n2 is paused; resume" in up.run("leader").stderr
+    unknown = up.run("put", "k", "v", "--node", "n1")
+    assert (unknown.returncode, "it may have happened, or may yet" in unknown.stderr) == (2, True)
+    assert up.run("resume").stdout == "n1 goes on\nn2 goes on\n"
+    wait_until(lambda: up.run("leader").returncode == 0, "somebody leads again")
+
+
+def test_whoever_watches_is_told_of_what_changes_until_the_cluster_ends(up: Terminal) -> None:
+    with up.running("watch") as watching:
+        assert watching.stdout is not None
+        told = iter(watching.stdout.readline, "")
+        assert any("Leader in term" in line for line in told)
+        up.run("split", "n1", "n2,n3")
+        assert any("partition  n1 | n2 n3" in line for line in told)
+        up.run("down")
+        assert watching.wait(30) == 0
 
 
 def test_a_node_is_started_on_an_older_copy_of_its_data_or_without_some_of_them(up: Terminal) -> None:
