@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from bench import store
-from bench.commands.options import Milliseconds, complete_nodes, mode_option, name_option
-from bench.commands.showing import size_in_words
+from bench.commands.options import Milliseconds, complete_nodes, mode_option, name_as_typed, name_option
+from bench.commands.showing import where_kept
 from bench.live import registry
 from bench.live.remote import ask
 from bench.live.waiting import wait_until
@@ -170,15 +171,14 @@ def heal_command(a: str | None, b: str | None, only: str | None, name: str) -> N
 def down_command(name: str) -> None:
     """End the cluster; returns when nothing of it is left."""
     entry = registry.look_up(name)
-    ending = ask(name, "down")
+    ending = ask(name, "down", by=f"python -m bench down{name_as_typed(name)} (pid {os.getpid()})")
     wait_until(
         lambda: entry is None or not registry.is_alive(entry),
         f"{name} has ended; kill -9 of its process is safe too",
         DOWN_DEADLINE_S,
     )
     click.echo(f"{name} is down; ended: {', '.join([*ending['nodes'], 'Toxiproxy'])}")
-    run = store.read(Path(ending["folder"]))
-    click.echo(f"its run is kept in {run.folder} ({size_in_words(run.size_bytes)})")
+    click.echo(where_kept(store.read(Path(ending["folder"]))))
 
 
 def _tell_cut(answer: dict[str, list[str]], mode: str) -> None:

@@ -51,6 +51,19 @@ class Terminal:
             check=False,
         )
 
+    def start(self, *arguments: str, after: Path | None = None) -> subprocess.Popen[str]:
+        """The command, which goes on; `after` is a file that has to be there first."""
+        if after is not None:
+            wait_until(after.exists, f"{after} is there")
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def status(self) -> dict[str, Any]:
         answer = self.run("status", "--json")
         assert answer.returncode == 0, answer.stderr
@@ -239,13 +252,35 @@ def test_a_bench_killed_with_9_leaves_nothing(terminal: Terminal, lifeline: str)
     assert [(done.asked, done.outcome) for done in kept.evidence().history] == [(FIRST, Outcome.OK)]
 
 
-@pytest.mark.parametrize("number", ["INT", "TERM"])
-def test_a_signal_leaves_nothing(up: Terminal, number: str) -> None:
-
-    processes = family(up.bench())
-    up.bench().send_signal(signal.Signals[f"SIG{number}"])
+@pytest.mark.parametrize(("number", "said"), [("INT", "ended by Ctrl-C"), ("TERM", "ended by SIGTERM")])
+def test_a_signal_leaves_nothing_but_the_run_and_is_told(terminal: Terminal, number: str, said: str) -> None:
+    with terminal.start("up", "3") as bench:
+        wait_until(terminal.control_file().exists, "the cluster is there")
+        processes = family(psutil.Process(bench.pid))
+        bench.send_signal(signal.Signals[f"SIG{number}"])
+        *_, why, kept = bench.communicate(timeout=60)[0].splitlines()
+    assert (bench.returncode, why) == (0, said)
+    assert kept.startswith(f"its run is kept in {terminal.kept().folder} (")
+    assert terminal.kept().state is RunState.ENDED
     wait_until(lambda: not left(processes), f"{left(processes)} are gone")
-    assert not up.control_file().exists()
+    assert not terminal.control_file().exists()
+
+
+def test_who_takes_a_cluster_down_is_told_in_its_own_terminal(terminal: Terminal) -> None:
+    with terminal.start("up", "1") as bench, terminal.start("down", after=terminal.control_file()) as down:
+        *_, why, kept = bench.communicate(timeout=60)[0].splitlines()
+        assert down.communicate(timeout=60)[0].splitlines()[-1] == kept
+    assert why == f"taken down by: python -m bench down (pid {down.pid})"
+
+
+def test_a_cluster_whose_output_nobody_reads_any_more_ends_in_good_order(terminal: Terminal) -> None:
+    with terminal.start("up", "1") as bench:
+        assert bench.stdout is not None
+        bench.stdout.readline()
+        bench.stdout.close()
+        bench.wait(timeout=60)
+    assert terminal.kept().state is RunState.ENDED
+    assert not terminal.control_file().exists()
 
 
 def test_only_the_owner_may_read_the_token_and_only_it_opens_the_api(up: Terminal) -> None:
