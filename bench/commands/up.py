@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from bench.operations import Outcome
 from bench.systems import find_system
 from faults import lifeline
 from faults.acquire import find_server
+from faults.processes import redirect_output
 
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 """What ends the cluster in good order, and what it is called."""
@@ -48,8 +49,9 @@ DETACH_DEADLINE_S = 600
 @click.option(
     "--detach", is_flag=True, help="Return once the first write is acknowledged; end it with: python -m bench down."
 )
+@click.option("--detached", is_flag=True, hidden=True, help="What --detach runs: what it says goes to its run.")
 @name_option
-def up_command(nodes: int, profile: str, spare: int, detach: bool, name: str) -> None:
+def up_command(nodes: int, profile: str, spare: int, detach: bool, detached: bool, name: str) -> None:
     """Start a cluster of NODES (1 to 9) and show it until Ctrl-C."""
     registry.check_free(name)
     runs = runs_folder()
@@ -57,13 +59,13 @@ def up_command(nodes: int, profile: str, spare: int, detach: bool, name: str) ->
     lifeline.wanted()
     planned = plan(nodes, spare=spare, profile=profile)
     if detach:
-        _detach(planned, profile, name, runs)
+        _detach(name)
         return
     with registry.taken(name):
-        _run(planned, profile, name, runs)
+        _run(planned, profile, name, runs, detached)
 
 
-def _run(planned: Plan, profile: str, name: str, runs: Path) -> None:
+def _run(planned: Plan, profile: str, name: str, runs: Path, detached: bool) -> None:
     ended: Ended = queue.SimpleQueue()
     out = console()
     with out.status("starting") as progress:
@@ -86,16 +88,19 @@ def _run(planned: Plan, profile: str, name: str, runs: Path) -> None:
         with contextlib.ExitStack() as exits:
             with out.status(f"starting {len(planned.nodes)} nodes and Toxiproxy"):
                 exits.enter_context(cluster)
-            _say(out, _serve(cluster, name, ended, out))
+            _say(out, _serve(cluster, name, ended, out, detached))
         recording.finish(store.Findings())
     _say(out, where_kept(store.read(recording.folder)))
 
 
-def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Console) -> str:
+def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Console, detached: bool) -> str:
     """Show the cluster until it is to end; returns why."""
     with controlled(cluster, ended) as control:
         leader = cluster.wait_until(lambda: _first_write(cluster), "a first write") or ""
         seconds = time.time() - psutil.Process().create_time()
+        if detached:
+            # Whoever started it has been told until now what goes wrong.
+            redirect_output(cluster.recording.output)
         with registered(name, cluster, control):
             try:
                 _explain(cluster, name, leader, seconds, out)
@@ -156,35 +161,42 @@ def _status(control: Control) -> dict[str, Any]:
     return control.commands.status()
 
 
-def _detach(planned: Plan, profile: str, name: str, runs: Path) -> None:
+def _detach(name: str) -> None:
     """Run the same command in a session of its own; returns once that is registered, which is after its first write."""
-    # Our pid in the file's name keeps two that start under one name at once from overwriting each other's output.
-    output = runs / f"up-{name}-{os.getpid()}.out"
-    spare = len(planned.nodes) - len(planned.members)
-    argv = [sys.executable, "-m", "bench", "up", str(len(planned.members)), "--spare", str(spare)]
-    argv += ["--profile", profile, "--name", name]
-    with output.open("wb") as stream:
-        child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    deadline = time.monotonic() + DETACH_DEADLINE_S
-    with console().status("starting"):
-        while child.poll() is None and not _is_registered(name, child.pid) and time.monotonic() < deadline:
-            time.sleep(0.02)
-    if not _is_registered(name, child.pid):
-        child.terminate()
-        click.echo(output.read_text().strip(), err=True)
-        output.unlink()
-        sys.exit(2)
+    argv = [sys.executable, "-m", "bench", *("--detached" if word == "--detach" else word for word in sys.argv[1:])]
+    # A file without a name: it is gone when the last has closed it, however that one ends.
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+        try:
+            with console().status("starting"):
+                folder = _wait_for(child, name)
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+        if folder is None:
+            said.seek(0)
+            status = child.wait()
+            words = said.read().decode(errors="replace").strip()
+            click.echo(words or f"bench: what was to run in the background ended with exit status {status}", err=True)
+            sys.exit(2)
     from bench.live.remote import ask
 
     out = console()
     out.print(cluster_table(ask(name, "status")), soft_wrap=True)
-    end = f"python -m bench down{name_as_typed(name)}"
-    out.print(f"running in the background (pid {child.pid}), output in {output}; end it with: {end}", soft_wrap=True)
+    out.print(f"running in the background (pid {child.pid}); end it with: python -m bench down{name_as_typed(name)}")
+    out.print(f"what it says goes to {folder / store.OUTPUT}", soft_wrap=True)
 
 
-def _is_registered(name: str, pid: int) -> bool:
-    """Not true if another cluster has got the name meanwhile."""
-    entry = registry.look_up(name)
-    return entry is not None and entry.pid == pid
+def _wait_for(child: subprocess.Popen[bytes], name: str) -> Path | None:
+    """The folder of its run once its cluster is registered; None if it has ended instead."""
+    deadline_s = time.monotonic() + DETACH_DEADLINE_S
+    while child.poll() is None:
+        entry = registry.look_up(name)
+        # Another cluster may have got the name meanwhile.
+        if entry is not None and entry.pid == child.pid:
+            return Path(entry.folder)
+        if time.monotonic() > deadline_s:
+            child.terminate()
+        time.sleep(0.02)
+    return None

@@ -273,6 +273,22 @@ def test_who_takes_a_cluster_down_is_told_in_its_own_terminal(terminal: Terminal
     assert why == f"taken down by: python -m bench down (pid {down.pid})"
 
 
+def test_what_a_cluster_says_in_the_background_is_kept_with_its_run_and_nowhere_else(up: Terminal) -> None:
+    assert up.run("down").returncode == 0
+    said = (up.kept().folder / "up.log").read_text()
+    assert "first write acknowledged" in said
+    assert "taken down by: python -m bench down (pid " in said
+    assert [path.name for path in (up.folder / "runs").iterdir()] == ["up-default"]
+
+
+def test_what_cannot_start_in_the_background_says_why_and_leaves_no_run(terminal: Terminal) -> None:
+    terminal.environment["TOXIPROXY_SERVER"] = str(terminal.folder / "gone")
+    answer = terminal.run("up", "1", "--detach")
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1), answer.stderr
+    assert "no executable file" in answer.stderr
+    assert list((terminal.folder / "runs").iterdir()) == []
+
+
 def test_a_cluster_whose_output_nobody_reads_any_more_ends_in_good_order(terminal: Terminal) -> None:
     with terminal.start("up", "1") as bench:
         assert bench.stdout is not None
