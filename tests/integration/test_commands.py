@@ -313,7 +313,15 @@ def test_two_clusters_run_at_once_and_a_name_is_taken_once(up: Terminal) -> None
     assert not set(ports(first)) & set(ports(other))
     again = up.run("up", "1")
     assert (again.returncode, "is running" in again.stderr) == (2, True)
-    assert up.run("down", "--name", "other").returncode == 0
+    listed = json.loads(up.run("clusters", "--json").stdout)
+    assert [(each["name"], len(each["nodes"])) for each in listed] == [("default", 3), ("other", 1)]
+    down = up.run("down", "--all")
+    assert down.returncode == 0, down.stderr
+    assert [line for line in down.stdout.splitlines() if "is down" in line] == [
+        "default is down; ended: n1, n2, n3, Toxiproxy",
+        "other is down; ended: n1, Toxiproxy",
+    ]
+    assert json.loads(up.run("clusters", "--json").stdout) == []
 
 
 def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so(terminal: Terminal) -> None:
