@@ -21,6 +21,7 @@ from rich.live import Live
 from bench import store
 from bench.case import Plan, plan
 from bench.checkers import SAFETY, the_bench_did_not_interfere
+from bench.commands.getting import get_toxiproxy
 from bench.commands.options import NodeCount, name_as_typed, name_option, profile_option, runs_folder, state_folder
 from bench.commands.showing import cluster_table, console, where_kept
 from bench.judging import name_of
@@ -32,7 +33,6 @@ from bench.manifest import RunKind
 from bench.operations import Outcome
 from bench.systems import find_system
 from faults import lifeline
-from faults.acquire import find_server
 from faults.processes import redirect_output
 
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
@@ -68,11 +68,12 @@ def up_command(nodes: int, profile: str, spare: int, detach: bool, detached: boo
 def _run(planned: Plan, profile: str, name: str, runs: Path, detached: bool) -> None:
     ended: Ended = queue.SimpleQueue()
     out = console()
-    with out.status("starting") as progress:
-        server = find_server(progress.update)
-        # Only now: getting Toxiproxy can take a minute, and Ctrl-C must end that at once.
-        for number, words in SIGNALS.items():
-            signal.signal(number, lambda *_, words=words: ended.put(f"ended by {words}"))
+    before_s = time.monotonic()
+    server = get_toxiproxy()
+    got_s = time.monotonic() - before_s
+    # Only now: getting Toxiproxy can take a minute, and Ctrl-C must end that at once.
+    for number, words in SIGNALS.items():
+        signal.signal(number, lambda *_, words=words: ended.put(f"ended by {words}"))
     begun = store.begin(
         runs,
         kind=RunKind.UP,
@@ -88,16 +89,16 @@ def _run(planned: Plan, profile: str, name: str, runs: Path, detached: bool) -> 
         with contextlib.ExitStack() as exits:
             with out.status(f"starting {len(planned.nodes)} nodes and Toxiproxy"):
                 exits.enter_context(cluster)
-            _say(out, _serve(cluster, name, ended, out, detached))
+            _say(out, _serve(cluster, name, ended, out, got_s, detached))
         recording.finish(store.Findings())
     _say(out, where_kept(store.read(recording.folder)))
 
 
-def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Console, detached: bool) -> str:
-    """Show the cluster until it is to end; returns why."""
+def _serve(cluster: LiveCluster, name: str, ended: Ended, out: Console, got_s: float, detached: bool) -> str:
+    """Show the cluster until it is to end; returns why. It took `got_s` before to get Toxiproxy."""
     with controlled(cluster, ended) as control:
         leader = cluster.wait_until(lambda: _first_write(cluster), "a first write") or ""
-        seconds = time.time() - psutil.Process().create_time()
+        seconds = time.time() - psutil.Process().create_time() - got_s
         if detached:
             # Whoever started it has been told until now what goes wrong.
             redirect_output(cluster.recording.output)
@@ -163,6 +164,8 @@ def _status(control: Control) -> dict[str, Any]:
 
 def _detach(name: str) -> None:
     """Run the same command in a session of its own; returns once that is registered, which is after its first write."""
+    # Here, where somebody sees how far that is.
+    get_toxiproxy()
     argv = [sys.executable, "-m", "bench", *("--detached" if word == "--detach" else word for word in sys.argv[1:])]
     # A file without a name: it is gone when the last has closed it, however that one ends.
     with tempfile.TemporaryFile() as said:
