@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "up": "bench.commands.up",
+    "clusters": "bench.commands.clusters",
     "status": "bench.commands.watching",
     "leader": "bench.commands.watching",
     "watch": "bench.commands.watching",

@@ -7,6 +7,7 @@
         timeline.jsonl       what the bench did
         nodes/<node>/        trace.jsonl, and whatever else the node leaves behind
         cluster.log, toxiproxy.log
+        up.log               what `up --detach` says after it has returned
         verdict.json         the findings
         seal.json            a checksum for each line of all this but the logs
 
@@ -54,7 +55,7 @@ MANIFEST, CASE, VERDICT, SEAL = "manifest.json", "case.json", "verdict.json", "s
 HISTORY, TIMELINE = "history.jsonl", "timeline.jsonl"
 EVIDENCE = (MANIFEST, CASE, HISTORY, TIMELINE, VERDICT)
 """What is sealed, with the traces."""
-LOG, PROXIES_LOG = "cluster.log", "toxiproxy.log"
+LOG, PROXIES_LOG, OUTPUT = "cluster.log", "toxiproxy.log", "up.log"
 LARGEST = {MANIFEST: 1024 * 1024, CASE: LARGEST_BYTES, VERDICT: 16 * 1024 * 1024}
 """A larger file is not one of ours."""
 TAIL_BYTES = 64 * 1024
@@ -214,6 +215,11 @@ class Recording:
     @property
     def toxiproxy_log(self) -> Path:
         return self.folder / PROXIES_LOG
+
+    @property
+    def output(self) -> Path:
+        """For what the bench itself says in the background."""
+        return self.folder / OUTPUT
 
     # At the end
 

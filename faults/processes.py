@@ -1,7 +1,7 @@
 """Child processes, one incarnation each: started through a preloaded forkserver, killed, stopped, continued.
 
 The forkserver has imported what a node needs before the first node starts, so a node costs a fork. Children ignore
-SIGINT: Ctrl-C goes to the terminal's whole foreground group, but the bench decides how a node dies.
+SIGINT and SIGHUP: what a terminal sends goes to its whole foreground group, but the bench decides how a node dies.
 """
 
 from __future__ import annotations
@@ -30,18 +30,20 @@ SPAWN_LOCK = threading.RLock()
 """Held while a child is started, so that no other child inherits what is opened for it."""
 
 STOP_DEADLINE_S = 5.0
+FROM_TERMINALS = (signal.SIGINT, signal.SIGHUP)
+"""What a terminal sends to its whole foreground group."""
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Start the forkserver now, importing `modules`; does not wait for it. It and its children ignore SIGINT."""
+    """Start the forkserver now, importing `modules`; does not wait for it. What a terminal sends, it ignores."""
     CONTEXT.set_forkserver_preload(["faults.processes", *modules])
-    with _sigint_ignored():
+    with _terminals_ignored():
         forkserver.ensure_running()
 
 
 def launch(target: Callable[..., None], args: tuple[Any, ...], *, name: str) -> ManagedProcess:
     """Run `target(*args)`, an importable function, in a child of its own that dies with this process."""
-    with SPAWN_LOCK, _sigint_ignored():
+    with SPAWN_LOCK, _terminals_ignored():
         held, announced = _lifeline()
         process = CONTEXT.Process(target=_child, args=(held, target, args), name=name, daemon=True)
         process.start()
@@ -136,7 +138,8 @@ def copy(folder: Path, to: Path, root: Path) -> None:
 def _child(held: Lifeline, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     held.hold()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in FROM_TERMINALS:
+        signal.signal(number, signal.SIG_IGN)
     target(*args)
 
 
@@ -173,13 +176,14 @@ def _lifeline() -> tuple[Lifeline, Connection | None]:
 
 
 @contextlib.contextmanager
-def _sigint_ignored() -> Any:
-    """What starts in this block inherits SIGINT ignored. Only the main thread may change a handler."""
+def _terminals_ignored() -> Any:
+    """What starts in this block inherits FROM_TERMINALS ignored. Only the main thread may change a handler."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in FROM_TERMINALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)

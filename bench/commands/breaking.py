@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from bench import store
-from bench.commands.options import Milliseconds, complete_nodes, mode_option, name_option
-from bench.commands.showing import console, size_in_words, tell
+from bench.cluster import WaitTimeoutError
+from bench.commands.options import Milliseconds, complete_nodes, mode_option, name_as_typed, name_option
+from bench.commands.showing import console, tell, where_kept
 from bench.live import registry
-from bench.live.remote import ask
+from bench.live.remote import RemoteError, ask
 from bench.live.waiting import wait_until
+from bench.manifest import RunKind
+from bench.store import RunState, StoreError
 from faults.links import Kind
 
 HEALED_ALONE = [Kind.CUT.value, Kind.DELAY.value, Kind.LIMIT.value]
@@ -174,20 +179,54 @@ def heal_command(a: str | None, b: str | None, only: str | None, name: str) -> N
         click.echo(f"still on {link}: {state}")
 
 
-@click.command("down", epilog="Example: python -m bench down")
+@click.command("down", epilog="Example: python -m bench down --name other")
+@click.option("--all", "every", is_flag=True, help="End every cluster that runs; it is no mistake if none does.")
 @name_option
-def down_command(name: str) -> None:
-    """End the cluster; returns when nothing of it is left."""
+@click.pass_context
+def down_command(ctx: click.Context, every: bool, name: str) -> None:
+    """End the cluster.
+
+    It returns when nothing of the cluster is left. Exit status: 0 it has ended; 2 it has not, or there is none of this
+    name.
+    """
+    if not every:
+        _take_down(name, name_as_typed(name))
+        return
+    if ctx.get_parameter_source("name") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--all is every cluster and --name is one; write either")
+    names = registry.running()
+    failed = [each for each in names if not _has_been_taken_down(each)]
+    if not names:
+        click.echo("no cluster is running")
+    if failed:
+        raise RemoteError(f"still running: {', '.join(failed)}")
+
+
+def _take_down(name: str, typed: str) -> None:
+    """Raises RemoteError, WaitTimeoutError, StoreError."""
     entry = registry.look_up(name)
-    ending = ask(name, "down")
-    wait_until(
-        lambda: entry is None or not registry.is_alive(entry),
-        f"{name} has ended; kill -9 of its process is safe too",
-        DOWN_DEADLINE_S,
-    )
-    click.echo(f"{name} is down; ended: {', '.join([*ending['nodes'], 'Toxiproxy'])}")
+    ending = ask(name, "down", by=f"python -m bench down{typed} (pid {os.getpid()})")
     run = store.read(Path(ending["folder"]))
-    click.echo(f"its run is kept in {run.folder} ({size_in_words(run.size_bytes)})")
+
+    def is_over() -> bool:
+        # Who keeps a cluster of a scenario goes on when that has ended.
+        process_goes_on = run.manifest.kind is not RunKind.UP
+        is_alive = entry is not None and registry.is_alive(entry)
+        return not is_alive or (process_goes_on and run.state is not RunState.GOING_ON)
+
+    wait_until(is_over, f"{name} has ended; kill -9 of its process is safe too", DOWN_DEADLINE_S)
+    click.echo(f"{name} is down; ended: {', '.join([*ending['nodes'], 'Toxiproxy'])}")
+    click.echo(where_kept(run))
+
+
+def _has_been_taken_down(name: str) -> bool:
+    """One that does not obey is told of, and keeps nobody from the others."""
+    try:
+        _take_down(name, " --all")
+    except (RemoteError, WaitTimeoutError, StoreError) as error:
+        click.echo(f"bench: {error}", err=True)
+        return False
+    return True
 
 
 def _tell_cut(answer: dict[str, list[str]], mode: str) -> None:

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bench.commands.getting import get_toxiproxy
 from bench.commands.helping import Listing, Name
 from bench.commands.options import Amount, Count, profile_option
 from bench.commands.showing import console
 from bench.measure.registry import Measurement, find, measurements
 from bench.measure.result import Measured, Series
 from bench.measure.setting import Setting
-from faults.acquire import find_server
 
 USUAL = ("start", "writes", "reads", "throughput", "failover", "heal_blackhole")
 """What is measured when nothing is named: about three minutes."""
@@ -50,12 +50,12 @@ def measure_command(
         return
     chosen = [find(name) for name in names or USUAL]
     found: dict[str, Measured] = {}
+    server = get_toxiproxy()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     aside = Console(stderr=True)
     # Outside a terminal it would leave an empty line.
     with Progress(*columns, console=aside, disable=not aside.is_terminal, transient=True) as progress:
-        task = progress.add_task("getting Toxiproxy", total=None)
-        server = find_server(lambda message: progress.update(task, description=message))
+        task = progress.add_task("starting", total=None)
         for measurement in chosen:
             progress.update(task, description=measurement.name)
             found[measurement.name] = _measure(measurement, server, profile, count, seconds, progress, task)

@@ -22,6 +22,7 @@ from faults.links import CLIENT, Mode
 F = TypeVar("F", bound=Callable[..., Any])
 
 RUNS = "BENCH_RUNS"
+DEFAULT_NAME = "default"
 
 
 def _complete_clusters(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -33,7 +34,7 @@ def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) 
     from bench.live.remote import RemoteError, ask
 
     try:
-        nodes = [row["node"] for row in ask(ctx.params.get("name") or "default", "status")["nodes"]]
+        nodes = [row["node"] for row in ask(ctx.params.get("name") or DEFAULT_NAME, "status")["nodes"]]
     except (RemoteError, registry.RegistryError):
         return []
     others = [CLIENT] if param.name in ("a", "b") else []
@@ -42,7 +43,7 @@ def complete_nodes(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 name_option = click.option(
     "--name",
-    default="default",
+    default=DEFAULT_NAME,
     show_default=True,
     shell_complete=_complete_clusters,
     help="Which cluster, when several run.",
@@ -65,6 +66,11 @@ def world_option(default: str) -> Callable[[F], F]:
         help="Live is real processes behind the real Toxiproxy. Simulated is the same node in virtual time, which is "
         "quick, and which a seed repeats to the byte.",
     )
+
+
+def name_as_typed(name: str) -> str:
+    """What makes a command mean the cluster of this name: an option after a space, or nothing."""
+    return "" if name == DEFAULT_NAME else f" --name {name}"
 
 
 def profile_option(default: str) -> Callable[[F], F]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bench import cases, telling
+from bench.commands.getting import get_toxiproxy
 from bench.commands.options import runs_folder, world_option
 from bench.commands.reporting import as_json, stdout_for_json
 from bench.commands.showing import VERDICT_COLOURS, console, tell
@@ -18,7 +19,6 @@ from bench.store import CASE, MANIFEST
 from bench.verdict import Verdict
 from bench.worlds import LiveWorld, SimulatedWorld
 from faults import lifeline
-from faults.acquire import find_server
 
 
 @click.command("play", epilog="Example: python -m bench play case.json --world live --leave-out")
@@ -46,7 +46,7 @@ def play_command(file: Path, world: str, leave_out: bool, wants_json: bool) -> N
             done = play(world=SimulatedWorld())
         else:
             lifeline.wanted()
-            server = find_server(progress.update)
+            server = get_toxiproxy(progress)
             progress.update(what)
             done = play(world=LiveWorld(server))
     if wants_json:

@@ -16,8 +16,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 from rich.table import Table
 
+from bench.commands.getting import get_toxiproxy
 from bench.commands.helping import Listing, Name, Names, examples
 from bench.commands.options import (
     FLAWS,
@@ -41,7 +43,6 @@ from bench.seeds import Counted, Seeds
 from bench.verdict import Verdict, worst
 from bench.worlds import LiveWorld, SimulatedWorld
 from faults import lifeline
-from faults.acquire import find_server
 
 MOST_NAMED = 20
 """How many of the runs that went wrong are named at the end with their folders."""
@@ -137,9 +138,7 @@ def run_command(
         out, tally = console(stderr=as_json), _Tally()
         report = Report(world, profile, flaw, folder, kept=as_json or junit is not None, explained=junit is not None)
         with reported(report, stdout if as_json else None, junit), out.status("starting") as progress:
-            play = partial(
-                _in_world(world, progress.update, keep), runs=folder, nodes=nodes, profile=profile, flaw=flaw
-            )
+            play = partial(_in_world(world, progress, keep), runs=folder, nodes=nodes, profile=profile, flaw=flaw)
             try:
                 for number, scenario in enumerate(chosen, 1):
                     title = f"{number} of {len(chosen)}: {scenario.name}"
@@ -196,12 +195,12 @@ def _as_asked(scenario: Scenario, nodes: int | None, limit: int | None) -> Scena
     return scenario if limit is None else replace(scenario, limit_s=limit / 1000)
 
 
-def _in_world(world: str, report: Callable[[str], None], keep: bool) -> Callable[..., Run]:
+def _in_world(world: str, progress: Status, keep: bool) -> Callable[..., Run]:
     """`run_scenario` in this world."""
     if world == "simulated":
         return partial(run_scenario, world=SimulatedWorld())
     lifeline.wanted()
-    return partial(run_scenario, world=LiveWorld(find_server(report)), on_failure=_look if keep else None)
+    return partial(run_scenario, world=LiveWorld(get_toxiproxy(progress)), on_failure=_look if keep else None)
 
 
 @dataclass

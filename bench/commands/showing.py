@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from bench.live.links import ITSELF, UP, matrix
+from bench.store import StoredRun
 from bench.verdict import Verdict
 
 ROLE_COLOURS = {"Leader": "bold green", "Follower": "cyan", "Candidate": "yellow", "down": "red", "paused": "magenta"}
@@ -57,6 +58,11 @@ def size_in_words(size_bytes: int) -> str:
             return f"{size:.3g} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"
+
+
+def where_kept(run: StoredRun) -> str:
+    """The last word on a cluster that has ended."""
+    return f"its run is kept in {run.folder} ({size_in_words(run.size_bytes)})"
 
 
 COLUMNS = ("node", "pid", "role", "term", "commit", "applied", "member", "HTTP")

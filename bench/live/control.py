@@ -128,14 +128,19 @@ class DeleteAsked(msgspec.Struct, forbid_unknown_fields=True):
     node: str | None = None
 
 
+class DownAsked(msgspec.Struct, forbid_unknown_fields=True):
+    by: str = "whoever has its token"
+    """Who asks, in words."""
+
+
 class NothingAsked(msgspec.Struct, forbid_unknown_fields=True):
     pass
 
 
 class Control:
-    """Serves `cluster` from `start` to `stop`; `on_down` is called when the bench is asked to end."""
+    """Serves `cluster` from `start` to `stop`; `on_down` is told who asks the cluster to end."""
 
-    def __init__(self, cluster: LiveCluster, on_down: Callable[[], None]) -> None:
+    def __init__(self, cluster: LiveCluster, on_down: Callable[[str], None]) -> None:
         self.token = secrets.token_urlsafe(32)
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -193,7 +198,7 @@ def _answer(value: object, status: int = 200) -> Response:
 class Commands:
     """What can be asked of a running bench. Raises NoSuchNodeError and ValueError for what cannot be done."""
 
-    def __init__(self, cluster: LiveCluster, on_down: Callable[[], None]) -> None:
+    def __init__(self, cluster: LiveCluster, on_down: Callable[[str], None]) -> None:
         self._cluster = cluster
         self._on_down = on_down
         commands: dict[str, Command] = {
@@ -218,7 +223,7 @@ class Commands:
             "leave": (NodeAsked, lambda asked: self._operate("leader", Leave(cluster.resolve(asked.node)))),
             "transfer": (TransferAsked, self._transfer),
             "snapshot": (NodeAsked, lambda asked: self._operate(asked.node, TakeSnapshot())),
-            "down": (NothingAsked, self._down),
+            "down": (DownAsked, self._down),
         }
         self.table = {name: (kind, self._telling(perform)) for name, (kind, perform) in commands.items()}
 
@@ -372,10 +377,10 @@ class Commands:
             raise ValueError(f"a link has two ends; name the other one beside {a or b}, or neither to heal everything")
         return self._between(a, b)
 
-    def _down(self, _: NothingAsked) -> dict[str, Any]:
+    def _down(self, asked: DownAsked) -> dict[str, Any]:
         """Answers with what is about to end."""
         ends = [node for node in self._cluster.nodes if self._cluster.pid(node) is not None]
-        self._on_down()
+        self._on_down(asked.by)
         return {"nodes": ends, "folder": str(self._cluster.recording.folder)}
 
     def _put_cut(self, links: frozenset[Link], mode: Mode) -> dict[str, Any]:

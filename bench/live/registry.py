@@ -95,8 +95,14 @@ def is_alive(entry: Registered) -> bool:
 
 
 def running() -> list[str]:
+    return [name for name, _ in running_ones()]
+
+
+def running_ones() -> list[tuple[str, Registered]]:
+    """The clusters that run, by name."""
     names = sorted(file.stem for file in (state_folder() / "clusters").glob("*.json"))
-    return [name for name in names if NAME.fullmatch(name) and look_up(name) is not None]
+    entries = ((name, look_up(name)) for name in names if NAME.fullmatch(name))
+    return [(name, entry) for name, entry in entries if entry is not None]
 
 
 def check_name(name: str) -> str:

@@ -13,7 +13,7 @@ from tests.integration.shell import Shell
 @pytest.fixture(scope="session")
 def toxiproxy() -> Path:
     """The real toxiproxy-server; got once, whichever worker asks first."""
-    return find_server(lambda message: print(message, flush=True))
+    return find_server(lambda step: print(step, flush=True))
 
 
 @pytest.fixture

@@ -51,17 +51,18 @@ class Terminal:
             check=False,
         )
 
-    @contextmanager
-    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """The command while it runs, with what it prints."""
-        argv = [sys.executable, "-m", "bench", *arguments]
-        with subprocess.Popen(
-            argv, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as found:
-            try:
-                yield found
-            finally:
-                found.kill()
+    def start(self, *arguments: str, after: Path | None = None) -> subprocess.Popen[str]:
+        """The command, which goes on; `after` is a file that has to be there first."""
+        if after is not None:
+            wait_until(after.exists, f"{after} is there")
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def status(self) -> dict[str, Any]:
         answer = self.run("status", "--json")
@@ -198,7 +199,7 @@ def test_where_nobody_leads_it_is_said_why_and_whoever_is_paused_goes_on(up: Ter
 
 
 def test_whoever_watches_is_told_of_what_changes_until_the_cluster_ends(up: Terminal) -> None:
-    with up.running("watch") as watching:
+    with up.start("watch") as watching:
         assert watching.stdout is not None
         told = iter(watching.stdout.readline, "")
         assert any("Leader in term" in line for line in told)
@@ -296,13 +297,51 @@ def test_a_bench_killed_with_9_leaves_nothing(terminal: Terminal, lifeline: str)
     assert [(done.asked, done.outcome) for done in kept.evidence().history] == [(FIRST, Outcome.OK)]
 
 
-@pytest.mark.parametrize("number", ["INT", "TERM"])
-def test_a_signal_leaves_nothing(up: Terminal, number: str) -> None:
-
-    processes = family(up.bench())
-    up.bench().send_signal(signal.Signals[f"SIG{number}"])
+@pytest.mark.parametrize(("number", "said"), [("INT", "ended by Ctrl-C"), ("TERM", "ended by SIGTERM")])
+def test_a_signal_leaves_nothing_but_the_run_and_is_told(terminal: Terminal, number: str, said: str) -> None:
+    with terminal.start("up", "3") as bench:
+        wait_until(terminal.control_file().exists, "the cluster is there")
+        processes = family(psutil.Process(bench.pid))
+        bench.send_signal(signal.Signals[f"SIG{number}"])
+        *_, why, kept = bench.communicate(timeout=60)[0].splitlines()
+    assert (bench.returncode, why) == (0, said)
+    assert kept.startswith(f"its run is kept in {terminal.kept().folder} (")
+    assert terminal.kept().state is RunState.ENDED
     wait_until(lambda: not left(processes), f"{left(processes)} are gone")
-    assert not up.control_file().exists()
+    assert not terminal.control_file().exists()
+
+
+def test_who_takes_a_cluster_down_is_told_in_its_own_terminal(terminal: Terminal) -> None:
+    with terminal.start("up", "1") as bench, terminal.start("down", after=terminal.control_file()) as down:
+        *_, why, kept = bench.communicate(timeout=60)[0].splitlines()
+        assert down.communicate(timeout=60)[0].splitlines()[-1] == kept
+    assert why == f"taken down by: python -m bench down (pid {down.pid})"
+
+
+def test_what_a_cluster_says_in_the_background_is_kept_with_its_run_and_nowhere_else(up: Terminal) -> None:
+    assert up.run("down").returncode == 0
+    said = (up.kept().folder / "up.log").read_text()
+    assert "first write acknowledged" in said
+    assert "taken down by: python -m bench down (pid " in said
+    assert [path.name for path in (up.folder / "runs").iterdir()] == ["up-default"]
+
+
+def test_what_cannot_start_in_the_background_says_why_and_leaves_no_run(terminal: Terminal) -> None:
+    terminal.environment["TOXIPROXY_SERVER"] = str(terminal.folder / "gone")
+    answer = terminal.run("up", "1", "--detach")
+    assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1), answer.stderr
+    assert "no executable file" in answer.stderr
+    assert list((terminal.folder / "runs").iterdir()) == []
+
+
+def test_a_cluster_whose_output_nobody_reads_any_more_ends_in_good_order(terminal: Terminal) -> None:
+    with terminal.start("up", "1") as bench:
+        assert bench.stdout is not None
+        bench.stdout.readline()
+        bench.stdout.close()
+        bench.wait(timeout=60)
+    assert terminal.kept().state is RunState.ENDED
+    assert not terminal.control_file().exists()
 
 
 def test_only_the_owner_may_read_the_token_and_only_it_opens_the_api(up: Terminal) -> None:
@@ -319,7 +358,15 @@ def test_two_clusters_run_at_once_and_a_name_is_taken_once(up: Terminal) -> None
     assert not set(ports(first)) & set(ports(other))
     again = up.run("up", "1")
     assert (again.returncode, "is running" in again.stderr) == (2, True)
-    assert up.run("down", "--name", "other").returncode == 0
+    listed = json.loads(up.run("clusters", "--json").stdout)
+    assert [(each["name"], len(each["nodes"])) for each in listed] == [("default", 3), ("other", 1)]
+    down = up.run("down", "--all")
+    assert down.returncode == 0, down.stderr
+    assert [line for line in down.stdout.splitlines() if "is down" in line] == [
+        "default is down; ended: n1, n2, n3, Toxiproxy",
+        "other is down; ended: n1, Toxiproxy",
+    ]
+    assert json.loads(up.run("clusters", "--json").stdout) == []
 
 
 def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so(terminal: Terminal) -> None:

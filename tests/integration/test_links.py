@@ -106,7 +106,7 @@ def lead(cluster: LiveCluster, node: str) -> None:
 
 def test_who_goes_past_a_cut_link_is_seen_when_it_heals_and_no_cut_is_believed(unled: LiveCluster) -> None:
     lead(unled, "cy")
-    commands = Commands(unled, lambda: None)
+    commands = Commands(unled, lambda _: None)
     with unled.network.isolated("bo"):
         before = applied(unled, "bo")
         write(unled, "heard", among=["cy", "ada"])

@@ -74,7 +74,7 @@ def test_the_table_of_figures_says_whether_an_aim_is_met_or_missed_and_stays_in_
         Series("near again after 2 s", "ms", [99.99], Aim("p99", "<", 100)),
         Series("outage", "ms", [1.0]),
     ]
-    monkeypatch.setattr(measuring, "find_server", lambda _: Path())
+    monkeypatch.setattr(measuring, "get_toxiproxy", lambda *_: Path())
     monkeypatch.setattr(measuring, "find", lambda name: Measurement(name, lambda _: Measured(series), 1, 1))
     monkeypatch.setattr(measuring, "console", lambda: Console(width=80))
     done = CliRunner().invoke(cli, ["measure", "writes"])

@@ -11,14 +11,17 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import filelock
+import psutil
 import pytest
 
-from faults.acquire import Place, ToxiproxyUnavailableError, describe_sources, find_server
+from bench.live.waiting import wait_until
+from faults.acquire import CHUNK_BYTES, Place, Stage, Step, ToxiproxyUnavailableError, describe_sources, find_server
 
 ASSET = f"toxiproxy-server-{platform.system().lower()}-"
 
 
-def silent(_: str) -> None:
+def silent(_: Step) -> None:
     pass
 
 
@@ -95,11 +98,73 @@ def test_path_comes_before_the_cache(bare: Path, nowhere: Place) -> None:
 
 def test_go_builds_it_and_leaves_nothing_but_the_binary(bare: Path, nowhere: Place) -> None:
     executable(bare / "go", '#!/bin/sh\n/bin/mkdir -p "$GOBIN" "$GOPATH" "$GOCACHE"\necho built > "$GOBIN/server"\n')
-    told: list[str] = []
+    told: list[Step] = []
     found = find_server(told.append, nowhere)
     assert found.read_text() == "built\n"
     assert {path.name for path in nowhere.cache.iterdir()} <= {found.name, "toxiproxy.lock"}
-    assert "go install" in told[0]
+    assert [(step.way, step.stage) for step in told] == [("go install", Stage.BEGINS), ("go install", Stage.DONE)]
+
+
+def test_how_far_go_is_is_told_by_what_it_has_downloaded_and_compiled(bare: Path, nowhere: Place) -> None:
+    said = "echo go: downloading example.com/a v1.0.0 >&2\necho example.com/a >&2\necho example.com/b >&2\n"
+    executable(bare / "go", f'#!/bin/sh\n/bin/mkdir -p "$GOBIN"\n{said}echo built > "$GOBIN/server"\n')
+    told: list[Step] = []
+    find_server(told.append, nowhere)
+    assert [step.words for step in told if step.stage is Stage.GOES_ON] == [
+        "modules downloaded: 1",
+        "modules downloaded: 1, packages compiled: 1",
+        "modules downloaded: 1, packages compiled: 2",
+    ]
+
+
+def test_a_way_that_fails_says_so_before_the_next_begins(bare: Path, tmp_path: Path, release: tuple[Path, str]) -> None:
+    folder, url = release
+    content = b"x" * (CHUNK_BYTES + 1)
+    publish(folder, content, hashlib.sha256(content).hexdigest())
+    executable(bare / "go", "#!/bin/sh\necho no network >&2\nexit 1\n")
+    told: list[Step] = []
+    find_server(told.append, Place(tmp_path / "cache", url))
+    assert [(step.way, step.stage) for step in told if step.stage is not Stage.GOES_ON] == [
+        ("go install", Stage.BEGINS),
+        ("go install", Stage.FAILED),
+        ("release download", Stage.BEGINS),
+        ("release download", Stage.DONE),
+    ]
+    assert "go failed: no network" in [step.words for step in told]
+    assert [(step.done, step.total) for step in told if step.done] == [
+        (CHUNK_BYTES, len(content)),
+        (len(content), len(content)),
+    ]
+
+
+def test_who_is_interrupted_while_go_builds_leaves_nothing_of_it(bare: Path, nowhere: Place) -> None:
+    pid = bare / "pid"
+    said = f"/bin/sleep 600 &\necho $! > {pid}\necho example.com/a >&2\nwait\n"
+    executable(bare / "go", f"#!/bin/sh\n{said}")
+
+    def interrupt(step: Step) -> None:
+        if "compiled" in step.words:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_server(interrupt, nowhere)
+    assert [path.name for path in nowhere.cache.iterdir()] == ["toxiproxy.lock"]
+    wait_until(lambda: not psutil.pid_exists(int(pid.read_text())), "what go has started is gone")
+
+
+def test_who_waits_for_another_bench_is_told_so(bare: Path, nowhere: Place) -> None:
+    executable(bare / "go", '#!/bin/sh\n/bin/mkdir -p "$GOBIN"\necho built > "$GOBIN/server"\n')
+    nowhere.cache.mkdir()
+    told: list[Step] = []
+    other = filelock.FileLock(nowhere.cache / "toxiproxy.lock")
+    other.acquire()
+
+    def tell(step: Step) -> None:
+        told.append(step)
+        other.release()
+
+    find_server(tell, nowhere)
+    assert told[0].way == "another bench"
 
 
 def test_the_release_is_used_when_its_checksum_is_right(bare: Path, tmp_path: Path, release: tuple[Path, str]) -> None:
