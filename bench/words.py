@@ -50,6 +50,15 @@ LONG = 20
 """A longer text is told by its beginning and its length."""
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """So many of them; `several` where an s is not enough."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
+def times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
 def question(asked: Question) -> str:
     """What is asked, and which of its client's writes that is."""
     sequence = getattr(asked, "sequence", 0)

@@ -22,6 +22,7 @@ from bench.evidence import Evidence, Record
 from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, key_by_key
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
+from bench.words import counted
 
 CHECK = "acknowledged_writes_survive"
 STARTS_ANEW = ("kill", "restart", "died", "shut_down")
@@ -81,7 +82,7 @@ def _summed_up(acknowledged: Iterable[list[Effect]], unread: int) -> Finding:
         return Finding(CHECK, Verdict.UNKNOWN, reason)
     count = sum(effect.acknowledged for found in keys for effect in found)
     each = "each read back" if count == len(keys) else f"of {len(keys)} keys, the last of each read back"
-    return Finding(CHECK, Verdict.VALID, f"{count} acknowledged writes, {each}")
+    return Finding(CHECK, Verdict.VALID, f"{counted(count, 'acknowledged write')}, {each}")
 
 
 def _by_key(evidence: Evidence) -> tuple[dict[str, list[Effect]], dict[str, list[FreshRead]]]:

@@ -12,6 +12,7 @@ from bench.checkers.clocks import unlike
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence, Record
 from bench.verdict import Finding, Verdict
+from bench.words import counted, times
 
 
 @dataclass(frozen=True, order=True)
@@ -38,7 +39,7 @@ def one_leader_per_term(evidence: Evidence) -> Finding:
             reason = f"term {term} had leaders {', '.join(sorted(nodes))}"
             since_s = max(reign.since_s for reign in reigns(evidence) if reign.term == term)
             return Finding("one_leader_per_term", Verdict.INVALID, reason, since_s)
-    terms = "1 term" if len(leaders) == 1 else f"{len(leaders)} terms"
+    terms = counted(len(leaders), "term")
     return _seen("one_leader_per_term", len(leaders), f"{terms} with a leader, one each")
 
 
@@ -55,7 +56,7 @@ def one_leader_at_a_time(evidence: Evidence) -> Finding:
         if later.since_s < earlier.until_s and later.node != earlier.node:
             reason = f"two leaders at once: {earlier}; {later}"
             return Finding("one_leader_at_a_time", Verdict.INVALID, reason, later.since_s)
-    return _seen("one_leader_at_a_time", len(found), f"{_times(len(found))} a node led, no two at once")
+    return _seen("one_leader_at_a_time", len(found), f"{times(len(found))} a node led, no two at once")
 
 
 def leadership_is_handed_over(evidence: Evidence) -> Finding:
@@ -97,7 +98,7 @@ def nobody_disturbs_a_leader(evidence: Evidence) -> Finding:
             causes[cause] += 1
     ended = "".join(f", {count} ended by {cause}" for cause, count in sorted(causes.items()))
     began = sum(map(_began, evidence.traces.values()))
-    return _seen(check, began, f"{_times(began)} a node led, and was not disturbed{ended}")
+    return _seen(check, began, f"{times(began)} a node led, and was not disturbed{ended}")
 
 
 def _began(trace: Iterable[Record]) -> int:
@@ -159,10 +160,6 @@ def _leased_until(since: Record, written: Iterable[Record]) -> float:
     if not leases:
         return float(since["at_s"])
     return math.inf if leases[-1] is None else float(leases[-1])
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _seen(check: str, count: int, reason: str) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.evidence import Evidence, Record
 from bench.verdict import Finding, Verdict
+from bench.words import counted, times
 from faults.links import BYPASS, CLIENT
 
 CHECK = "faults_touched_traffic"
@@ -65,7 +66,7 @@ def _valid(check: str, met: Sequence[_Met]) -> Finding:
     if not met:
         return Finding(check, Verdict.VALID, "no fault was put on a link")
     messages = sum(messages for _, messages in met)
-    return Finding(check, Verdict.VALID, f"{len(met)} times links were faulty, and met {messages} messages")
+    return Finding(check, Verdict.VALID, f"{times(len(met))} links were faulty, and met {counted(messages, 'message')}")
 
 
 def _met(evidence: Evidence) -> tuple[list[_Met], list[str]]:

@@ -7,6 +7,7 @@ from bench.evidence import Evidence
 from bench.operations import Outcome
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
+from bench.words import counted
 
 CHECK = "logs_agree"
 
@@ -38,7 +39,7 @@ def logs_agree(evidence: Evidence) -> Finding:
     shared = [index for index, seen in digests.items() if len(seen) > 1]
     if not shared:
         return Finding(CHECK, Verdict.UNKNOWN, "no two nodes ever applied up to the same index")
-    return Finding(CHECK, Verdict.VALID, f"{len(shared)} indexes compared, up to {max(shared)}")
+    return Finding(CHECK, Verdict.VALID, f"{counted(len(shared), 'index', 'indexes')} compared, up to {max(shared)}")
 
 
 def _writes_at(index: int, evidence: Evidence) -> tuple[str, ...]:

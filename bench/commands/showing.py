@@ -37,17 +37,25 @@ def tell(out: Console, words: str, *, beside: str = "") -> None:
     for line in words.splitlines():
         text = line.lstrip(" ")
         head = f"{beside}{line[: len(line) - len(text)]}"
+        shown = _coloured(text)
         if not out.is_terminal or text.startswith(COPIED):
-            out.print(f"{head}{escape(text)}", soft_wrap=True)
+            out.print(f"{head}{shown}", soft_wrap=True)
         elif not head:
-            out.print(escape(text))
+            out.print(shown)
         else:
             grid = Table.grid()
             grid.add_column(no_wrap=True)
             grid.add_column(overflow="fold")
-            grid.add_row(head, escape(text))
+            grid.add_row(head, shown)
             out.print(grid)
         beside = ""
+
+
+def _coloured(text: str) -> str:
+    """As markup; a verdict at its beginning has its colour."""
+    word = text.partition(" ")[0]
+    colour = VERDICT_COLOURS.get(Verdict(word)) if word in set(Verdict) else None
+    return f"[{colour}]{word}[/]{escape(text[len(word) :])}" if colour else escape(text)
 
 
 def size_in_words(size_bytes: int) -> str:

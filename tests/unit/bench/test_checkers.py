@@ -211,7 +211,7 @@ def test_a_node_that_applies_another_log_after_a_restart_is_found() -> None:
 def test_a_cut_that_swallowed_messages_was_felt() -> None:
     cut, heal = fault(1, "cut", "n1->n2,n2->n1"), fault(3, "heal", "n1->n2,n2->n1", attempted=7)
     found = faults_touched_traffic(evidence(cut, heal))
-    assert (found.verdict, found.reason) == (Verdict.VALID, "1 times links were faulty, and met 7 messages")
+    assert (found.verdict, found.reason) == (Verdict.VALID, "once links were faulty, and met 7 messages")
 
 
 @pytest.mark.parametrize("event", ["cut", "delay", "limit", "noise"])
