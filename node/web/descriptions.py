@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from node.status import Status
-from node.web.replies import NO_LEADER, NOT_CLUSTERED, ApiError, Reply, raft_address
+from node.web.replies import NO_LEADER, NOT_CLUSTERED, Reply, raft_address
 
 
 def leader(status: Status | None, now: float) -> Reply:
@@ -17,7 +17,7 @@ def leader(status: Status | None, now: float) -> Reply:
         return NOT_CLUSTERED
     leader = status.leader_at(now)
     if leader is None:
-        return ApiError(503, "no leader", NO_LEADER).reply
+        return NO_LEADER
     addressed = {"leader_id": leader, "leader_addr": raft_address(status, leader)}
     return Reply(200, {**addressed, "is_self": leader == status.node_id})
 

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from node.config import Config, ConfigError, FirstFree
 from node.web.hosts import names_of, why_refused
-from node.web.replies import ApiError, Reply
+from node.web.replies import ApiError, Reply, not_taken
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def body_by(decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(request.get_data())
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ApiError(400, "bad request", f"the body is not what this endpoint takes: {error}") from error
+        raise not_taken(error) from error
 
 
 def json_response(value: object, status: int = 200) -> Response:

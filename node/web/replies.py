@@ -15,11 +15,21 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from node.questions import AddServer, Question, Read, RemoveServer, TransferLeadership, Write, meaning_of
+from node.questions import (
+    MEANINGS,
+    NOT_LEADER,
+    AddServer,
+    Meaning,
+    Question,
+    Read,
+    RemoveServer,
+    TransferLeadership,
+    Write,
+    meaning_of,
+)
 from node.raft import NotLeaderError, Suffrage
 from node.status import Status
 
-NO_LEADER = "No leader is currently elected. The cluster may be initializing or partitioned."
 UNDECIDED = "not decided in time; it may or may not take effect"
 
 OF_ANY_NODE = (Read, Write)
@@ -53,12 +63,26 @@ class Reply(NamedTuple):
 class ApiError(Exception):
     """A reply that is an error: status, Konsul's short `error`, a `message` for the reader, and more fields."""
 
-    def __init__(self, status: int, error: str, message: str, *, location: str | None = None, **fields: object) -> None:
+    def __init__(self, status: int, error: str, message: str, **fields: object) -> None:
         super().__init__(message)
-        self.reply = Reply(status, {"error": error, "message": message, **fields}, location)
+        self.reply = Reply(status, {"error": error, "message": message, **fields})
+
+
+def meant(meaning: Meaning, message: str) -> Reply:
+    """A reply with this meaning."""
+    return Reply(meaning.status, {"error": meaning.name, "message": message})
 
 
 NOT_CLUSTERED = ApiError(503, "clustering not enabled", "start the node with KONSUL_RAFT_ENABLED=true").reply
+NO_LEADER = meant(
+    MEANINGS[NotLeaderError],
+    "No leader is currently elected. The cluster may be initializing or partitioned.",
+)
+
+
+def not_taken(error: Exception) -> ApiError:
+    """For a body that could not be decoded."""
+    return ApiError(400, "bad request", f"the body is not what this endpoint takes: {error}")
 
 
 def turned_away(request: HttpRequest, question: Question, status: Status | None, now: float) -> Reply | None:
@@ -78,25 +102,19 @@ def told_instead(error: Exception, request: HttpRequest, status: Status | None, 
     if isinstance(error, NotLeaderError):
         assert status is not None, "without a cluster nobody needs to lead"
         return redirect(request, status, now)
-    meaning = meaning_of(error, leader_known=False)
-    return ApiError(meaning.status, meaning.name, str(error) or UNDECIDED).reply
+    return meant(meaning_of(error), str(error) or UNDECIDED)
 
 
 def redirect(request: HttpRequest, status: Status, now: float) -> Reply:
     """307 to where the leader serves clients, with the path and the query that were asked for, if that is known."""
     elsewhere = status.elsewhere_at(now)
-    meaning = meaning_of(NotLeaderError(None), leader_known=elsewhere is not None)
     if elsewhere is None:
-        return ApiError(meaning.status, meaning.name, NO_LEADER).reply
+        return NO_LEADER
     leader, where = elsewhere
     query = f"?{request.query_string}" if request.query_string else ""
-    return ApiError(
-        meaning.status,
-        meaning.name,
-        f"{status.node_id} does not lead; {leader} does",
-        location=f"http://{where}{quote(request.path)}{query}",
-        leader_addr=raft_address(status, leader),
-    ).reply
+    words = f"{status.node_id} does not lead; {leader} does"
+    body = {"error": NOT_LEADER.name, "message": words, "leader_addr": raft_address(status, leader)}
+    return Reply(NOT_LEADER.status, body, f"http://{where}{quote(request.path)}{query}")
 
 
 def raft_address(status: Status, node: str) -> str:

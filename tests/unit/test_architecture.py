@@ -58,7 +58,7 @@ FORBIDDEN = {
 """What a room may not import. What is not ours it may not reach either, through whatever it imports of ours."""
 SIMULATED = Path("bench/simulated")
 """The one room of the bench that holds the node's own core."""
-MAY_BE_SIMULATED = ("node.server", "node.raft", "node.machine", "node.flaws")
+MAY_BE_SIMULATED = ("node.server", "node.raft", "node.machine", "node.flaws", "node.web.endpoints", "node.web.replies")
 
 
 def module_of(file: Path) -> str:
