@@ -34,7 +34,7 @@ The rules
   (`Status.is_leader_at`), because a process that was stopped may answer before its driver has run.
 * Raft messages and client requests have ports and threads of their own: a hundred writes waiting for a majority must
   not block the votes that would give them one.
-* A client is told one of three things: done, definitely not done, or not known. See `node.web.client_api`.
+* A client is told one of three things: done, definitely not done, or not known. See `node.web.replies`.
 * A node does not start over damaged data. A data folder that is truncated, foreign or in use is refused by name. Only a
   damaged snapshot is tolerated: the one before stands in for it, and the log keeps every entry since that one.
 * Every decoder is made before there are threads (`node.wire` says why).
@@ -45,7 +45,8 @@ The way through
 answer means), `pending` (who waits for what), `changes` (what takes several rounds), `snapshots` (when one is due),
 `status` and `records` (what it says of itself, to people and in its trace). All of these are pure. Around the server
 are `driver` (its thread), `disk` (what is durable), `web` (the two HTTP surfaces, with `metrics` and `meters`), `wire`
-(what travels between nodes), `transport` (how it travels) and `identity` (who is at an address). This package imports
-neither `bench` nor `faults`. The bench knows it as a command line, like any other system; only the simulated world
-imports `server`, `raft`, `machine` and `flaws`.
+(what travels between nodes), `transport` (how it travels) and `identity` (who is at an address). What decides an HTTP
+reply is pure too: `web.endpoints`, `web.replies` and `web.descriptions`. This package imports neither `bench` nor
+`faults`. The bench knows it as a command line, like any other system; only the simulated world imports `server`,
+`raft`, `machine`, `flaws` and what decides a reply.
 """

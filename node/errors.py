@@ -1,6 +1,6 @@
 """What a client may be told instead of an answer, besides the core's refusals (`node.raft.errors`).
 
-Each error says whether what was asked for has happened: see `node.web.client_api`.
+Each error says whether what was asked for has happened: see `node.web.replies`.
 """
 
 from __future__ import annotations

@@ -138,14 +138,12 @@ MEANINGS: Mapping[type[Exception], Meaning] = {
     NotInTimeError: Meaning(504, "not in time", certain=False),
     NothingToSnapshotError: Meaning(409, "nothing to snapshot", certain=True),
 }
-"""For each error that may be an answer. A server that knows another leader says `NOT_LEADER` instead of "no leader"."""
+"""For each error that may be an answer."""
 NOT_LEADER = Meaning(307, "not leader", certain=True)
+"""In place of "no leader", where the client can be sent to a leader (`node.web.replies`)."""
 
 
-def meaning_of(error: Exception, *, leader_known: bool) -> Meaning:
-    """`leader_known` is whether the client can be sent to a leader."""
-    if isinstance(error, NotLeaderError) and leader_known:
-        return NOT_LEADER
+def meaning_of(error: Exception) -> Meaning:
     return next(meaning for kind, meaning in MEANINGS.items() if isinstance(error, kind))
 
 

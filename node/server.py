@@ -31,20 +31,16 @@ from node.pending import Pending
 from node.questions import (
     ANSWER_TIMEOUT_S,
     MEANINGS,
-    NOT_LEADER,
     PATIENCE_S,
-    REFUSALS,
     AddServer,
     Answer,
     Consistency,
     MakeSnapshot,
-    Meaning,
     Question,
     Read,
     RemoveServer,
     TransferLeadership,
     Write,
-    meaning_of,
 )
 from node.raft import (
     FROM_LEADERS,
@@ -69,9 +65,7 @@ from node.status import NOBODY, Status, lets_in
 __all__ = [
     "ANSWER_TIMEOUT_S",
     "MEANINGS",
-    "NOT_LEADER",
     "PATIENCE_S",
-    "REFUSALS",
     "AddServer",
     "Answer",
     "Applied",
@@ -83,7 +77,6 @@ __all__ = [
     "Item",
     "Leased",
     "MakeSnapshot",
-    "Meaning",
     "Origin",
     "Question",
     "Read",
@@ -98,7 +91,6 @@ __all__ = [
     "Stopped",
     "TransferLeadership",
     "Write",
-    "meaning_of",
 ]
 
 POLL_S = 0.02

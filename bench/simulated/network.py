@@ -360,5 +360,10 @@ def first_address(node: str) -> str:
     return f"{node}:7000"
 
 
+def client_address(address: str) -> str:
+    """Where a node that its peers reach at `address` serves its clients."""
+    return f"clients.{address}"
+
+
 def named(links: Collection[Link]) -> str:
     return ",".join(map(str, links))

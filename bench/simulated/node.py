@@ -9,33 +9,20 @@ from typing import Any
 import msgspec
 
 from bench import evidence
-from bench.operations import Told
 from bench.simulated import requests
 from bench.simulated.clock import DriftingClock
 from bench.simulated.disk import Content, Save, SimulatedDisk
-from bench.simulated.network import Parcel, first_address
+from bench.simulated.network import Parcel, client_address, first_address
 from bench.simulated.observer import Observer
 from bench.simulated.process import Process
 from bench.simulated.requests import Request
 from bench.simulated.stage import Stage
+from bench.simulated.surface import Surface
 from node.machine.kv import Result
 from node.machine.state_machine import Frozen, StateMachine
-from node.raft import Configuration, Entry, Log, LogPosition, Snapshot, Transition
+from node.raft import Configuration, Entry, Log, Snapshot, Transition
 from node.raft.messages import AnyMessage
-from node.server import (
-    PATIENCE_S,
-    Answer,
-    Applied,
-    Asked,
-    Consistency,
-    Found,
-    Leased,
-    Origin,
-    Read,
-    Server,
-    Status,
-    Stop,
-)
+from node.server import Answer, Applied, Found, Leased, Origin, Server, Status, Stop
 
 OFFSET_S = 1000.0
 """Two nodes' clocks may be this far apart: nothing may compare them."""
@@ -70,10 +57,11 @@ class SimulatedNode:
         "_answers",
         "_copy",
         "_incarnations",
+        "_late_answers",
         "_links",
         "_said_last",
         "_stage",
-        "_waiting",
+        "_surface",
         "address",
         "addresses",
         "chance",
@@ -99,7 +87,8 @@ class SimulatedNode:
         self.saved_s = 0.0
         """When its last save is done, be it under way or over."""
         self.address = first_address(name)
-        """The address that it gives as its own."""
+        """The address that it gives as its own to its peers."""
+        stage.served_at[client_address(self.address)] = name
         self.addresses = frozenset((self.address,))
         """Every address that leads to it."""
         self._links = stage.network.from_node[name]
@@ -111,10 +100,11 @@ class SimulatedNode:
         """Done in the middle of the node's next save, unless withdrawn before."""
         self.records: list[Record] = []
         """The node's trace."""
-        self._waiting: dict[int, Request] = {}
-        """Requests that reached the running process and are not answered yet."""
+        self._late_answers = stage.engine.random(f"http/{name}").random
+        self._surface: Surface | None = None
+        """Of the running process."""
         self._incarnations = 0
-        self._said_last = Origin(name, "", self.address, self.address)
+        self._said_last = Origin(name, "", self.address, client_address(self.address))
         """Of itself."""
 
     @property
@@ -125,8 +115,7 @@ class SimulatedNode:
     @property
     def unanswered(self) -> Request | None:
         """A request that still waits for an answer of this process, if there is one."""
-        waiting = self._waiting.values() if self.process is not None else ()
-        return next((request for request in waiting if not request.answered), None)
+        return self._surface.unanswered if self._surface is not None else None
 
     # What is done to it
 
@@ -135,7 +124,6 @@ class SimulatedNode:
         assert self.process is None, f"{self.name} runs already"
         stage = self._stage
         self._incarnations += 1
-        self._waiting.clear()
         self.started = True
         server = self._server()
         self.process = Process(
@@ -146,6 +134,14 @@ class SimulatedNode:
             chance=self.chance,
             watch=partial(stage.observer.stepped, self.name),
             around=self,
+        )
+        self._surface = Surface(
+            self.name,
+            self.process,
+            stage=stage,
+            clock=self.clock,
+            chance=self._late_answers,
+            send=self._answers.send,
         )
         if server.raft.snapshot is not None:
             self.installed()
@@ -177,6 +173,7 @@ class SimulatedNode:
         if process is None:
             return
         stage = self._stage
+        self._surface = None
         process.die()
         self.saved_s = 0.0
         left = self.disk.crash(torn=torn)
@@ -217,6 +214,7 @@ class SimulatedNode:
         assert self.process is None, f"{self.name} runs"
         self.address = address
         self.addresses = frozenset((address,))
+        self._stage.served_at[client_address(address)] = self.name
         self._stage.network.disconnect(self.name)
 
     def lead_here(self, addresses: frozenset[str]) -> None:
@@ -230,6 +228,8 @@ class SimulatedNode:
 
     def resume(self) -> None:
         if self.process is not None:
+            assert self._surface is not None
+            self._surface.resume()
             self.process.resume()
             self._stage.topology_changed()
 
@@ -255,25 +255,12 @@ class SimulatedNode:
             process.deliver(item)
 
     def _receive_request(self, request: Request) -> None:
-        """Take a request, even if its client has given up: it waited in a socket, and the node cannot know. It may
-        still take effect."""
         stage = self._stage
         stage.chronicle.note((stage.engine.now, self.name, request.asked), request)
-        if self.process is None:
+        if self._surface is None:
             self._answers.send((request, requests.CONNECTION_LOST))
-            return
-        self._waiting[id(request)] = request
-        request.applied_index = min(request.applied_index, self.process.raft.last_applied)
-        stage.observer.asked(self.name, request, stage.engine.now)
-        stage.engine.after(PATIENCE_S[type(request.question)], self._on_late, (self.process, request))
-        self.process.deliver(Asked(request.question, request))
-
-    def _on_late(self, waiting: tuple[Process, Request]) -> None:
-        process, request = waiting
-        if process is self.process and not process.paused and not request.answered:
-            now = self.clock.at(self._stage.engine.now)
-            self._stage.observer.unanswered(self.name, request, process.busy, self._stage.engine.now)
-            self._tell(request, requests.refusal_of(TimeoutError(), process.status, now))
+        else:
+            self._surface.receive(request)
 
     # What its process does
 
@@ -310,8 +297,8 @@ class SimulatedNode:
         assert self.process is not None
         origin, cluster_id = self._said_last, self.process.status.cluster_id
         if origin.cluster_id != cluster_id or origin.raft_address != self.address:
-            # It serves its clients where its peers reach it.
-            origin = self._said_last = Origin(self.name, cluster_id, self.address, self.address)
+            http_address = client_address(self.address)
+            origin = self._said_last = Origin(self.name, cluster_id, self.address, http_address)
         links, inhabitants = self._links, self._stage.inhabitants
         for message in messages:
             to = message.recipient
@@ -320,29 +307,8 @@ class SimulatedNode:
                 link.send(Parcel(origin, (message,)))
 
     def answer(self, answer: Answer) -> None:
-        request: Request = answer.to
-        if request.answered:
-            return
-        assert self.process is not None
-        stage = self._stage
-        now = self.clock.at(stage.engine.now)
-        if answer.error is None:
-            stage.observer.answered(self.name, request, answer, stage.engine.now)
-        if answer.position is not None:
-            self._note_position(request, answer.position)
-        self._tell(request, requests.told_of(request.asked, answer, self.process.status, now))
-
-    def _note_position(self, request: Request, position: LogPosition) -> None:
-        """Remember the highest index that a client was told of, except by a read that may be stale."""
-        stage, question = self._stage, request.question
-        if not isinstance(question, Read) or question.consistency is not Consistency.DEFAULT:
-            stage.told_index = max(stage.told_index, position.index)
-
-    def _tell(self, request: Request, told: Told) -> None:
-        if not request.answered:
-            request.answered = True
-            self._waiting.pop(id(request), None)
-            self._answers.send((request, told))
+        assert self._surface is not None
+        self._surface.answer(answer)
 
     def installed(self) -> None:
         """What was committed after the snapshot in the same round is applied already."""
@@ -368,6 +334,8 @@ class SimulatedNode:
         self._stage.changed = True
 
     def ended(self, reason: str) -> None:
+        if not reason and self._surface is not None:
+            self._surface.finish()
         self._stage.say(self.name, reason or "stop")
         self.crash()
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from bench.operations import Told
-from bench.simulated.requests import Request
+from bench.simulated.requests import Replied, Request
 from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import Effects, Entry, HardState, Message, Raft, Snapshot
@@ -100,6 +100,9 @@ class Observer:
     def unanswered(self, name: str, request: Request, busy: bool, at_s: float) -> None:
         """A request's time ran out without an answer from the node, which is not paused. If the node is `busy`, it may
         not have taken the request in yet."""
+
+    def replied(self, name: str, replied: Replied) -> None:
+        """The node sends a reply to a request. It may be lost, and its client may have given up."""
 
     def told(self, client_id: str, sequence: int, answer: Told, at_s: float) -> None:
         """A client with an id was told this about a try of its write, or had no answer in time."""

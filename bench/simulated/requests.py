@@ -1,49 +1,80 @@
-"""What a client asks one node, and what it is told: the HTTP surface of the node, without the HTTP."""
+"""A client's call of one node as the HTTP request that it is, and what the client makes of the reply.
+
+The request is the one that a client of real processes sends (`bench.systems.konsul_http`), and its reply is read as
+theirs. Between the two are the node's own endpoints (`node.web.endpoints`). No rule is added here: a path finds its
+endpoint in the node's table, in the place of Flask, and bodies and replies stay plain data, without their JSON text.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
 
-from bench.operations import (
-    Cas,
-    Delete,
-    DeleteAll,
-    Freshness,
-    Get,
-    GetAll,
-    Join,
-    Leave,
-    Outcome,
-    Put,
-    Question,
-    SetAll,
-    TakeSnapshot,
-    Told,
-    Transfer,
-    Writing,
-)
-from node.machine.kv import Batch, Command, Decision, DeleteKey, Result, SetKey
-from node.server import (
-    NOT_LEADER,
-    REFUSALS,
-    AddServer,
-    Answer,
-    Consistency,
-    MakeSnapshot,
-    Meaning,
-    Read,
-    RemoveServer,
-    Status,
-    TransferLeadership,
-    Write,
-    meaning_of,
-)
+import msgspec
+
+from bench.operations import Freshness, Get, Outcome, Question, Told
+from bench.systems import konsul_http
+from node.server import Answer, Status
 from node.server import Question as ServerQuestion
+from node.web.endpoints import ENDPOINTS, Endpoint
+from node.web.replies import ApiError, HttpRequest, Reply, not_taken
 
 CONNECTION_LOST = Told(Outcome.UNKNOWN, "ConnectionError")
 NO_ANSWER = Told(Outcome.UNKNOWN, "ReadTimeout")
+
+
+WHOLE = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
+NAMING = [(found.method, found.path.partition("<")[0], found) for found in ENDPOINTS if "<" in found.path]
+"""The endpoints whose path ends with a name, with what comes before it."""
+
+
+class Arriving(NamedTuple):
+    """A request as the node has it."""
+
+    target: str
+    """The path and the query, as the client wrote them."""
+    endpoint: Endpoint
+    """Whose it is."""
+    read: HttpRequest
+    question: ServerQuestion | Reply
+    """What the node takes it for; or how it refuses it, as one that makes no sense."""
+
+
+@lru_cache(maxsize=128)
+def arriving(asked: Question) -> Arriving:
+    """What arrives when this is asked. It depends on nothing else, and clients ask again and again. Raises LookupError
+    if there is no such endpoint."""
+    sent = konsul_http.request_of(asked, {})
+    quoted, _, query = sent.path.partition("?")
+    path = unquote(quoted)
+    endpoint, name = _endpoint_at(sent.method, path)
+    read = HttpRequest(path, dict(parse_qsl(query, keep_blank_values=True)), query, name)
+    try:
+        read = read._replace(body=_body_of(sent, endpoint))
+        return Arriving(sent.path, endpoint, read, endpoint.question_of(read))
+    except msgspec.ValidationError as error:
+        return Arriving(sent.path, endpoint, read, not_taken(error).reply)
+    except ApiError as error:
+        return Arriving(sent.path, endpoint, read, error.reply)
+
+
+def _body_of(sent: konsul_http.HttpRequest, endpoint: Endpoint) -> object:
+    if endpoint.body is None or (sent.body is None and not endpoint.needs_body):
+        return None
+    return msgspec.convert(sent.body, endpoint.body.type)
+
+
+def _endpoint_at(method: str, path: str) -> tuple[Endpoint, str]:
+    whole = WHOLE.get((method, path))
+    if whole is not None:
+        return whole, ""
+    for takes, start, endpoint in NAMING:
+        if method == takes and path.startswith(start):
+            return endpoint, path[len(start) :]
+    raise LookupError(f"there is no {method} {path}")
 
 
 class Request:
@@ -56,7 +87,6 @@ class Request:
         "client",
         "done",
         "node",
-        "question",
         "required_index",
         "settled",
     )
@@ -67,8 +97,6 @@ class Request:
         self.client = client
         self.node = node
         self.asked = asked
-        self.question = question_of(asked)
-        """The same, in the server's own terms."""
         self.required_index = required_index
         """The highest index that any client had been told of when this was asked."""
         self.applied_index = sys.maxsize
@@ -78,96 +106,34 @@ class Request:
         """By the node; the answer may still be under way, or lost."""
         self.settled = False
 
+    @property
+    def question(self) -> ServerQuestion:
+        """What the node takes it for, which must not refuse it."""
+        question = arriving(self.asked).question
+        assert not isinstance(question, Reply)
+        return question
 
-# What is asked
-
-CONSISTENCY = {
-    Freshness.STALE: Consistency.DEFAULT,
-    Freshness.LEASE: Consistency.LEADER,
-    Freshness.LINEARIZABLE: Consistency.CONSISTENT,
-}
-
-
-def question_of(asked: Question) -> ServerQuestion:
-    match asked:
-        case Get(key=key, freshness=freshness):
-            return Read((key,), CONSISTENCY[freshness])
-        case GetAll(keys=keys):
-            return Read(keys)
-        case Join(node=node, address=address):
-            return AddServer(node, address)
-        case Leave(node=node):
-            return RemoveServer(node)
-        case Transfer(to=to):
-            return TransferLeadership(to or None)
-        case TakeSnapshot():
-            return MakeSnapshot()
-        case _:
-            return Write(_command(asked).encode())
+    @property
+    def freshness(self) -> Freshness:
+        """How fresh its client wants a read to be, whatever the node takes it for."""
+        return self.asked.freshness if isinstance(self.asked, Get) else Freshness.STALE
 
 
-def _command(asked: Writing) -> Command:
-    return Command(_operation(asked), asked.client_id, asked.sequence)
+class Replied(NamedTuple):
+    """A node has replied to a request."""
+
+    request: Request
+    answer: Answer | None
+    """What came of the question; None if it was not asked."""
+    status: Status
+    """What the node says of itself at that moment."""
+    reply: Reply
+    told: Told
+    """What the client makes of it."""
+    at_s: float
 
 
-def _operation(asked: Writing) -> SetKey | DeleteKey | Batch:
-    match asked:
-        case Put(key=key, value=value):
-            return SetKey(key, value)
-        case Cas(key=key, value=value, expected_index=expected):
-            return SetKey(key, value, cas=expected)
-        case Delete(key=key, expected_index=expected):
-            return DeleteKey(key, expected)
-        case SetAll(items=items):
-            return Batch(tuple(SetKey(item.key, item.value or "", cas=item.expected_index) for item in items))
-        case DeleteAll(items=items):
-            return Batch(tuple(DeleteKey(item.key, item.expected_index) for item in items))
-
-
-# What is told
-
-
-def told_of(asked: Question, answer: Answer, status: Status, now: float) -> Told:
-    """What the HTTP surface of a node with this status makes of an answer at `now`, by its clock."""
-    answer = answer.at(now)
-    if answer.error is not None:
-        return refusal_of(answer.error, status, now)
-    value = answer.value
-    if isinstance(value, Result):
-        return decided(value)
-    return Told(Outcome.OK, result=_result(asked, value))
-
-
-def _result(asked: Question, value: Any) -> str | Mapping[str, str] | None:
-    match asked:
-        case Get(key=key):
-            found = value[key]
-            return found.value if found else None
-        case GetAll():
-            return {key: found.value for key, found in value.items() if found}
-        case Transfer():
-            return str(value)
-        case _:
-            return None
-
-
-def refusal_of(error: Exception, status: Status, now: float) -> Told:
-    elsewhere = status.elsewhere_at(now)
-    meaning = meaning_of(error, leader_known=elsewhere is not None)
-    if elsewhere is None or meaning is not NOT_LEADER:
-        return _refused(meaning)
-    # In virtual time an address begins with the name of who lives there.
-    return _refused(meaning)._replace(elsewhere=elsewhere.http_address.partition(":")[0])
-
-
-def decided(result: Result) -> Told:
-    """What a client is told of a committed command."""
-    refusal = REFUSALS.get(result.status)
-    if refusal is None:
-        return Told(Outcome.OK, modify_index=result.modify_index)
-    found = result.modify_index if result.status is Decision.CONFLICT else None
-    return _refused(refusal)._replace(modify_index=found)
-
-
-def _refused(meaning: Meaning) -> Told:
-    return Told(Outcome.FAILED if meaning.certain else Outcome.UNKNOWN, meaning.name)
+def told_by(reply: Reply, asked: Question, served_at: Mapping[str, str]) -> Told:
+    """What the client makes of a reply; `served_at` has the node at each address that serves clients."""
+    elsewhere = konsul_http.sent_to(reply.location, served_at) if reply.location else ""
+    return konsul_http.told(asked, reply.status, reply.body, elsewhere)

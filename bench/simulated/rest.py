@@ -3,15 +3,18 @@ judged after every event."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from bench.checkers.elections import one_leader_at_a_time
 from bench.evidence import Evidence
+from bench.operations import Transfer
 from bench.simulated import invariants
 from bench.simulated.node import Record, recorded
+from bench.simulated.requests import arriving, told_by
 from bench.simulated.world import VirtualWorld
 from node.raft.transitions import RoleChanged
 from node.server import ANSWER_TIMEOUT_S, Leased, Started, Stopped
+from node.web.replies import Reply, turned_away
 
 LOOK_S = 0.05
 """Between two checks whether every request is answered."""
@@ -24,6 +27,7 @@ def judge(world: VirtualWorld, *, clocks_alike: bool) -> None:
     _compare_contents(world)
     _wait_until_answered(world)
     _judge_what_is_said(world)
+    _follow_redirects(world)
     if clocks_alike:
         _judge_who_led(world)
 
@@ -53,6 +57,33 @@ def _judge_what_is_said(world: VirtualWorld) -> None:
     for name, node in world.nodes.items():
         if node.process is not None and not node.process.busy:
             invariants.status_is_true_in_the_end(name, node.process.status, node.process.raft)
+
+
+def _follow_redirects(world: VirtualWorld) -> None:
+    """Have a client that only the leader serves follow redirects, from each member on."""
+    said = {name: node.process.status for name, node in world.nodes.items() if node.process is not None}
+    for leader, status in said.items():
+        if status.is_leader_at(world.nodes[leader].clock.at(world.engine.now)):
+            for member in status.configuration.servers:
+                if member.id in said:
+                    invariants.redirects_come_to_the_leader(leader, list(_way(world, member.id)))
+
+
+def _way(world: VirtualWorld, start: str) -> Iterator[str]:
+    """The nodes that this client comes to, until one serves it, it is sent nowhere, or it has been everywhere."""
+    asked = Transfer()
+    _, _, read, question = arriving(asked)
+    assert not isinstance(question, Reply)
+    node = start
+    for _ in world.nodes:
+        yield node
+        found = world.nodes[node]
+        if found.process is None:
+            return
+        away = turned_away(read, question, found.process.status, found.clock.at(world.engine.now))
+        node = told_by(away, asked, world.served_at).elsewhere if away is not None else ""
+        if node not in world.nodes:
+            return
 
 
 def _judge_who_led(world: VirtualWorld) -> None:

@@ -49,6 +49,8 @@ class Stage:
         """Whether anything may have become true since this was last set to False."""
         self.told_index = 0
         """The highest log index that a client was told of, as written or as read."""
+        self.served_at: dict[str, str] = {}
+        """The node that serves clients at an address, or did before it moved."""
         self.inhabitants: dict[str, Inhabitant] = {}
         self.network = SimulatedNetwork(self.engine, tuple(names), self._on_fault, self.settings.bounds)
         self._on_event = on_event or (lambda event, fields: None)

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import requests
 
@@ -16,7 +15,16 @@ from bench.case import Plan, Settings
 from bench.cluster import NodeStatus
 from bench.operations import Freshness, Get, Outcome, Put, Question, Told
 from bench.systems import early
-from bench.systems.konsul_http import STATUS, UNREADABLE, HttpRequest, StatusBody, as_bytes, request_of, told
+from bench.systems.konsul_http import (
+    STATUS,
+    UNREADABLE,
+    HttpRequest,
+    StatusBody,
+    as_bytes,
+    request_of,
+    sent_to,
+    told,
+)
 from bench.systems.module import NodeProcess
 from bench.systems.protocol import NodePlan
 from faults.links import Address
@@ -162,9 +170,8 @@ class KonsulConnection:
         except requests.RequestException as error:
             # Through a proxy a dead node looks like one that took the request and fell silent: nothing is certain.
             return Told(Outcome.UNKNOWN, type(error).__name__)
-        found = told(asked, answer.status_code, answer.content)
-        address = urlsplit(answer.headers.get("Location", "")).netloc
-        return found._replace(elsewhere=self._served_at.get(address, address)) if address else found
+        elsewhere = sent_to(answer.headers.get("Location", ""), self._served_at)
+        return told(asked, answer.status_code, answer.content, elsewhere)
 
     def close(self) -> None:
         self._session.close()

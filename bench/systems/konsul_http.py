@@ -6,10 +6,10 @@ cannot be read is UNKNOWN, whatever its status says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple
-from urllib.parse import quote, urlencode
+from typing import Any, Literal, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -32,6 +32,8 @@ from bench.operations import (
     Writing,
 )
 from faults.links import Address
+
+T = TypeVar("T")
 
 DEFINITELY_NOT = {
     "not leader",
@@ -175,37 +177,52 @@ LED = msgspec.json.Decoder(LedBody)
 DONE = msgspec.json.Decoder(DoneBody)
 REFUSED = msgspec.json.Decoder(RefusedBody)
 STATUS = msgspec.json.Decoder(StatusBody)
+Answers = tuple[msgspec.json.Decoder[Any], Callable[[Any], Told]]
+WRITTEN: Answers = STORED, lambda body: Told(Outcome.OK, modify_index=body.modify_index)
+CHANGED: Answers = DONE, lambda body: Told(Outcome.OK)
+ANSWERS: Mapping[type, Answers] = {
+    Get: (FOUND, lambda body: Told(Outcome.OK, result=body.value)),
+    GetAll: (ALL_FOUND, lambda body: Told(Outcome.OK, result=body.found)),
+    Transfer: (LED, lambda body: Told(Outcome.OK, result=body.leader_id)),
+    **dict.fromkeys((Join, Leave, TakeSnapshot), CHANGED),
+    **dict.fromkeys((Put, Cas, Delete, SetAll, DeleteAll), WRITTEN),
+}
+"""For each question, the body of a success and what it tells."""
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for a body that it cannot read."""
 
 
-def told(asked: Question, status: int, body: bytes) -> Told:
-    """What an answer tells the client about its question."""
+Body = bytes | Mapping[str, object]
+"""As it came, or as what JSON would make of it."""
+
+
+def told(asked: Question, status: int, body: Body, elsewhere: str = "") -> Told:
+    """What an answer tells the client about its question; `elsewhere` is where it sends the client."""
     try:
-        return _done(asked, body) if status < HTTPStatus.MULTIPLE_CHOICES else _refused(asked, status, body)
+        return _done(asked, body) if status < HTTPStatus.MULTIPLE_CHOICES else _refused(asked, status, body, elsewhere)
     except UNREADABLE as error:
         return Told(Outcome.UNKNOWN, f"status {status}, and a body that cannot be read: {error}")
 
 
-def _done(asked: Question, body: bytes) -> Told:
-    match asked:
-        case Get():
-            return Told(Outcome.OK, result=FOUND.decode(body).value)
-        case GetAll():
-            return Told(Outcome.OK, result=ALL_FOUND.decode(body).found)
-        case Transfer():
-            return Told(Outcome.OK, result=LED.decode(body).leader_id)
-        case Join() | Leave() | TakeSnapshot():
-            DONE.decode(body)
-            return Told(Outcome.OK)
-        case Put() | Cas() | Delete() | SetAll() | DeleteAll():
-            return Told(Outcome.OK, modify_index=STORED.decode(body).modify_index)
+def _done(asked: Question, body: Body) -> Told:
+    decoder, what_it_tells = ANSWERS[type(asked)]
+    return what_it_tells(_read(decoder, body))
 
 
-def _refused(asked: Question, status: int, body: bytes) -> Told:
-    refused = REFUSED.decode(body)
+def _refused(asked: Question, status: int, body: Body, elsewhere: str) -> Told:
+    refused = _read(REFUSED, body)
     if isinstance(asked, Get) and refused.error == "key not found":
         return Told(Outcome.OK)
     of_the_question = status < HTTPStatus.INTERNAL_SERVER_ERROR and refused.error != "superseded"
     outcome = Outcome.FAILED if of_the_question or refused.error in DEFINITELY_NOT else Outcome.UNKNOWN
-    return Told(outcome, refused.error, modify_index=refused.modify_index, message=refused.message)
+    return Told(outcome, refused.error, None, refused.modify_index, refused.message, elsewhere)
+
+
+def _read(decoder: msgspec.json.Decoder[T], body: Body) -> T:
+    return decoder.decode(body) if isinstance(body, bytes) else msgspec.convert(body, decoder.type)
+
+
+def sent_to(location: str, served_at: Mapping[str, str]) -> str:
+    """Where a `Location` sends a client: the node that `served_at` has at the address, else the address."""
+    address = urlsplit(location).netloc
+    return served_at.get(address, address)

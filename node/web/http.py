@@ -19,22 +19,13 @@ from werkzeug.exceptions import HTTPException
 
 from node.config import Config, ConfigError, FirstFree
 from node.web.hosts import names_of, why_refused
+from node.web.replies import ApiError, Reply, not_taken
 
 T = TypeVar("T")
 
 BACKLOG = 1024
 PORTS_TRIED = 100
 WILDCARDS = {"0.0.0.0", "::"}
-
-
-class ApiError(Exception):
-    """An answer that is an error: status, Konsul's short `error`, a `message` for the reader, and more fields."""
-
-    def __init__(self, status: int, error: str, message: str, *, location: str | None = None, **fields: object) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"error": error, "message": message, **fields}
-        self.location = location
 
 
 def new_app(name: str, *, max_body: int, hosts: frozenset[str] = frozenset()) -> Flask:
@@ -65,18 +56,22 @@ def body_by(decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(request.get_data())
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ApiError(400, "bad request", f"the body is not what this endpoint takes: {error}") from error
+        raise not_taken(error) from error
 
 
 def json_response(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value) + b"\n", status, content_type="application/json")
 
 
-def _answer_api_error(error: ApiError) -> Response:
-    response = json_response(error.body, error.status)
-    if error.location is not None:
-        response.headers["Location"] = error.location
+def response_of(reply: Reply) -> Response:
+    response = json_response(reply.body, reply.status)
+    if reply.location is not None:
+        response.headers["Location"] = reply.location
     return response
+
+
+def _answer_api_error(error: ApiError) -> Response:
+    return response_of(error.reply)
 
 
 def _answer_http_exception(error: HTTPException) -> Response:

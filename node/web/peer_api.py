@@ -13,7 +13,8 @@ from node import wire
 from node.driver import Driver
 from node.identity import Identity
 from node.status import lets_in
-from node.web.http import ApiError, json_response, new_app
+from node.web.http import json_response, new_app
+from node.web.replies import ApiError
 
 
 def peer_app(driver: Driver, *, hosts: frozenset[str] = frozenset()) -> Flask:

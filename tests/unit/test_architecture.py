@@ -33,7 +33,11 @@ FORBIDDEN = {
     "node/questions.py": IO,
     "node/records.py": IO,
     "node/snapshots.py": IO,
+    "node/web/bodies.py": IO,
+    "node/web/descriptions.py": IO,
+    "node/web/endpoints.py": IO,
     "node/web/hosts.py": IO,
+    "node/web/replies.py": IO,
     "faults/cuts.py": IO,
     "faults/lasting.py": IO,
     "faults/links.py": IO,
@@ -55,7 +59,7 @@ FORBIDDEN = {
 """What a room may not import. What is not ours it may not reach either, through whatever it imports of ours."""
 SIMULATED = Path("bench/simulated")
 """The one room of the bench that holds the node's own core."""
-MAY_BE_SIMULATED = ("node.server", "node.raft", "node.machine", "node.flaws")
+MAY_BE_SIMULATED = ("node.server", "node.raft", "node.machine", "node.flaws", "node.web.endpoints", "node.web.replies")
 
 
 def module_of(file: Path) -> str:

@@ -5,13 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.operations import DECISIONS, Outcome, Told
-from bench.simulated import requests
+from bench.operations import (
+    DECISIONS,
+    Cas,
+    Delete,
+    DeleteAll,
+    Freshness,
+    Get,
+    GetAll,
+    Outcome,
+    Put,
+    SetAll,
+    Told,
+    Writing,
+)
 from bench.simulated.invariants.ledger import Ledger, Performed, parts, refuses
 from bench.simulated.invariants.violation import violated
 from bench.simulated.requests import Request
 from node.machine.kv import Batch, Decision, DeleteKey, KeyValueStore, Result, SetKey, Value
-from node.server import Answer, Read, Write
+from node.server import Answer
 
 # State machines
 
@@ -100,13 +112,29 @@ def _must_change_nothing(ledger: Ledger, name: str, again: Performed) -> None:
 # What they are told
 
 
-def acknowledged_is_what_was_asked(ledger: Ledger, name: str, write: Write, index: int, term: int) -> None:
-    """The entry at which a client is told that its write stands is that write."""
-    _, entry = ledger.entries.get((index, term), (0, None))
-    if entry is None or entry.data != write.command:
-        violated(
-            acknowledged_is_what_was_asked, f"{name} acknowledged entry {index} of term {term}, which is another's"
-        )
+def acknowledged_is_what_was_asked(ledger: Ledger, name: str, asked: Writing, index: int) -> None:
+    """The command at which a client is told that its write stands is that write: what it asked for, and whose it
+    is."""
+    done = ledger.performed.get(index)
+    stands = None if done is None else (done.operation, done.client_id, done.sequence)
+    if stands != (_meant(asked), asked.client_id, asked.sequence):
+        words = f"{name} acknowledged entry {index} for {asked}; there stands {stands}"
+        violated(acknowledged_is_what_was_asked, words)
+
+
+def _meant(asked: Writing) -> SetKey | DeleteKey | Batch:
+    """What a client means by its question, in the state machine's terms."""
+    match asked:
+        case Put(key=key, value=value):
+            return SetKey(key, value)
+        case Cas(key=key, value=value, expected_index=expected):
+            return SetKey(key, value, cas=expected)
+        case Delete(key=key, expected_index=expected):
+            return DeleteKey(key, expected)
+        case SetAll(items=items):
+            return Batch(tuple(SetKey(item.key, item.value or "", cas=item.expected_index) for item in items))
+        case DeleteAll(items=items):
+            return Batch(tuple(DeleteKey(item.key, item.expected_index) for item in items))
 
 
 def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, required_index: int) -> None:
@@ -122,16 +150,31 @@ def acknowledged_is_committed(ledger: Ledger, name: str, index: int, term: int, 
         )
 
 
+SAYS = {
+    Decision.DONE: (Outcome.OK, ""),
+    Decision.CONFLICT: (Outcome.FAILED, "cas mismatch"),
+    Decision.MISSING: (Outcome.FAILED, "key not found"),
+    Decision.SUPERSEDED: (Outcome.UNKNOWN, "superseded"),
+}
+"""What a client must be told of each decision, and why."""
+
+
 def clients_are_told_what_came_of_it(ledger: Ledger, client_id: str, sequence: int, told: Told) -> None:
-    """Thesis 6.3: whichever server answers, and whichever try, the answer tells of the one effect that the write
-    had."""
+    """Thesis 6.3: whichever server answers, and whichever try, the answer tells of the one effect that the write had,
+    and where it stands, or what a CAS of one key found."""
     if told.outcome is not Outcome.OK and told.reason not in DECISIONS:
         return
     done = ledger.writes.get((client_id, sequence))
-    if done is None or told != requests.decided(done.result):
+    if done is None or (told.outcome, told.reason, told.modify_index) != (*SAYS[done.result.status], _stands(done)):
         came = f"{_outcome(done.result)} at {done.log_index}" if done else "nothing yet"
         words = f"{client_id} was told of its write {sequence}: {told.outcome.value} {told.reason} {told.modify_index}"
         violated(clients_are_told_what_came_of_it, f"{words}; what came of it is {came}")
+
+
+def _stands(done: Performed) -> int | None:
+    """The index that the client must be told with it."""
+    found = done.result.status is Decision.CONFLICT and not isinstance(done.operation, Batch)
+    return done.result.modify_index if found or done.result.status is Decision.DONE else None
 
 
 def refused_is_not_done(ledger: Ledger, client_id: str, sequence: int, told: Told) -> None:
@@ -153,10 +196,11 @@ def refused_is_never_done(ledger: Ledger, name: str, done: Performed) -> None:
 
 def reads_tell_what_stands(ledger: Ledger, name: str, request: Request, answer: Answer) -> None:
     """A read is told of each key what stood there at the index that the read rests on."""
-    assert isinstance(request.question, Read)
+    asked = request.asked
+    assert isinstance(asked, Get | GetAll)
     assert answer.position is not None
     index = answer.position.index
-    stood = {key: ledger.value_at(key, index) for key in request.question.keys}
+    stood = {key: ledger.value_at(key, index) for key in ([asked.key] if isinstance(asked, Get) else asked.keys)}
     if answer.value != stood:
         violated(reads_tell_what_stands, f"{name} says of {index}: {answer.value}; there stood {stood}", index)
 
@@ -177,10 +221,13 @@ def lease_reads_end_with_the_lease(ledger: Ledger, name: str, answer: Answer, at
         violated(lease_reads_end_with_the_lease, words)
 
 
-def reads_are_not_stale(ledger: Ledger, name: str, kind: str, served_index: int, required_index: int) -> None:
-    """Linearizability of reads, by log index: a read sees whatever any client had been told before (thesis 6.4)."""
-    if kind != "default" and served_index < required_index:
-        words = f"{name} answered a {kind} read from index {served_index}; {required_index} was known before it"
+def reads_are_not_stale(
+    ledger: Ledger, name: str, freshness: Freshness, served_index: int, required_index: int
+) -> None:
+    """Linearizability of reads, by log index: a read that its client wants to be fresh sees whatever any client had
+    been told before (thesis 6.4)."""
+    if freshness is not Freshness.STALE and served_index < required_index:
+        words = f"{name} answered a {freshness} read from index {served_index}; {required_index} was known before it"
         violated(reads_are_not_stale, words, required_index)
 
 

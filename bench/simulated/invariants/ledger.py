@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.operations import DECISIONS, Outcome, Told, Writing
+from bench.operations import DECISIONS, Outcome, Told, Transfer, Writing
 from bench.simulated import observer
 from bench.simulated.invariants.progress import Mark, Progress
 from bench.simulated.invariants.touch import Touch
@@ -42,7 +42,7 @@ from node.raft import (
 )
 from node.raft.snapshot import Data
 from node.raft.transitions import Role, RoleChanged, Voted
-from node.server import Leased, Status, TransferLeadership
+from node.server import Leased, Status
 
 LEADING = frozenset((AppendEntries, InstallSnapshot))
 """Messages that only a leader sends."""
@@ -446,8 +446,8 @@ def note_performed(ledger: Ledger, done: Performed) -> None:
 
 def note_asked(ledger: Ledger, name: str, request: Request) -> None:
     asked = request.asked
-    if isinstance(request.question, TransferLeadership):
-        ledger.successors.setdefault(name, set()).add(request.question.to)
+    if isinstance(asked, Transfer):
+        ledger.successors.setdefault(name, set()).add(asked.to or None)
     if isinstance(asked, Writing) and asked.sequence:
         write = asked.client_id, asked.sequence
         ledger.open_tries[write] = ledger.open_tries.get(write, 0) + 1

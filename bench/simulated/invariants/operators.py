@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from bench.operations import Join, Leave, TakeSnapshot, Transfer
 from bench.simulated.invariants.ledger import Ledger, Step
 from bench.simulated.invariants.violation import listed, violated
 from bench.simulated.requests import Request
 from node.raft import Suffrage, TimeoutNow
-from node.server import AddServer, MakeSnapshot, RemoveServer, TransferLeadership
 
 
 def joined_is_a_voter(ledger: Ledger, name: str, request: Request, value: Any) -> None:
     """A server that joined is a voter at the address that was asked for, in a committed configuration."""
-    join = request.question
-    assert isinstance(join, AddServer)
+    join = request.asked
+    assert isinstance(join, Join)
     for configuration in ledger.configurations_since(request.required_index):
-        server = configuration.get(join.server_id)
+        server = configuration.get(join.node)
         if server is not None and server.address == join.address and server.suffrage is Suffrage.VOTER:
             return
-    violated(joined_is_a_voter, f"{name} says that {join.server_id} at {join.address} is in; that was never committed")
+    violated(joined_is_a_voter, f"{name} says that {join.node} at {join.address} is in; that was never committed")
 
 
 def who_left_is_gone(ledger: Ledger, name: str, request: Request, value: Any) -> None:
     """A server that left is missing from a committed configuration that was in force since."""
-    leave = request.question
-    assert isinstance(leave, RemoveServer)
+    leave = request.asked
+    assert isinstance(leave, Leave)
     since = ledger.configurations_since(request.required_index)
-    if all(configuration.get(leave.server_id) is not None for configuration in since):
-        violated(who_left_is_gone, f"{name} says that {leave.server_id} is gone; that was never committed")
+    if all(configuration.get(leave.node) is not None for configuration in since):
+        violated(who_left_is_gone, f"{name} says that {leave.node} is gone; that was never committed")
 
 
 def successor_was_elected(ledger: Ledger, name: str, request: Request, value: Any) -> None:
@@ -60,8 +60,8 @@ def snapshot_is_there(ledger: Ledger, name: str, request: Request, value: Any) -
 
 
 ON_DONE: Mapping[type, Callable[[Ledger, str, Request, Any], None]] = {
-    AddServer: joined_is_a_voter,
-    RemoveServer: who_left_is_gone,
-    TransferLeadership: successor_was_elected,
-    MakeSnapshot: snapshot_is_there,
+    Join: joined_is_a_voter,
+    Leave: who_left_is_gone,
+    Transfer: successor_was_elected,
+    TakeSnapshot: snapshot_is_there,
 }

@@ -6,6 +6,7 @@ import math
 
 from bench.simulated.invariants.ledger import Ledger
 from bench.simulated.invariants.violation import violated
+from bench.simulated.network import client_address
 from bench.verdict import Finding, Verdict
 from node.raft import Raft, Role
 from node.server import Leased, Status
@@ -48,7 +49,7 @@ def clients_are_told_of_members_in_their_places(ledger: Ledger, name: str, statu
     """Of a member only what it says from where the configuration has it; who leads may have moved since."""
     for member, told in status.http_addresses.items():
         belongs = status.configuration.get(member)
-        if belongs is not None and told != belongs.address and member != status.leader:
+        if belongs is not None and told != client_address(belongs.address) and member != status.leader:
             words = f"{name} sends clients of {member} to {told}; its configuration has {belongs.address}"
             violated(clients_are_told_of_members_in_their_places, words)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from bench.operations import Told
+from bench.operations import Freshness, Get, GetAll, Told, Writing
 from bench.simulated import observer
 from bench.simulated.invariants.clients import (
     acknowledged_is_committed,
@@ -94,6 +94,7 @@ from bench.simulated.invariants.logs import (
 )
 from bench.simulated.invariants.membership import configuration_is_the_logs, members_change_one_at_a_time
 from bench.simulated.invariants.operators import ON_DONE, the_one_asked_for_is_told_to_stand
+from bench.simulated.invariants.replies import on_reply
 from bench.simulated.invariants.status import (
     clients_are_told_of_members_in_their_places,
     one_says_that_it_leads,
@@ -103,7 +104,7 @@ from bench.simulated.invariants.status import (
     traced_lease_is_no_longer_than_the_lease,
 )
 from bench.simulated.invariants.violation import violated
-from bench.simulated.requests import Request
+from bench.simulated.requests import Replied, Request
 from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import (
@@ -122,7 +123,7 @@ from node.raft import (
 from node.raft.effects import NOTHING
 from node.raft.snapshot import Data
 from node.raft.transitions import Committed, MembershipChanged, RoleChanged, TermChanged
-from node.server import Answer, Consistency, Leased, Read, Status, Write
+from node.server import Answer, Leased, Status
 
 NEWS, ROLES, COMMITS, MEMBERS, VOTES, ENTRIES, REIGN, MATCHES = (1 << bit for bit in range(8))
 """What a step must have for an invariant to have anything to judge, or a note to have anything to write. News is
@@ -320,23 +321,29 @@ class Invariants(observer.Observer):
         note_asked(self.ledger, name, request)
 
     def answered(self, name: str, request: Request, answer: Answer, at_s: float) -> None:
-        ledger, question, position = self.ledger, request.question, answer.position
-        if isinstance(question, Read):
+        """Judged by what the client asked for, whatever the node took that for."""
+        ledger, asked, position = self.ledger, request.asked, answer.position
+        if isinstance(asked, Get | GetAll):
             assert position is not None
-            if question.consistency is not Consistency.LEADER or ledger.clocks_alike:
-                reads_are_not_stale(ledger, name, question.consistency, position.index, request.required_index)
+            freshness = request.freshness
+            if freshness is not Freshness.LEASE or ledger.clocks_alike:
+                reads_are_not_stale(ledger, name, freshness, position.index, request.required_index)
             reads_rest_on_what_is_applied(ledger, name, position.index)
             reads_tell_what_stands(ledger, name, request, answer)
-            if question.consistency is Consistency.LEADER:
+            if freshness is Freshness.LEASE:
                 lease_reads_end_with_the_lease(ledger, name, answer, at_s)
             return
         if position is not None:
             acknowledged_is_committed(ledger, name, position.index, position.term, request.required_index)
-        if isinstance(question, Write):
+        if isinstance(asked, Writing):
             assert position is not None
-            acknowledged_is_what_was_asked(ledger, name, question, position.index, position.term)
+            acknowledged_is_what_was_asked(ledger, name, asked, position.index)
         else:
-            ON_DONE[type(question)](ledger, name, request, answer.value)
+            ON_DONE[type(asked)](ledger, name, request, answer.value)
+
+    def replied(self, name: str, replied: Replied) -> None:
+        for judged in on_reply(replied):
+            judged(self.ledger, name, replied)
 
     def unanswered(self, name: str, request: Request, busy: bool, at_s: float) -> None:
         nobody_waits_in_vain(self.ledger, name, request.question, busy)

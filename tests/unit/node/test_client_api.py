@@ -34,8 +34,9 @@ from node.questions import (
 from node.raft import Configuration, MembershipChangeError, NotLeaderError, PreVote, Role
 from node.raft.membership import Member, Suffrage
 from node.status import Status
-from node.web.client_api import UNDECIDED, Identify, client_app
+from node.web.client_api import Identify, client_app
 from node.web.peer_api import peer_app
+from node.web.replies import UNDECIDED
 
 SERVERS = (
     Member("n1", "127.0.0.1:1"),

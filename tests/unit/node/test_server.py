@@ -12,6 +12,7 @@ import pytest
 from node.errors import LeadershipLostError, NothingToSnapshotError, NotInTimeError, StoppingError
 from node.machine.kv import Command, Decision, Result, SetKey
 from node.machine.state_machine import StateMachine
+from node.questions import REFUSALS
 from node.raft import (
     AppendEntries,
     Configuration,
@@ -32,7 +33,6 @@ from node.raft.messages import AnyMessage
 from node.raft.transitions import MembershipChanged, RoleChanged
 from node.server import (
     MEANINGS,
-    REFUSALS,
     AddServer,
     Answer,
     Applied,

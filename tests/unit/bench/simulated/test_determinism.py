@@ -31,6 +31,7 @@ SOURCES = (
     "bench/player.py",
     "bench/schedule.py",
     "bench/search",
+    "bench/systems/konsul_http.py",
     "bench/workload.py",
     "faults",
 )

@@ -7,13 +7,26 @@ import math
 import pytest
 
 from bench.cluster import PromiseBrokenError
-from bench.operations import GetAll, Outcome, Told
+from bench.operations import (
+    Cas,
+    Delete,
+    DeleteAll,
+    Freshness,
+    GetAll,
+    Item,
+    Outcome,
+    Put,
+    SetAll,
+    Told,
+    Writing,
+    with_changes,
+)
 from bench.simulated.invariants import Invariants, Ledger, clients
 from bench.simulated.invariants.ledger import note_content, note_digest
 from bench.simulated.requests import Request
-from node.machine.kv import Command, Decision, DeleteKey, KeyValueStore, Result, SetKey, Value
+from node.machine.kv import Batch, Command, Decision, DeleteKey, KeyValueStore, Result, SetKey, Value
 from node.raft import LogPosition
-from node.server import Answer, Write
+from node.server import Answer
 from tests.unit.bench.simulated.invariants.steps import SAID, assert_violated, entry, server
 
 
@@ -141,11 +154,11 @@ def test_a_write_put_before_what_was_known_when_it_was_asked_for_is_seen() -> No
     assert_violated(clients.acknowledged_is_committed, ledger, "a", 2, 2, 2, words="at 2 that was asked for after 2")
 
 
-@pytest.mark.parametrize("kind", ["consistent", "leader"])
-def test_a_read_that_misses_what_was_known_before_it_is_seen(kind: str) -> None:
-    clients.reads_are_not_stale(Ledger(), "a", kind, 3, 3)
-    clients.reads_are_not_stale(Ledger(), "a", "default", 2, 3)
-    assert_violated(clients.reads_are_not_stale, Ledger(), "a", kind, 2, 3, words="from index 2; 3 was known")
+@pytest.mark.parametrize("freshness", [Freshness.LEASE, Freshness.LINEARIZABLE])
+def test_a_read_that_misses_what_was_known_before_it_is_seen(freshness: Freshness) -> None:
+    clients.reads_are_not_stale(Ledger(), "a", freshness, 3, 3)
+    clients.reads_are_not_stale(Ledger(), "a", Freshness.STALE, 2, 3)
+    assert_violated(clients.reads_are_not_stale, Ledger(), "a", freshness, 2, 3, words="from index 2; 3 was known")
 
 
 @pytest.mark.parametrize(
@@ -176,12 +189,34 @@ def test_a_command_that_leaves_something_else_than_it_says_is_seen(left: SetKey 
         )
 
 
-def test_an_acknowledgement_of_anothers_write_is_seen() -> None:
-    ledger = Ledger(entries={(1, 1): (0, entry(1, 1, b"mine"))})
-    clients.acknowledged_is_what_was_asked(ledger, "a", Write(b"mine"), 1, 1)
-    for command, index in ((b"yours", 1), (b"mine", 2)):
-        words = f"a acknowledged entry {index} of term 1, which is another's"
-        assert_violated(clients.acknowledged_is_what_was_asked, ledger, "a", Write(command), index, 1, words=words)
+ASKED: list[tuple[Writing, SetKey | DeleteKey | Batch]] = [
+    (Put("k", "v"), SetKey("k", "v")),
+    (Cas("k", "v", 0), SetKey("k", "v", cas=0)),
+    (Delete("k"), DeleteKey("k")),
+    (Delete("k", 3), DeleteKey("k", 3)),
+    (SetAll((Item("k", "v", 3),)), Batch((SetKey("k", "v", cas=3),))),
+    (DeleteAll((Item("k"),)), Batch((DeleteKey("k"),))),
+]
+
+
+@pytest.mark.parametrize(("asked", "means"), ASKED)
+def test_an_acknowledgement_of_anything_else_than_was_asked_is_seen(
+    asked: Writing, means: SetKey | DeleteKey | Batch
+) -> None:
+    """Also one without its client, or without what it was to depend on."""
+    mine = with_changes(asked, client_id="me", sequence=1)
+    others = [operation for _, operation in ASKED if operation != means]
+    right = Command(means, "me", 1)
+    for index, command in enumerate([right, Command(means), *(Command(other, "me", 1) for other in others)], 1):
+        servers = Performing()
+        servers.perform(index, command)
+        ledger = servers.watcher.ledger
+        if command == right:
+            clients.acknowledged_is_what_was_asked(ledger, "a", mine, index)
+        else:
+            words = f"a acknowledged entry {index} for"
+            assert_violated(clients.acknowledged_is_what_was_asked, ledger, "a", mine, index, words=words)
+    assert_violated(clients.acknowledged_is_what_was_asked, Ledger(), "a", mine, 1, words="there stands None")
 
 
 REFUSED = Told(Outcome.FAILED, "overwritten")

@@ -63,7 +63,7 @@ def test_who_judges_writes_nothing(file: Path) -> None:
 
 
 def test_the_subjects_judge() -> None:
-    subjects = {"elections", "logs", "commits", "membership", "clients", "operators", "status", "liveness"}
+    subjects = {"elections", "logs", "commits", "membership", "clients", "replies", "operators", "status", "liveness"}
     assert {file.stem for file in JUDGING} == subjects
 
 

@@ -49,11 +49,13 @@ def test_a_status_that_is_torn_between_two_instants_is_seen() -> None:
 
 def test_a_member_of_whom_clients_are_told_another_place_than_the_configuration_has_is_seen() -> None:
     members = Configuration.first([("b", "b:1"), ("c", "c:1")])
-    rightly = {"b": "b:1", "z": "z:9"}
+    rightly = {"b": "clients.b:1", "z": "clients.z:9"}
     check = status.clients_are_told_of_members_in_their_places
     check(Ledger(), "a", said(configuration=members, http_addresses=rightly))
-    wrongly = said(configuration=members, http_addresses={"b": "b:1", "c": "c:9"})
-    assert_violated(check, Ledger(), "a", wrongly, words="a sends clients of c to c:9; its configuration has c:1")
+    wrongly = said(configuration=members, http_addresses={"b": "clients.b:1", "c": "clients.c:9"})
+    assert_violated(
+        check, Ledger(), "a", wrongly, words="a sends clients of c to clients.c:9; its configuration has c:1"
+    )
     check(Ledger(), "a", msgspec.structs.replace(wrongly, leader="c"))
 
 
