@@ -640,7 +640,7 @@ def test_a_member_that_has_moved_is_dialled_where_the_configuration_says() -> No
 
 class Says(NamedTuple):
     """What a process says that calls itself by this name: a leader's heartbeat, of the term, of one before or of the
-    next, or only that it wants to be elected in a term that is over."""
+    next, or only that it wants to be elected, in a term that is over or (it stands) in this one."""
 
     name: str
     raft_address: str
@@ -659,7 +659,9 @@ class Says(NamedTuple):
             leader_commit=0,
             sent_at_s=0.0,
         )
-        message = vote_for(self.name, listener.raft.id, 0) if self.speech == "votes" else heartbeat
+        of_candidates = {"votes": 0, "stands": term}
+        asked = self.speech in of_candidates
+        message = vote_for(self.name, listener.raft.id, of_candidates[self.speech]) if asked else heartbeat
         origin = Origin(self.name, listener.status.cluster_id, self.raft_address, self.http_address)
         return Letter(origin, (message,))
 
@@ -701,6 +703,7 @@ def test_clients_are_told_of_a_member_what_it_says_from_its_place_in_the_configu
         ([Says("n1", "n1:1", "http/n1", "votes")], None),
         ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:9", "copy", "votes")], "http/n1"),
         ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:9", "copy", "led")], "http/n1"),
+        ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:9", "copy", "stands")], "http/n1"),
         ([Says("n1", "n1:1", "http/n1", "votes"), Says("n1", "n1:1", "http/n1", "leads")], "http/n1"),
         ([Says("n1", "n1:1", "http/n1", "leads"), Says("n1", "n1:1", "new", "leads")], "new"),
         ([Says("n1", "n1:1", "http/n1", "leads"), Says("n2", "n2:1", "http/n2", "leads next")], None),
