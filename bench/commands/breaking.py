@@ -17,6 +17,7 @@ from bench.live.remote import RemoteError, ask
 from bench.live.waiting import wait_until
 from bench.manifest import RunKind
 from bench.store import RunState, StoreError
+from bench.words import counted
 from faults.links import Kind
 
 HEALED_ALONE = [Kind.CUT.value, Kind.DELAY.value, Kind.LIMIT.value]
@@ -166,15 +167,18 @@ def fill_disk_command(node: str, name: str) -> None:
 @click.argument("a", required=False, shell_complete=complete_nodes)
 @click.argument("b", required=False, shell_complete=complete_nodes)
 @click.option("--only", type=click.Choice(HEALED_ALONE), help="Leave what else is on the links.")
+@click.option("--once-met", is_flag=True, help="First wait until a message between nodes has met one of the faults.")
 @name_option
-def heal_command(a: str | None, b: str | None, only: str | None, name: str) -> None:
+def heal_command(a: str | None, b: str | None, only: str | None, once_met: bool, name: str) -> None:
     """Undo every cut, delay and limit, or those between A and B.
 
     That is both ways; `client` is as for cut.
     """
-    answer = ask(name, "heal", a=a, b=b, only=only)
+    answer = ask(name, "heal", a=a, b=b, only=only, once_met=once_met)
     healed = [f"{link}{' (bypassed)' * (link in answer['bypassed'])}" for link in answer["links"]]
     tell(console(), f"healed: {', '.join(healed)}" if healed else "nothing to heal")
+    if answer["met"]:
+        click.echo(f"met meanwhile: {counted(answer['met'], 'message')} between nodes")
     for link, state in answer["left"].items():
         click.echo(f"still on {link}: {state}")
 

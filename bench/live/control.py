@@ -103,6 +103,8 @@ class HealAsked(msgspec.Struct, forbid_unknown_fields=True):
     b: str | None = None
     """Both ends of the links to be healed; neither means everything."""
     only: Kind | None = None
+    once_met: bool = False
+    """First wait until a message between nodes has met one of the faults."""
 
 
 class ResumeAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -362,13 +364,15 @@ class Commands:
     def _heal(self, asked: HealAsked) -> dict[str, Any]:
         network = self._cluster.network
         links = self._ends(asked.a, asked.b)
-        before = network.state()
+        if asked.once_met:
+            self._cluster.wait_until_met(links)
+        met, before = sum(network.met(links).values()), network.state()
         network.heal(links, asked.only)
         after = network.state()
         healed = sorted(link for link in after if after[link] != before[link])
         left = {str(link): str(after[link]) for link in healed if after[link] != UP}
         bypassed = sorted(map(str, self._cluster.bypassed().intersection(healed)))
-        return {"links": list(map(str, healed)), "left": left, "bypassed": bypassed}
+        return {"links": list(map(str, healed)), "left": left, "bypassed": bypassed, "met": met}
 
     def _ends(self, a: str | None, b: str | None) -> frozenset[Link] | None:
         if a is None and b is None:

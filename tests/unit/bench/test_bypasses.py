@@ -126,7 +126,12 @@ def test_a_story_is_not_held_against_nodes_whose_links_were_gone_past_but_a_brok
     assert ("n1->n2 was gone past" in done.findings[0].reason) is (verdict is Verdict.UNKNOWN)
 
 
-def test_a_healing_tells_beside_a_link_that_it_was_gone_past(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = {"links": ["ada->bo", "cy->bo"], "left": {}, "bypassed": ["cy->bo"]}
+def test_a_healing_tells_beside_a_link_that_it_was_gone_past_and_what_met_the_faults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = {"links": ["ada->bo", "cy->bo"], "left": {}, "bypassed": ["cy->bo"], "met": 1}
     monkeypatch.setattr("bench.commands.breaking.ask", lambda *_, **__: answer)
-    assert CliRunner().invoke(cli, ["heal"]).output == "healed: ada->bo, cy->bo (bypassed)\n"
+    assert CliRunner().invoke(cli, ["heal"]).output.splitlines() == [
+        "healed: ada->bo, cy->bo (bypassed)",
+        "met meanwhile: 1 message between nodes",
+    ]
