@@ -51,6 +51,7 @@ from bench.workload import PAUSE_S, Script, distinct_writes
 from faults.links import Link, LinkState
 from faults.network import NetworkFaults
 from faults.nodes import NodeFaults, NodeKind, NodeState
+from faults.stillness import Stillness
 
 T = TypeVar("T")
 
@@ -274,7 +275,9 @@ class Cluster(abc.ABC):
         self.history = History(recorder.event if recorder is not None else None)
         self.timeline: list[Record] = []
         """What was done to the cluster, in order."""
-        self.node_faults = NodeFaults(plan.nodes, self._enforce)
+        self.still = Stillness()
+        """Whether faults outlast the blocks that an error ends."""
+        self.node_faults = NodeFaults(plan.nodes, self._enforce, self.still)
         self._recorder = recorder
         self._exits = contextlib.ExitStack()
         self._wiped: set[str] = set()

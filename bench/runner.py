@@ -88,10 +88,10 @@ def run_scenario(
     profile: str = "low-latency",
     seed: int = 0,
     flaw: str | None = None,
-    on_failure: Callable[[C], None] | None = None,
+    on_failure: Callable[[C, Finding], None] | None = None,
 ) -> Run:
     """Play `scenario` on a cluster of its own in `world`, and judge what came of it. If the story goes wrong,
-    `on_failure` is called with the cluster still up. Raises what the bench itself could not do."""
+    `on_failure` is called with the cluster still up and what was found. Raises what the bench itself could not do."""
     checks = (*scenario.checks, *judging.OF_A_SCENARIO)
     story = Story[C](scenario.promise, lambda cluster: cluster, scenario.play, scenario.limit_s, checks)
     plan = scenario.plan(nodes, profile=profile, seed=seed, flaw=flaw)
@@ -161,7 +161,7 @@ def _run(
     recording: Recording,
     *,
     told: Iterable[Finding] = (),
-    on_failure: Callable[[C], None] | None = None,
+    on_failure: Callable[[C, Finding], None] | None = None,
 ) -> Run:
     def judged(finding: Finding) -> Run:
         recording.over()
@@ -178,24 +178,22 @@ def _run(
     return judged(finding)
 
 
-def _played(story: Story[C], cluster: C, on_failure: Callable[[C], None] | None) -> Finding:
+def _played(story: Story[C], cluster: C, on_failure: Callable[[C, Finding], None] | None) -> Finding:
     """Nothing of the cluster runs any more when this returns."""
     try:
         with story.opened(cluster):
             finding = _told(story, cluster)
             cluster.note(STORY_OVER)
             if finding.verdict is not Verdict.VALID and on_failure is not None:
-                on_failure(cluster)
+                on_failure(cluster, finding)
             return finding
     except PromiseBrokenError as last:
         # What a node does when the story is over, after it has failed, says less than how it failed.
-        error = cluster.broken or last
-        at_s = cluster.now_s if error.at_s is None else error.at_s
-        return Finding(error.promise, Verdict.INVALID, error.words, at_s, tuple(_concerned(cluster.history, error)))
+        return _broken(cluster, cluster.broken or last)
 
 
 def _told(story: Story[C], cluster: C) -> Finding:
-    """The story's own finding. Raises PromiseBrokenError, and the bench's own mistakes."""
+    """The story's own finding. Raises the bench's own mistakes."""
     try:
         with time_limit(story.limit_s):
             story.play(cluster)
@@ -206,7 +204,9 @@ def _told(story: Story[C], cluster: C) -> Finding:
         return Finding(OUTCOME, Verdict.UNKNOWN, reason, cluster.now_s, shown(error))
     except WaitTimeoutError as error:
         return Finding(OUTCOME, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
-    except (PromiseBrokenError, KeyboardInterrupt):
+    except PromiseBrokenError as error:
+        return _broken(cluster, cluster.broken or error)
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
         if not story.has_author:
@@ -216,6 +216,11 @@ def _told(story: Story[C], cluster: C) -> Finding:
         *traceback, last = as_python_tells(error).splitlines()
         return Finding(OUTCOME, Verdict.UNKNOWN, f"{line_of(error)} {last}".strip(), cluster.now_s, tuple(traceback))
     return Finding(OUTCOME, Verdict.VALID, story.promise)
+
+
+def _broken(cluster: Cluster, error: PromiseBrokenError) -> Finding:
+    at_s = cluster.now_s if error.at_s is None else error.at_s
+    return Finding(error.promise, Verdict.INVALID, error.words, at_s, tuple(_concerned(cluster.history, error)))
 
 
 def _concerned(history: Iterable[Operation], broken: PromiseBrokenError) -> Iterator[str]:

@@ -8,6 +8,7 @@
         nodes/<node>/        trace.jsonl, and whatever else the node leaves behind
         cluster.log, toxiproxy.log
         up.log               what `up --detach` says after it has returned
+        kept.log             what nodes logged after the story, of a cluster that was kept for a look
         verdict.json         the findings
         seal.json            a checksum for each line of all this but the logs
 
@@ -55,7 +56,7 @@ MANIFEST, CASE, VERDICT, SEAL = "manifest.json", "case.json", "verdict.json", "s
 HISTORY, TIMELINE = "history.jsonl", "timeline.jsonl"
 EVIDENCE = (MANIFEST, CASE, HISTORY, TIMELINE, VERDICT)
 """What is sealed, with the traces."""
-LOG, PROXIES_LOG, OUTPUT = "cluster.log", "toxiproxy.log", "up.log"
+LOG, PROXIES_LOG, OUTPUT, KEPT_LOG = "cluster.log", "toxiproxy.log", "up.log", "kept.log"
 LARGEST = {MANIFEST: 1024 * 1024, CASE: LARGEST_BYTES, VERDICT: 16 * 1024 * 1024}
 """A larger file is not one of ours."""
 TAIL_BYTES = 64 * 1024
@@ -157,6 +158,9 @@ class Recording:
         self._began_s = time.monotonic()
         self._lock = threading.Lock()
         self._over = False
+        self._aside: dict[Path, int] | None = None
+        """If what happens is no part of the run any more: how long the files were of which others write the rest."""
+        self._ended_s: float | None = None
         self._history = (folder / HISTORY).open("ab", buffering=0)
         self._timeline = (folder / TIMELINE).open("ab", buffering=0)
         # Before the manifest is there: others find the run by that.
@@ -194,6 +198,8 @@ class Recording:
         with self._lock:
             if self._over:
                 raise RunOverError("the run is over, and nothing is written of it any more")
+            if self._aside is not None:
+                return
             _append(file, line)
 
     # Where others write
@@ -223,10 +229,23 @@ class Recording:
 
     # At the end
 
+    def set_aside(self) -> None:
+        """What happens from here on is no part of the run, but it may go on: nothing is written of it, and what the
+        nodes write of it themselves is cut off at the end."""
+        files = (self.folder / _trace_of(node) for node in self.manifest.plan.nodes)
+        with self._lock:
+            self._aside = {file: file.stat().st_size for file in (*files, self.log) if file.exists()}
+            self._ended_s = time.monotonic()
+
     def over(self) -> None:
         """What happens from here on is no part of it: a story may have left somebody at work."""
         with self._lock:
             self._over = True
+            aside, self._aside = self._aside or {}, {}
+        for file, size in aside.items():
+            if file == self.log:
+                (self.folder / KEPT_LOG).write_bytes(file.read_bytes()[size:])
+            os.truncate(file, size)
 
     def trace(self, node: str, records: Iterable[Record]) -> None:
         """Write the trace of a node that does not write its own."""
@@ -245,7 +264,7 @@ class Recording:
         self.over()
         _write_json(self.folder / VERDICT, findings)
         verdict = combined(findings.all) if findings.all else None
-        seconds = round(time.monotonic() - self._began_s, 3)
+        seconds = round((self._ended_s or time.monotonic()) - self._began_s, 3)
         self.manifest = msgspec.structs.replace(
             self.manifest, ended=datetime.now(UTC), seconds=seconds, verdict=verdict, digest=digest
         )

@@ -17,7 +17,7 @@ from bench import words
 from bench.evidence import STORY_OVER, Evidence, Record
 from bench.operations import Operation
 from bench.schedule import AnyFault, Clients, FullDisk, Move, SlowDisk
-from faults.links import BYPASS, RESTARTED, Kind
+from faults.links import BYPASS, KEPT, RESTARTED, Kind
 
 FEW = 4
 """A client that asks no more than this is told of in full."""
@@ -110,9 +110,9 @@ def _links(record: Record) -> str:
     return words.links([name for name in record["links"].split(",") if name])
 
 
-def _healed(record: Record) -> str:
+def _healed(record: Record, does: str = "heals") -> str:
     met = record.get("attempted")
-    return f"heals {_links(record)}{f', which had met {met} messages' if met else ''}"
+    return f"{does} {_links(record)}{f', which had met {met} messages' if met else ''}"
 
 
 def _started_again(record: Record) -> str:
@@ -139,6 +139,7 @@ OF_THE_BENCH: Mapping[str, Callable[[Record], str]] = {
     "agreed": lambda record: f"sees that {', '.join(record['nodes'])} have applied one log",
     "remark": lambda record: str(record["words"]),
     "heal": _healed,
+    KEPT: lambda record: _healed(record, "keeps faulty"),
     "end": lambda record: f"ends the {record['detail']} on {_links(record)}",
     BYPASS: lambda record: f"sees {record['links']} gone past: {record['detail']}",
     RESTARTED: lambda record: f"has to start Toxiproxy again ({record['detail']}): every connection breaks",
@@ -205,6 +206,8 @@ def _on_a_link(record: Record) -> list[tuple[str, str]]:
     match record["event"]:
         case "heal":
             return [(ALL, "")]
+        case event if event == KEPT:
+            return []
         case "end":
             return [(kind, "") for kind in record["detail"].split(", ")]
         case event:

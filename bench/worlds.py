@@ -38,9 +38,13 @@ class LiveWorld:
     server: Path
     """The Toxiproxy server."""
     name: str = "live"
+    keeps: bool = False
+    """Whether faults outlast the blocks that an error ends, so that somebody can look at what came of them."""
 
     def cluster(self, plan: Plan, recording: Recording) -> LiveCluster:
-        return LiveCluster(plan, recording, system=find_system(plan.system), server=self.server)
+        made = LiveCluster(plan, recording, system=find_system(plan.system), server=self.server)
+        made.still.wanted = self.keeps
+        return made
 
     def collect(self, cluster: LiveCluster, recording: Recording) -> str | None:
         return None

@@ -72,6 +72,8 @@ class Kind(StrEnum):
     NOISE = "noise"
 
 
+KEPT = "keep"
+"""The event of links that stay faulty although the blocks of their faults are over, since an error ended those."""
 RESTARTED = "toxiproxy_restarted"
 """What is told of links that nobody asked to be touched: their proxies did not answer and were started again, so that
 every connection broke."""

@@ -29,7 +29,8 @@ from toxiproxy.proxy import Proxy
 
 from faults import cuts
 from faults.lasting import Change, Lasting, total, with_also, without, without_kinds
-from faults.links import CLIENT, RESTARTED, UP, Kind, Link, LinkState, Mode, Route
+from faults.links import CLIENT, KEPT, RESTARTED, UP, Kind, Link, LinkState, Mode, Route
+from faults.stillness import Stillness
 from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
 T = TypeVar("T")
@@ -46,11 +47,11 @@ class FaultEvent:
     at_s: float
     action: str
     """The `Kind` that began; ``heal`` for links that are up now; ``end`` for links on which other faults last;
-    `RESTARTED`."""
+    `KEPT` for links whose faults outlast their blocks; `RESTARTED`."""
     links: tuple[Link, ...]
     detail: str
     attempted: int | None = None
-    """For a healing: how many messages went the way of the healed links while those were faulty."""
+    """For a healing, or in its place: how many messages went the way of the healed links while those were faulty."""
 
 
 class NetworkFaults(Protocol):
@@ -87,12 +88,14 @@ class LinkFaults(abc.ABC):
     """`NetworkFaults` over the faults that last on each link; a subclass brings their sum into force. Safe to use from
     several threads."""
 
-    def __init__(self, links: Collection[Link], meter: Meter) -> None:
+    def __init__(self, links: Collection[Link], meter: Meter, still: Stillness | None = None) -> None:
         self._lasting: dict[Link, tuple[Lasting[LinkState], ...]] = dict.fromkeys(links, ())
         self._wanted = dict.fromkeys(links, UP)
         """The sum of the faults that last, and nothing else."""
         self._meter = meter
         self._before: dict[Link, int] = {}
+        self._still = still or Stillness()
+        self._kept: set[Lasting[LinkState]] = set()
         self._lock = threading.RLock()
 
     @abc.abstractmethod
@@ -149,23 +152,34 @@ class LinkFaults(abc.ABC):
     @contextlib.contextmanager
     def _while(self, kind: Kind, links: Collection[Link], does: LinkState) -> Iterator[None]:
         fault = Lasting(kind, does)
-        try:
+        with self._still.until_over(partial(self._over, fault), partial(self._keep, fault)):
             self._begin(fault, links)
             yield
-        finally:
-            self._end(self._under(fault), without(fault), kind)
+
+    def _over(self, fault: Lasting[LinkState]) -> None:
+        self._end(self._under(fault), without(fault), fault.kind)
+
+    def _keep(self, fault: Lasting[LinkState]) -> None:
+        """The block of this fault is over, and the fault stays. What it has met is told as if it was healed."""
+        with self._lock:
+            self._kept.add(fault)
+            links = tuple(link for link in self._under(fault) if self._kept.issuperset(self._lasting[link]))
+            if links:
+                self._changed(KEPT, links, fault.kind, self._attempted(links))
 
     def _under(self, fault: Lasting[LinkState]) -> list[Link]:
         """The links on which the fault lasts; none once they are healed."""
         return [link for link, faults in self._lasting.items() if fault in faults]
 
     def _begin(self, fault: Lasting[LinkState], links: Collection[Link]) -> None:
+        self._still.goes_on()
         with self._lock:
             ordered = self._known(links)
             attempted = self._change(ordered, with_also(fault))
             self._changed(fault.kind, ordered, str(fault.does.cut or fault.does), attempted)
 
     def _end(self, links: Collection[Link], change: Change[LinkState], kinds: str) -> None:
+        self._still.goes_on()
         with self._lock:
             ordered, former = self._known(links), self._lasting
             attempted = self._change(ordered, change)
@@ -214,8 +228,9 @@ class ToxiproxyNetwork(LinkFaults):
         routes: Collection[Route],
         on_change: Callable[[FaultEvent], None],
         meter: Meter = lambda _: {},
+        still: Stillness | None = None,
     ) -> None:
-        super().__init__([route.link for route in routes], meter)
+        super().__init__([route.link for route in routes], meter, still)
         self._server = server
         self._on_change = on_change
         self._in_force = dict(self._wanted)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from faults.lasting import Change, Lasting, total, with_also, without, without_kinds
+from faults.stillness import Stillness
 
 
 class NodeKind(StrEnum):
@@ -87,8 +88,14 @@ class NodeFaults:
     """The faults that last on each of `nodes`. `enforce` is told a node, the state in force on it and the state to
     bring into force. It may be called from any thread, but by only one at a time."""
 
-    def __init__(self, nodes: Collection[str], enforce: Callable[[str, NodeState, NodeState], None]) -> None:
+    def __init__(
+        self,
+        nodes: Collection[str],
+        enforce: Callable[[str, NodeState, NodeState], None],
+        still: Stillness | None = None,
+    ) -> None:
         self._enforce = enforce
+        self._still = still or Stillness()
         self._lasting: dict[str, tuple[Lasting[NodeState], ...]] = dict.fromkeys(nodes, ())
         self.lock = threading.RLock()
         """Held while something is being brought into force."""
@@ -101,11 +108,9 @@ class NodeFaults:
     def lasting(self, node: str, kind: NodeKind, does: NodeState) -> Iterator[None]:
         """The fault lasts until the block ends."""
         fault = Lasting(kind, does)
-        try:
+        with self._still.until_over(lambda: self._change(node, without(fault)), lambda: None):
             self._change(node, with_also(fault))
             yield
-        finally:
-            self._change(node, without(fault))
 
     def command(self, node: str, kind: NodeKind, does: NodeState) -> None:
         """The fault lasts from now on, in place of the former command's of this kind."""
@@ -116,6 +121,7 @@ class NodeFaults:
         self._change(node, without_kinds(kinds))
 
     def _change(self, node: str, change: Change[NodeState]) -> None:
+        self._still.goes_on()
         with self.lock:
             former = self.state(node)
             self._lasting[node] = change(self._lasting[node])

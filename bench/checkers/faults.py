@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.evidence import Evidence, Record
 from bench.verdict import Finding, Verdict
 from bench.words import counted, times
-from faults.links import BYPASS, CLIENT
+from faults.links import BYPASS, CLIENT, KEPT
 
 CHECK = "faults_touched_traffic"
 _Met = tuple[tuple[str, ...], int]
@@ -77,7 +77,7 @@ def _met(evidence: Evidence) -> tuple[list[_Met], list[str]]:
         if record["event"] in PUT:
             for link in _links(record):
                 since.setdefault(link, record["at_s"])
-        elif record["event"] == "heal":
+        elif record["event"] in ("heal", KEPT):
             faulty = {link: since.pop(link) for link in _links(record) if link in since}
             if faulty:
                 messages = record.get("attempted", 0) + _operations(evidence, faulty, record["at_s"])

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from bench.commands.getting import get_toxiproxy
 from bench.commands.helping import Listing, Name, Names, examples
+from bench.commands.keeping import keeping
 from bench.commands.options import (
     FLAWS,
     Milliseconds,
@@ -34,7 +35,6 @@ from bench.commands.options import (
 )
 from bench.commands.reporting import Report, reasons, reported, stdout_for_json
 from bench.commands.showing import VERDICT_COLOURS, console, tell
-from bench.live.cluster import LiveCluster
 from bench.runner import Run, run_scenario
 from bench.scenarios import SCENARIOS, Scenario
 from bench.scenarios.files import named
@@ -106,7 +106,7 @@ def list_command(names: tuple[str, ...], every: bool) -> None:
 @profile_option("low-latency")
 @flaw_option
 @click.option("--limit", type=Milliseconds(), help="How long a scenario may take: 90s; 5m unless it says otherwise.")
-@click.option("--keep", is_flag=True, help="On failure, leave the real cluster up for a look until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep the cluster of a story that goes wrong, as it was, for a look.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit's XML too, for CI servers.")
 def run_command(
@@ -200,7 +200,8 @@ def _in_world(world: str, progress: Status, keep: bool) -> Callable[..., Run]:
     if world == "simulated":
         return partial(run_scenario, world=SimulatedWorld())
     lifeline.wanted()
-    return partial(run_scenario, world=LiveWorld(get_toxiproxy(progress)), on_failure=_look if keep else None)
+    live = LiveWorld(get_toxiproxy(progress), keeps=keep)
+    return keeping(live, progress) if keep else partial(run_scenario, world=live)
 
 
 @dataclass
@@ -274,12 +275,3 @@ def _end(out: Console, status: int) -> None:
     # `os._exit` releases nothing, so what only garbage holds is released first.
     gc.collect()
     os._exit(status)
-
-
-def _look(cluster: LiveCluster) -> None:
-    """Keep a failed cluster up until the user has seen enough."""
-    click.echo("the scenario failed; its cluster stays up until Ctrl-C:")
-    for node in cluster.nodes:
-        plan = cluster.node_plan(node)
-        click.echo(f"  {node} {cluster.state(node)} {plan.client} {plan.folder}")
-    click.pause("press a key, or Ctrl-C, to go on")

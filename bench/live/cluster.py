@@ -28,7 +28,7 @@ from bench.store import Recording
 from bench.systems.protocol import Connection, NodePlan, Running, System
 from bench.workload import PAUSE_S, Script
 from faults import processes
-from faults.links import BYPASS, CLIENT, RESTARTED, Address, Link, Route, peer_links
+from faults.links import BYPASS, CLIENT, KEPT, RESTARTED, Address, Link, Route, peer_links
 from faults.network import FaultEvent, ToxiproxyNetwork
 from faults.nodes import NodeState
 from faults.toxiproxy import ToxiproxyServer
@@ -88,7 +88,7 @@ class LiveCluster(Cluster):
             self._traffic = Traffic(self._messages_sent, {route.link: route.listen for route in routes})
             self._bypasses = Bypasses(routes)
             proxies = ToxiproxyServer(self._binary, ports.first_free(API_BASE), routes, self.recording.toxiproxy_log)
-            self.network = ToxiproxyNetwork(proxies, routes, self._note_fault, self._traffic.on)
+            self.network = ToxiproxyNetwork(proxies, routes, self._note_fault, self._traffic.on, self.still)
             exits.callback(self._dismiss_clients)
             exits.callback(self._end_nodes)
             exits.callback(proxies.stop)
@@ -172,6 +172,7 @@ class LiveCluster(Cluster):
     # Clients
 
     def ask(self, client: int, node: str, asked: Question) -> Operation:
+        self.still.goes_on()
         self._connections.check_open()
         node = self.resolve(node)
         number = self.history.invoked(client, node, asked, self.now_s)
@@ -206,6 +207,7 @@ class LiveCluster(Cluster):
             self._start_anew()
             return condition()
 
+        self.still.goes_on()
         return wait_until(found, what, timeout_s, seen=self._seen)
 
     def _seen(self) -> str:
@@ -325,10 +327,17 @@ class LiveCluster(Cluster):
             say(self._stream, self.unasked[-1])
         links = ",".join(map(str, fault.links))
         self.note(fault.action, at_s=fault.at_s - self.recording.zero_s, links=links, detail=fault.detail, **attempted)
-        if fault.action == "heal":
+        if fault.action in ("heal", KEPT):
             # Beside the story, which is not to wait for it: how soon all is well again may be what it is about.
             self._have_looked()
             self._last_look = self._looks.submit(self.bypassed)
+
+    def stay(self) -> None:
+        """The story is over, and the cluster goes on as it is. What happens from here on is no part of the run."""
+        self.still.stay()
+        self._have_looked()
+        self.recording.set_aside()
+        say(self._stream, "the story is over; its cluster is kept as it is")
 
     def _have_looked(self) -> None:
         """Wait for the last look, and raise what it failed of, as a full disk."""

@@ -442,6 +442,7 @@ def test_bad_input_ends_with_2_and_one_clear_sentence(terminal: Terminal, argume
         ("up 1 --detach", "BENCH_STATE_DIR", "/proc/x"),
         ("up 1 --detach", "BENCH_LIFELINE", "none"),
         ("run three_nodes", "BENCH_RUNS", "/etc/hostname"),
+        ("run three_nodes --keep", "BENCH_STATE_DIR", "/proc/x"),
         ("run three_nodes", "BENCH_LIFELINE", "none"),
     ],
 )

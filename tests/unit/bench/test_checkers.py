@@ -18,6 +18,7 @@ from bench.checkers.clocks import alike
 from bench.evidence import Evidence, Record
 from bench.operations import Get, Operation, Outcome, Put, Question, Told, Try
 from bench.verdict import Finding, Verdict, combined, worst
+from faults.links import KEPT
 
 
 def role(at_s: float, name: str, term: int) -> Record:
@@ -212,6 +213,14 @@ def test_a_cut_that_swallowed_messages_was_felt() -> None:
     cut, heal = fault(1, "cut", "n1->n2,n2->n1"), fault(3, "heal", "n1->n2,n2->n1", attempted=7)
     found = faults_touched_traffic(evidence(cut, heal))
     assert (found.verdict, found.reason) == (Verdict.VALID, "once links were faulty, and met 7 messages")
+
+
+@pytest.mark.parametrize(("met", "verdict"), [(7, Verdict.VALID), (0, Verdict.UNKNOWN)])
+def test_what_a_fault_has_met_that_outlasts_the_story_counts_like_that_of_one_that_healed(
+    met: int, verdict: Verdict
+) -> None:
+    found = faults_touched_traffic(evidence(fault(1, "cut", "n1->n2"), fault(3, KEPT, "n1->n2", attempted=met)))
+    assert found.verdict is verdict
 
 
 @pytest.mark.parametrize("event", ["cut", "delay", "limit", "noise"])

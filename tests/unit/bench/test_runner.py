@@ -275,12 +275,24 @@ def test_of_a_run_that_is_interrupted_there_is_what_there_was(tmp_path: Path) ->
 def test_whoever_is_called_on_a_failure_finds_the_cluster_up(tmp_path: Path) -> None:
     seen: list[str] = []
 
-    def look(cluster: SimulatedCluster) -> None:
-        seen.append(cluster.wait_for_leader())
+    def look(cluster: SimulatedCluster, finding: Finding) -> None:
+        seen.append(f"{cluster.wait_for_leader()} {finding.verdict}")
 
     for story in (failed, SCENARIOS["three_nodes"].play):
         run_scenario(doomed(story), runs=tmp_path, world=SimulatedWorld(), on_failure=look)
-    assert len(seen) == 1
+    ((_, verdict),) = (one.split() for one in seen)
+    assert verdict == "INVALID"
+
+
+def test_whoever_is_called_on_a_failure_is_called_when_the_nodes_break_a_promise_too(tmp_path: Path) -> None:
+    def breaks(_: Cluster) -> None:
+        raise PromiseBrokenError("nothing_fails", "n1 has stopped by itself")
+
+    seen: list[Finding] = []
+    run_scenario(
+        doomed(breaks), runs=tmp_path, world=SimulatedWorld(), on_failure=lambda _, finding: seen.append(finding)
+    )
+    assert [(finding.check, finding.verdict) for finding in seen] == [("nothing_fails", Verdict.INVALID)]
 
 
 class NoPortError(Exception):

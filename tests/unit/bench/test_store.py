@@ -104,6 +104,21 @@ def test_whoever_judges_before_the_end_finds_what_is_found_afterwards(tmp_path: 
     assert store.read(recording.folder).evidence() == before
 
 
+def test_what_happens_after_a_run_was_set_aside_goes_on_and_is_no_part_of_it(tmp_path: Path) -> None:
+    with written(tmp_path) as recording:
+        before = recording.evidence()
+        recording.set_aside()
+        recording.note({"event": "kill", "at_s": 3.0, "node": "n1"})
+        History(recording.event).invoked(2, "n1", Get("k"), 3.0)
+        for file, more in {recording.trace_file("n1"): "{}\n", recording.log: "fourth\n"}.items():
+            with file.open("a") as stream:
+                stream.write(more)
+        recording.finish(FINDINGS)
+    run = store.read(recording.folder)
+    assert (run.evidence(), run.log_tail(2)) == (before, ["second", "third"])
+    assert (recording.folder / "kept.log").read_text() == "fourth\n"
+
+
 def test_events_of_many_threads_are_whole_lines(tmp_path: Path) -> None:
     recording = new(tmp_path)
     history = History(recording.event)

@@ -10,7 +10,7 @@ from bench import timeline
 from bench.evidence import STORY_OVER, Evidence, Record
 from bench.operations import Get, Operation, Outcome, Put, Told
 from bench.schedule import Crash, SlowDisk
-from faults.links import BYPASS, RESTARTED
+from faults.links import BYPASS, KEPT, RESTARTED
 
 
 def did(at_s: float, event: str, **fields: object) -> Record:
@@ -42,6 +42,12 @@ def test_operations_faults_and_roles_stand_in_one_order() -> None:
         ["2.7500", "n1", "Follower in term 2 (lease over)"],
         ["3.0000", "bench", "heals n1<->n2, which had met 4 messages"],
     ]
+
+
+def test_a_fault_that_outlasts_the_story_is_told_with_what_it_has_met_and_is_still_in_force() -> None:
+    records = did(1.0, "cut", links="n1->n2", detail="hold"), did(2.0, KEPT, links="n1->n2", detail="cut", attempted=4)
+    assert told(*records)[1] == ["2.0000", "bench", "keeps faulty n1->n2, which had met 4 messages"]
+    assert timeline.in_force(Evidence((), {}, records), 3.0) == ["since 1.0000 n1->n2 is cut (hold)"]
 
 
 def test_what_the_bench_does_when_the_story_is_over_is_not_told() -> None:
