@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
 from bench.case import Plan
-from bench.evidence import Record
+from bench.evidence import ERROR, Record
 from bench.history import Event, History
 from bench.operations import (
     Cas,
@@ -273,9 +273,11 @@ class Cluster(abc.ABC):
     def __init__(self, plan: Plan, recorder: Recorder | None) -> None:
         self.plan = plan
         self.history = History(recorder.event if recorder is not None else None)
+        self.failed_s: float | None = None
+        """When an error last ended a fault's block."""
         self.timeline: list[Record] = []
         """What was done to the cluster, in order."""
-        self.still = Stillness()
+        self.still = Stillness(self._note_error)
         """Whether faults outlast the blocks that an error ends."""
         self.node_faults = NodeFaults(plan.nodes, self._enforce, self.still)
         self._recorder = recorder
@@ -709,6 +711,10 @@ class Cluster(abc.ABC):
         return found
 
     # What was done
+
+    def _note_error(self) -> None:
+        self.failed_s = self.now_s
+        self.note(ERROR, at_s=self.failed_s)
 
     def note(self, event: str, **fields: object) -> None:
         """Write this in the timeline, now."""

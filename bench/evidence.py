@@ -9,6 +9,8 @@ from typing import Any
 from bench.case import Settings
 from bench.operations import Operation
 
+ERROR = "error"
+"""The event of the timeline that an error in the story ends the blocks of faults, which are in force until then."""
 STORY_OVER = "story_over"
 """The event of the timeline that ends the story; what the bench does later is no part of it."""
 

@@ -203,7 +203,7 @@ def _told(story: Story[C], cluster: C) -> Finding:
         reason = f"{line_of(error)} it did not end within {story.limit_s:g} s".strip()
         return Finding(OUTCOME, Verdict.UNKNOWN, reason, cluster.now_s, shown(error))
     except WaitTimeoutError as error:
-        return Finding(OUTCOME, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
+        return Finding(OUTCOME, Verdict.INVALID, headline(error), _failed_s(cluster, error), shown(error))
     except PromiseBrokenError as error:
         return _broken(cluster, cluster.broken or error)
     except KeyboardInterrupt:
@@ -212,7 +212,7 @@ def _told(story: Story[C], cluster: C) -> Finding:
         if not story.has_author:
             raise
         if isinstance(error, AssertionError):
-            return Finding(OUTCOME, Verdict.INVALID, headline(error), cluster.now_s, shown(error))
+            return Finding(OUTCOME, Verdict.INVALID, headline(error), _failed_s(cluster, error), shown(error))
         *traceback, last = as_python_tells(error).splitlines()
         return Finding(OUTCOME, Verdict.UNKNOWN, f"{line_of(error)} {last}".strip(), cluster.now_s, tuple(traceback))
     return Finding(OUTCOME, Verdict.VALID, story.promise)
@@ -230,6 +230,12 @@ def _concerned(history: Iterable[Operation], broken: PromiseBrokenError) -> Iter
             yield f"acknowledged: {timeline.line(operation).strip()}"
     under_way = [operation for operation in history if math.isinf(operation.completed_s)]
     yield from (f"under way: {timeline.line(operation).strip()}" for operation in under_way[-MOST_UNDER_WAY:])
+
+
+def _failed_s(cluster: Cluster, error: BaseException) -> float:
+    """When the story failed: before the blocks that it was in had ended, if there were any."""
+    failed_s = cluster.failed_s if cluster.still.last is error else None
+    return cluster.now_s if failed_s is None else failed_s
 
 
 def _excused(finding: Finding, evidence: Evidence) -> Finding:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench import words
-from bench.evidence import STORY_OVER, Evidence, Record
+from bench.evidence import ERROR, STORY_OVER, Evidence, Record
 from bench.operations import Operation
 from bench.schedule import AnyFault, Clients, FullDisk, Move, SlowDisk
 from faults.links import BYPASS, KEPT, RESTARTED, Kind
@@ -144,6 +144,7 @@ OF_THE_BENCH: Mapping[str, Callable[[Record], str]] = {
     BYPASS: lambda record: f"sees {record['links']} gone past: {record['detail']}",
     RESTARTED: lambda record: f"has to start Toxiproxy again ({record['detail']}): every connection breaks",
     STORY_OVER: lambda _: "",
+    ERROR: lambda _: "meets an error in the story, which ends what was begun",
     Kind.CUT: lambda record: f"cuts {_links(record)} ({record['detail']})",
     Kind.DELAY: lambda record: f"delays {_links(record)} by {record['detail']}",
     Kind.LIMIT: lambda record: f"limits {_links(record)} to {record['detail']}",
@@ -171,10 +172,11 @@ OF_A_NODE: Mapping[str, Callable[[Record], str]] = {
 
 
 def in_force(evidence: Evidence, at_s: float) -> list[str]:
-    """The faults that were in force on links and nodes at that instant, a line each, with since when."""
+    """The faults that were in force on links and nodes at that instant, a line each, with since when; if an error came
+    up then, those that it found."""
     standing: dict[tuple[str, str], tuple[float, str]] = {}
     for began_s, whom, kind, what in sorted(_changes(evidence), key=lambda change: change[0]):
-        if began_s > at_s:
+        if began_s > at_s or (kind == ERROR and began_s == at_s):
             break
         for key in [key for key in standing if key[0] == whom and kind in (key[1], ALL)]:
             del standing[key]
@@ -192,7 +194,9 @@ _Change = tuple[float, str, str, str]
 def _changes(evidence: Evidence) -> Iterator[_Change]:
     for record in evidence.timeline:
         at_s, event = record["at_s"], record["event"]
-        if "links" in record and event not in (BYPASS, RESTARTED):
+        if event == ERROR:
+            yield at_s, "", ERROR, ""
+        elif "links" in record and event not in (BYPASS, RESTARTED):
             for link in filter(None, record["links"].split(",")):
                 yield from ((at_s, link, kind, what) for kind, what in _on_a_link(record))
         elif event in ON_A_NODE:

@@ -94,7 +94,8 @@ class LinkFaults(abc.ABC):
         """The sum of the faults that last, and nothing else."""
         self._meter = meter
         self._before: dict[Link, int] = {}
-        self._still = still or Stillness()
+        self.still = still or Stillness()
+        """What becomes of a block that an error ends."""
         self._kept: set[Lasting[LinkState]] = set()
         self._lock = threading.RLock()
 
@@ -152,7 +153,7 @@ class LinkFaults(abc.ABC):
     @contextlib.contextmanager
     def _while(self, kind: Kind, links: Collection[Link], does: LinkState) -> Iterator[None]:
         fault = Lasting(kind, does)
-        with self._still.until_over(partial(self._over, fault), partial(self._keep, fault)):
+        with self.still.until_over(partial(self._over, fault), partial(self._keep, fault)):
             self._begin(fault, links)
             yield
 
@@ -172,14 +173,14 @@ class LinkFaults(abc.ABC):
         return [link for link, faults in self._lasting.items() if fault in faults]
 
     def _begin(self, fault: Lasting[LinkState], links: Collection[Link]) -> None:
-        self._still.goes_on()
+        self.still.goes_on()
         with self._lock:
             ordered = self._known(links)
             attempted = self._change(ordered, with_also(fault))
             self._changed(fault.kind, ordered, str(fault.does.cut or fault.does), attempted)
 
     def _end(self, links: Collection[Link], change: Change[LinkState], kinds: str) -> None:
-        self._still.goes_on()
+        self.still.goes_on()
         with self._lock:
             ordered, former = self._known(links), self._lasting
             attempted = self._change(ordered, change)

@@ -16,10 +16,14 @@ Act = Callable[[], None]
 
 
 class Stillness:
-    """Usually blocks just end; while it is `wanted`, those that end by an error stay in force."""
+    """Usually blocks just end; while it is `wanted`, those that end by an error stay in force. `on_error` is called
+    before the first block ends by an error: what is in force is still as the error found it."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_error: Callable[[], None] = lambda: None) -> None:
         self.wanted = False
+        self._on_error = on_error
+        self.last: BaseException | None = None
+        """The error that last ended a block."""
         self._put_off: list[tuple[BaseException, Act]] = []
         self._thread = threading.get_ident()
 
@@ -29,6 +33,9 @@ class Stillness:
         try:
             yield
         except BaseException as error:
+            if error is not self.last:
+                self.last = error
+                self._on_error()
             if not self.wanted:
                 end()
                 raise

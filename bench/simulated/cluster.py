@@ -68,6 +68,7 @@ class SimulatedCluster(Cluster):
             on_event=lambda event, fields: self.note(event, **fields),
         )
         self.network = self.world.network
+        self.network.still = self.still
         self._own_rates = {name: node.clock.rate for name, node in self.world.nodes.items()}
         self._clocks_alike = True
         """Whether they have been so far."""

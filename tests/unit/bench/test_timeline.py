@@ -7,7 +7,7 @@ import math
 import pytest
 
 from bench import timeline
-from bench.evidence import STORY_OVER, Evidence, Record
+from bench.evidence import ERROR, STORY_OVER, Evidence, Record
 from bench.operations import Get, Operation, Outcome, Put, Told
 from bench.schedule import Crash, SlowDisk
 from faults.links import BYPASS, KEPT, RESTARTED
@@ -146,6 +146,13 @@ FAULTS = (
 def test_in_force_is_what_has_begun_and_not_ended(at_s: float, expected: list[str]) -> None:
     started = {"n2": (did(5.0, "start", last_index=3),)}
     assert timeline.in_force(Evidence((), started, FAULTS), at_s) == expected
+
+
+def test_what_an_error_found_in_force_is_told_though_its_blocks_have_ended_at_once() -> None:
+    cut, heal = {"links": "n1->n2", "detail": "hold"}, {"links": "n1->n2", "detail": ""}
+    blocks = (did(1.0, "cut", **cut), did(2.0, ERROR), did(2.0, "heal", **heal))
+    assert timeline.in_force(Evidence((), {}, blocks), 2.0) == ["since 1.0000 n1->n2 is cut (hold)"]
+    assert timeline.in_force(Evidence((), {}, blocks), 2.1) == []
 
 
 def test_what_the_bench_saw_or_had_to_do_is_no_fault_in_force() -> None:

@@ -135,6 +135,10 @@ SHOWN = {
             "n3 is paused",
         ],
     ),
+    "the faults that were in force": (
+        "cluster.wait_for_leader()\n    with cluster.network.isolated('n2'): assert cluster.leads('n2') is None",
+        ["in force then: since ", "n1<->n2, n2<->n3 are cut (blackhole)"],
+    ),
     "where it was when its time was up": ("while True: pass", [">   while True: pass"]),
     "the traceback of a mistake": (
         "cluster.kil('n1')",
