@@ -233,7 +233,9 @@ def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> N
     assert up.run("heal").returncode == 0
     assert up.status()["links"] == {}
     assert len({line.split()[0] for line in up.run("logs", "follower").stdout.splitlines()}) == 1
-    killed = up.run("kill", "follower").stdout.split()[0]
+    done = up.run("kill", "follower")
+    assert done.returncode == 0, done.stderr
+    killed = done.stdout.split()[0]
     assert {row["node"]: row["state"] for row in up.status()["nodes"]}[killed] == "down"
     again = up.run("kill", killed)
     assert (again.returncode, f"cannot kill {killed}: it is down" in again.stderr) == (2, True)
