@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from flask.testing import FlaskClient
 
-from bench.live.control import NodeAsked, NothingAsked, control_app
+from bench.live import registry
+from bench.live.cluster import LiveCluster
+from bench.live.control import Commands, NodeAsked, NothingAsked, control_app
+from bench.live.remote import ask
 
 TOKEN = {"Authorization": "Bearer secret"}
 
@@ -94,3 +98,30 @@ def test_whatever_is_asked_wrongly_is_answered_in_json(
     answer: Any = client.open(path, method=method, data=body, headers=TOKEN)
     assert answer.status_code == status
     assert said in answer.get_json()["error"]
+
+
+def test_whoever_asks_is_told_what_the_bench_did_meanwhile_without_being_asked() -> None:
+    """Toxiproxy may have to be started again for any command, which breaks every connection."""
+    cluster = MagicMock(spec=LiveCluster, unasked=["long ago"])
+
+    def copied(node: str) -> str:
+        cluster.unasked.append("it had to be started again")
+        return node
+
+    cluster.copy_disk.side_effect = copied
+    kind, perform = Commands(cluster, lambda _: None).table["copy-disk"]
+    assert perform(kind("n1")) == {"node": "n1", "unasked": ["it had to be started again"]}
+    cluster.copy_disk.side_effect = lambda node: node
+    assert perform(kind("n1")) == {"node": "n1", "unasked": []}
+
+
+def test_what_was_not_asked_for_is_told_on_stderr_beside_the_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = registry.Registered("http://127.0.0.1:1", "token", 1, 0.0, "folder")
+    monkeypatch.setattr(registry, "look_up", lambda _: entry)
+    answer = MagicMock(status_code=200)
+    answer.json.return_value = {"node": "n1", "unasked": ["it had to be started again"]}
+    monkeypatch.setattr("requests.Session.post", lambda *_, **__: answer)
+    assert ask("default", "kill", node="n1") == {"node": "n1"}
+    assert capsys.readouterr().err == "bench: it had to be started again\n"
