@@ -70,11 +70,12 @@ class KonsulSystem:
         return KonsulConnection(node, peers, timeout_s)
 
     def examples(self, node: NodePlan) -> Sequence[str]:
+        # With -L they go on working once another node leads. A redirected PUT stays one because -X says so each time.
         url = f"http://{node.client}"
         return (
-            f'curl -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'',
-            f"curl {url}/kv/greeting",
-            f"curl {url}/cluster/leader",
+            f'curl -L -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'',
+            f"curl -L {url}/kv/greeting",
+            f"curl -L {url}/cluster/leader",
         )
 
     def put_request(self, key: str, value: str) -> bytes:
