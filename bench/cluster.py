@@ -47,8 +47,9 @@ from bench.operations import (
     Transfer,
 )
 from bench.schedule import AnyFault
+from bench.words import Hindered, hindrances, nobody
 from bench.workload import PAUSE_S, Script, distinct_writes
-from faults.links import Link
+from faults.links import CLIENT, Link
 from faults.network import NetworkFaults
 from faults.nodes import NodeFaults, NodeKind, NodeState
 
@@ -524,7 +525,16 @@ class Cluster(abc.ABC):
         for node in self.nodes:
             if self.role(node) == ROLES[name]:
                 return node
-        raise NoSuchNodeError(f"nobody is {name} right now; try again, or name one of {', '.join(self.nodes)}")
+        raise NoSuchNodeError(nobody(name, self.nodes, self.hindered()))
+
+    def hindered(self) -> Hindered:
+        """What keeps nodes from leading and from following: who does not run, and between whom a link is cut."""
+        wanted = self.network.wanted()
+        return Hindered(
+            paused=tuple(node for node in self.nodes if self.node_faults.state(node).paused),
+            down=tuple(node for node in self.nodes if not self._has_process(node)),
+            cut=tuple(link for link, state in wanted.items() if state.cut and CLIENT not in (link.source, link.target)),
+        )
 
     def statuses(self) -> dict[str, NodeStatus | None]:
         return {node: self.status(node) for node in self.nodes}
@@ -610,7 +620,11 @@ class Cluster(abc.ABC):
                     return node
             return None
 
-        return self.wait_until(elected, "a leader that a majority follows", timeout_s)
+        try:
+            return self.wait_until(elected, "a leader that a majority follows", timeout_s)
+        except WaitTimeoutError as error:
+            why = hindrances(self.hindered())
+            raise WaitTimeoutError(f"{error}\n  {why}" if why else str(error)) from None
 
     def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
         """Until every running member has applied the same log to the same index, and all name one leader."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from bench.operations import (
     Cas,
@@ -41,6 +42,7 @@ from bench.schedule import (
     Pause,
     SlowDisk,
 )
+from faults.links import Link
 
 SLOW_S = 0.05
 """An answer that takes longer is told with how long it took."""
@@ -170,6 +172,49 @@ def _fault(done: AnyFault) -> str:
 def _links(on: Cut | Delay | Limit) -> str:
     sources, targets = (", ".join(map(whom, names)) or "everybody else" for names in (on.sources, on.targets))
     return f"between {sources} and {targets}" if on.both_ways else f"from {sources} to {targets}"
+
+
+class Hindered(NamedTuple):
+    """What keeps nodes from electing a leader."""
+
+    paused: Sequence[str] = ()
+    down: Sequence[str] = ()
+    cut: Sequence[Link] = ()
+
+
+MENDS = {"paused": "resume", "down": "restart", "cut": "heal"}
+"""The command that undoes each."""
+HAS_ROLE = {"leader": "leads", "follower": "follows"}
+
+
+def nobody(role: str, nodes: Sequence[str], why: Hindered) -> str:
+    """Why no node has the role, as far as that is known, and what to do."""
+    because = hindrances(why)
+    mends = [command for field, command in MENDS.items() if getattr(why, field)] or ["try again"]
+    way_out = f"{listed(mends, 'or')}, or name one of {', '.join(nodes)}"
+    return f"nobody {HAS_ROLE[role]} right now{because and f': {because}'}; {way_out}"
+
+
+def hindrances(why: Hindered) -> str:
+    """A clause for each node that is paused or down or cut off; each pair of nodes is named once."""
+    said: dict[str, list[str]] = {}
+    for word, nodes in (("paused", why.paused), ("down", why.down)):
+        for node in nodes:
+            said.setdefault(node, []).append(word)
+    pairs = {frozenset((link.source, link.target)) for link in why.cut}
+    while pairs:
+        ends = [node for pair in pairs for node in pair]
+        most = min(set(ends), key=lambda node: (-ends.count(node), node))
+        others = sorted(other for pair in pairs if most in pair for other in pair - {most})
+        said.setdefault(most, []).append(f"cut off from {listed(others)}")
+        pairs = {pair for pair in pairs if most not in pair}
+    return ", ".join(f"{node} is {listed(words)}" for node, words in sorted(said.items()))
+
+
+def listed(names: Sequence[str], last_by: str = "and") -> str:
+    """``n1``, ``n1 and n2``, ``n1, n2 and n3``."""
+    *most, last = names
+    return f"{', '.join(most)} {last_by} {last}" if most else last
 
 
 def whom(name: str) -> str:
