@@ -30,7 +30,15 @@ def _on_node(name: str, help: str, done: str) -> click.Command:
 
 kill_command = _on_node("kill", "kill -9 NODE (a name, leader or follower).", "is dead")
 pause_command = _on_node("pause", "Stop NODE where it is (SIGSTOP).", "is paused")
-resume_command = _on_node("resume", "Let a paused NODE go on (SIGCONT).", "goes on")
+
+
+@click.command("resume", epilog="Example: python -m bench resume")
+@click.argument("node", required=False, shell_complete=complete_nodes)
+@name_option
+def resume_command(node: str | None, name: str) -> None:
+    """Let a paused NODE go on (SIGCONT), or whoever is paused."""
+    for resumed in ask(name, "resume", node=node)["nodes"]:
+        click.echo(f"{resumed} goes on")
 
 
 @click.command("restart", epilog="Example: python -m bench restart n1 --wipe")

@@ -44,6 +44,11 @@ class NodeAsked(msgspec.Struct, forbid_unknown_fields=True):
     wipe: bool = False
 
 
+class ResumeAsked(msgspec.Struct, forbid_unknown_fields=True):
+    node: str | None = None
+    """None means whoever is paused."""
+
+
 class IsolateAsked(msgspec.Struct, forbid_unknown_fields=True):
     node: str
     mode: Mode = Mode.BLACKHOLE
@@ -157,10 +162,10 @@ class Commands:
         commands: dict[str, Command] = {
             "status": (NothingAsked, lambda _: self.status()),
             "resolve": (NodeAsked, lambda asked: {"node": cluster.resolve(asked.node)}),
-            "kill": (NodeAsked, self._act("kill", cluster.kill)),
+            "kill": (NodeAsked, lambda asked: {"node": self._act("kill", cluster.kill, asked.node)}),
             "restart": (NodeAsked, lambda asked: {"node": cluster.restart(asked.node, wipe=asked.wipe)}),
-            "pause": (NodeAsked, self._act("pause", cluster.pause)),
-            "resume": (NodeAsked, self._act("resume", cluster.resume)),
+            "pause": (NodeAsked, lambda asked: {"node": self._act("pause", cluster.pause, asked.node)}),
+            "resume": (ResumeAsked, self._resume),
             "isolate": (IsolateAsked, self._isolate),
             "split": (SplitAsked, self._split),
             "cut": (CutAsked, self._cut),
@@ -212,16 +217,21 @@ class Commands:
         recording = cluster.recording
         return {"nodes": rows, "links": links, "folder": str(recording.folder), "log": str(recording.log)}
 
-    def _act(self, command: str, perform: Callable[[str], str]) -> Callable[[NodeAsked], dict[str, Any]]:
-        def act(asked: NodeAsked) -> dict[str, Any]:
-            node = self._cluster.resolve(asked.node)
-            state = self._cluster.state(node)
-            if state not in POSSIBLE[command]:
-                way_out = f"; start it with: restart {node}" if state == "down" else ""
-                raise ValueError(f"cannot {command} {node}: it is {state}{way_out}")
-            return {"node": perform(node)}
+    def _act(self, command: str, perform: Callable[[str], str], name: str) -> str:
+        node = self._cluster.resolve(name)
+        state = self._cluster.state(node)
+        if state not in POSSIBLE[command]:
+            way_out = f"; start it with: restart {node}" if state == "down" else ""
+            raise ValueError(f"cannot {command} {node}: it is {state}{way_out}")
+        return perform(node)
 
-        return act
+    def _resume(self, asked: ResumeAsked) -> dict[str, Any]:
+        cluster = self._cluster
+        paused = [node for node in cluster.nodes if cluster.state(node) == "paused"]
+        if asked.node is None and not paused:
+            raise ValueError("nobody is paused, so there is nobody to resume")
+        named = paused if asked.node is None else [asked.node]
+        return {"nodes": [self._act("resume", cluster.resume, node) for node in named]}
 
     def _isolate(self, asked: IsolateAsked) -> dict[str, Any]:
         node = self._cluster.resolve(asked.node)

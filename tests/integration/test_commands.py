@@ -183,6 +183,17 @@ def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> N
     assert "Leader in term" in up.run("logs").stdout
 
 
+def test_who_is_paused_need_not_be_named_to_go_on_and_is_named_where_a_leader_is_missed(up: Terminal) -> None:
+    leader = up.run("leader").stdout.strip()
+    first, second = (row["node"] for row in up.status()["nodes"] if row["node"] != leader)
+    assert [up.run("pause", node).returncode for node in (first, second)] == [0, 0]
+    wait_until(lambda: up.run("leader").returncode == 2, f"{leader} leads nobody any more")
+    said = up.run("isolate", "leader").stderr
+    assert said.startswith(f"bench: nobody leads right now: {first} is paused, {second} is paused; resume, or name")
+    assert up.run("resume").stdout == f"{first} goes on\n{second} goes on\n"
+    assert {row["state"] for row in up.status()["nodes"]} == {"running"}
+
+
 def test_a_cut_of_the_client_is_felt_by_the_persons_own_curl(up: Terminal) -> None:
     url = up.status()["nodes"][0]["http"]
     assert requests.get(f"{url}/health", timeout=5).status_code == 200
@@ -278,6 +289,7 @@ def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so
         (["heal", "n1", "n2", "--only", "cuts"], "'cuts'"),
         (["delay", "n1", "n2", "fast"], "no duration"),
         (["resume", "n1"], "cannot resume n1: it is running"),
+        (["resume"], "nobody is paused"),
         (["logs", "n9"], "there is no node n9"),
         (["resume", "nobody"], "there is no node nobody"),
     ],
