@@ -102,6 +102,31 @@ def outcome(told: Told, *, found: bool = False) -> str:
     return f"ok{f', {short(read)}' if read else ''}{stands}"
 
 
+NO_KEY = "key not found"
+"""Why the nodes refuse to delete what is not there."""
+
+
+def no_key(key: str) -> str:
+    return f"there is no key {key}"
+
+
+def not_served(told: Operation, why: str) -> str:
+    """What a person is to know of a get, put or delete that is not OK, and what to do; `why` is what hinders the
+    nodes."""
+    assert isinstance(told.asked, Get | Put | Delete)
+    key, reads = told.asked.key, isinstance(told.asked, Get)
+    said = f"{(told.told.message or told.reason).rstrip('.')}{why and f' ({why})'}"
+    if told.reason == NO_KEY:
+        return no_key(key)
+    if told.outcome is Outcome.FAILED:
+        way_out = "--consistency default needs no leader" if reads else "try again once a node leads"
+        return f"{told.node} refused: {said}; nothing was {'read' if reads else 'changed'}, {way_out}"
+    if reads:
+        return f"{told.node} gave no answer: {said}; nothing was read, ask another with --node"
+    way_out = f"look with: python -m bench get {key} --consistency consistent"
+    return f"{told.node} did not say: {said}; {_question(told.asked)} may or may not have happened, {way_out}"
+
+
 def links(names: Iterable[str]) -> str:
     """Those of both directions as one: ``n1<->n2, n3->n1``. Names of nodes stay as they are."""
     left = dict.fromkeys(names)

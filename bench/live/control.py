@@ -17,12 +17,26 @@ from typing import Any
 import msgspec
 import waitress.server
 from flask import Flask, Response, request
-from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, NotFound, RequestEntityTooLarge, Unauthorized
 from werkzeug.sansio.utils import host_is_trusted
 
 from bench.cluster import NoSuchNodeError, WaitTimeoutError
 from bench.live.cluster import LiveCluster
-from bench.operations import Join, Leave, Operating, Operation, Outcome, TakeSnapshot, Transfer
+from bench.operations import (
+    Delete,
+    Freshness,
+    Get,
+    Join,
+    Leave,
+    Operating,
+    Operation,
+    Outcome,
+    Put,
+    TakeSnapshot,
+    Transfer,
+    check_key,
+)
+from bench.words import hindrances, no_key, not_served
 from faults import cuts
 from faults.links import CLIENT, UP, Kind, Link, Mode
 from faults.nodes import NodeKind, NodeState
@@ -91,6 +105,23 @@ class HealAsked(msgspec.Struct, forbid_unknown_fields=True):
     only: Kind | None = None
 
 
+class KeyAsked(msgspec.Struct, forbid_unknown_fields=True):
+    key: str
+    node: str | None = None
+    """The first to be asked; None means the leader, or where nobody leads any node that runs."""
+
+    def __post_init__(self) -> None:
+        check_key(self.key)
+
+
+class GetAsked(KeyAsked, forbid_unknown_fields=True):
+    freshness: Freshness = Freshness.STALE
+
+
+class PutAsked(KeyAsked, forbid_unknown_fields=True, kw_only=True):
+    value: str
+
+
 class NothingAsked(msgspec.Struct, forbid_unknown_fields=True):
     pass
 
@@ -142,6 +173,10 @@ def control_app(token: str, commands: Mapping[str, Command]) -> Flask:
         except (NoSuchNodeError, WaitTimeoutError, ValueError, msgspec.MsgspecError, ProcessLookupError) as error:
             return _answer({"error": str(error)}, 400)
 
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> Response:
+        return _answer({"error": f"this exceeds the {MAX_BODY // 1024} KiB that the bench is told at once"}, 413)
+
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
         return _answer({"error": error.description}, error.code or 500)
@@ -173,6 +208,9 @@ class Commands:
             "limit": (LimitAsked, self._limit),
             "fill-disk": (NodeAsked, self._fill_disk),
             "heal": (HealAsked, self._heal),
+            "get": (GetAsked, self._get),
+            "put": (PutAsked, lambda asked: self._write(asked, Put(asked.key, asked.value))),
+            "delete": (KeyAsked, lambda asked: self._write(asked, Delete(asked.key))),
             "join": (NodeAsked, lambda asked: self._operate("leader", Join(cluster.resolve(asked.node)))),
             "leave": (NodeAsked, lambda asked: self._operate("leader", Leave(cluster.resolve(asked.node)))),
             "transfer": (TransferAsked, self._transfer),
@@ -263,6 +301,33 @@ class Commands:
         cluster.node_faults.command(node, NodeKind.FULL_DISK, NodeState(disk_full=True))
         cluster.note("full_disk", node=node)
         return {"node": node}
+
+    def _get(self, asked: GetAsked) -> dict[str, Any]:
+        told = self._as_client(asked, Get(asked.key, asked.freshness))
+        if told.value is None:
+            raise ValueError(no_key(asked.key))
+        return {"node": told.node, "value": told.value}
+
+    def _write(self, asked: KeyAsked, question: Put | Delete) -> dict[str, Any]:
+        told = self._as_client(asked, question)
+        return {"node": told.node, "index": told.modify_index}
+
+    def _as_client(self, asked: KeyAsked, question: Get | Put | Delete) -> Operation:
+        """What a client that follows redirects was told. Raises ValueError if it was not served."""
+        told = self._cluster.follower_of_redirects(self._asked_first(asked.node)).ask(question)
+        if told.outcome is not Outcome.OK:
+            raise ValueError(not_served(told, hindrances(self._cluster.hindered())))
+        return told
+
+    def _asked_first(self, name: str | None) -> str:
+        cluster = self._cluster
+        running = [node for node in cluster.nodes if cluster.is_running(node)]
+        if name is None and not running:
+            raise ValueError("no node runs, so there is nobody to ask; resume or restart one")
+        node = cluster.resolve(name) if name is not None else next(filter(cluster.leads, running), running[0])
+        if cluster.state(node) == "down":
+            raise ValueError(f"{node} is down, and was asked nothing; ask another, or start it with: restart {node}")
+        return node
 
     def _transfer(self, asked: TransferAsked) -> dict[str, Any]:
         to = self._cluster.resolve(asked.node) if asked.node is not None else ""

@@ -134,6 +134,30 @@ def test_what_operators_ask_is_asked_from_another_terminal(terminal: Terminal) -
     assert terminal.run("heal", "--only", "limit").stdout == "healed: n2->n3, n3->n2\n"
 
 
+def test_what_clients_ask_is_asked_through_their_links_and_is_in_the_history_of_the_run(up: Terminal) -> None:
+    leader = up.run("leader").stdout.strip()
+    other = next(str(row["node"]) for row in up.status()["nodes"] if row["node"] != leader)
+    assert up.run("put", "k", "-1", "--node", other).stdout.startswith(f"k = -1, acknowledged by {leader} (index ")
+    reads = [up.run("get", "k", "--consistency", how, "--node", "follower") for how in ("leader", "consistent")]
+    assert [read.stdout for read in reads] == ["-1\n", "-1\n"]
+    assert up.run("delete", "k").stdout.startswith(f"k is deleted, acknowledged by {leader} (index ")
+    for command in ("get", "delete"):
+        missing = up.run(command, "k")
+        assert (missing.returncode, missing.stdout, missing.stderr) == (2, "", "bench: there is no key k\n")
+    assert up.run("cut", "client", leader, "--mode", "refuse").returncode == 0
+    unsaid = up.run("put", "k", "v")
+    assert (unsaid.returncode, unsaid.stdout) == (2, "")
+    assert "put k = v may or may not have happened" in unsaid.stderr
+    assert up.run("kill", other).returncode == 0
+    assert f"{other} is down, and was asked nothing" in up.run("get", "k", "--node", other).stderr
+    assert up.run("down").returncode == 0
+    history = [(done.asked, done.node, done.outcome) for done in up.kept().evidence().history]
+    assert (Put("k", "-1"), other, Outcome.FAILED) in history, "who was asked first sent the client on"
+    assert (Put("k", "-1"), leader, Outcome.OK) in history
+    assert (Put("k", "v"), leader, Outcome.UNKNOWN) in history
+    assert len(history) == 11, "the first write, 3 that were sent on, and 4 that were not"
+
+
 def test_a_node_that_can_write_nothing_more_stops_at_the_next_write_and_has_room_after_a_restart(up: Terminal) -> None:
     victim = up.run("fill-disk", "follower").stdout.split()[0]
     leader = up.run("leader").stdout.strip()

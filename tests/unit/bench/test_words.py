@@ -1,4 +1,4 @@
-"""Why nobody leads, in a sentence."""
+"""What a person is told when nobody leads, or a question was not answered as hoped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 
 from bench.case import plan
 from bench.cluster import NoSuchNodeError, WaitTimeoutError
+from bench.operations import Delete, Get, Operation, Outcome, Put, Question, Told
 from bench.simulated.cluster import SimulatedCluster
-from bench.words import Hindered, hindrances, nobody
+from bench.words import Hindered, hindrances, nobody, not_served
 from faults.cuts import between, isolate, split
 from faults.links import Link
 
@@ -67,3 +68,36 @@ def test_who_asks_for_a_leader_that_nobody_is_hears_of_the_paused_the_dead_and_t
         said = str(told.value)
         assert all(words in said for words in (f"{leader} is down", f"{first} is paused", f"{second} is down")), said
         assert f"{third} is cut off from {fourth}; resume, restart or heal, or name one of n1, n2" in said
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "said"),
+    [
+        (Delete("k"), Told(Outcome.FAILED, "key not found"), "there is no key k"),
+        (
+            Put("k", "v"),
+            Told(Outcome.FAILED, "no leader", message="Nobody leads."),
+            "n1 refused: Nobody leads (n2 is down); nothing was changed, try again once a node leads",
+        ),
+        (
+            Get("k"),
+            Told(Outcome.FAILED, "no leader"),
+            "n1 refused: no leader (n2 is down); nothing was read, --consistency default needs no leader",
+        ),
+        (
+            Get("k"),
+            Told(Outcome.UNKNOWN, "ReadTimeout"),
+            "n1 gave no answer: ReadTimeout (n2 is down); nothing was read, ask another with --node",
+        ),
+        (
+            Put("k", "v"),
+            Told(Outcome.UNKNOWN, "ReadTimeout"),
+            "n1 did not say: ReadTimeout (n2 is down); put k = v may or may not have happened, "
+            "look with: python -m bench get k --consistency consistent",
+        ),
+    ],
+)
+def test_a_question_that_was_not_served_leaves_no_doubt_of_what_is_known(
+    asked: Question, told: Told, said: str
+) -> None:
+    assert not_served(Operation(0, "n1", asked, told, 0, 1), "n2 is down") == said
