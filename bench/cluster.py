@@ -21,7 +21,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
@@ -169,6 +169,16 @@ def of_one_mind(statuses: Mapping[str, NodeStatus | None]) -> bool:
     members = [status for name, status in statuses.items() if name in leader.members]
     told = {(s.leader, s.last_index, s.commit_index, s.applied_index, s.log_digest) if s else None for s in members}
     return None not in told and len(told) == 1
+
+
+def members_of(statuses: Iterable[NodeStatus | None]) -> dict[str, str]:
+    """Each member as ``voter`` or ``staged``, as the newest leader sees it; where nobody leads, as who has the highest
+    term and the longest log does."""
+    knowing = [status for status in statuses if status is not None and status.members]
+    if not knowing:
+        return {}
+    newest = max(knowing, key=lambda status: (status.role == "Leader", status.term, status.last_index))
+    return {node: "staged" if node in newest.staged else "voter" for node in newest.members}
 
 
 class Client:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from bench.picture import picture
 from bench.verdict import Verdict
+from faults.links import Link
 
 ROLE_COLOURS = {"Leader": "bold green", "Follower": "cyan", "Candidate": "yellow", "down": "red", "paused": "magenta"}
 VERDICT_COLOURS = {
@@ -19,6 +23,7 @@ VERDICT_COLOURS = {
     Verdict.SKIPPED: "dim",
 }
 PIPE_WIDTH = 200
+USUAL_WIDTH = 80
 COPIED = ("/", "python -m bench")
 """What a line of its own begins with that people copy."""
 
@@ -58,20 +63,45 @@ def size_in_words(size_bytes: int) -> str:
     return f"{size:.1f} GiB"
 
 
-def cluster_table(status: Mapping[str, Any]) -> Table:
-    """One row per node; `links` are those of its links that are not simply up."""
+COLUMNS = {
+    "node": "node",
+    "pid": "pid",
+    "role": "role",
+    "member": "member",
+    "term": "term",
+    "commit": "commit_index",
+    "applied": "applied_index",
+    "HTTP": "http",
+}
+"""The headings, and where a row of the status has what stands below."""
+NUMBERS = ("pid", "term", "commit", "applied")
+
+
+def cluster_table(status: Mapping[str, Any]) -> RenderableType:
+    """One row per node, and below it the links that are not simply up."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("node", "pid", "role", "term", "commit", "applied", "HTTP", "links down or slow"):
-        numbers = heading in ("pid", "term", "commit", "applied")
-        table.add_column(heading, justify="right" if numbers else "left", no_wrap=heading == "HTTP", overflow="fold")
+    for heading in COLUMNS:
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
     for row in status["nodes"]:
-        role = row["role"] or ("no answer" if row["state"] == "running" else row["state"])
-        alike: dict[str, list[str]] = {}
-        for link, state in status["links"].items():
-            if row["node"] in link.split("->"):
-                alike.setdefault(state, []).append(link)
-        links = [f"{state}: {', '.join(names)}" for state, names in alike.items()]
-        cells = [row["node"], row["pid"], f"[{ROLE_COLOURS.get(role, 'white')}]{role}[/]"]
-        cells += [row["term"], row["commit_index"], row["applied_index"], row["http"], "; ".join(links)]
-        table.add_row(*("-" if cell is None else str(cell) for cell in cells))
-    return table
+        role = role_of(row)
+        cells = {**row, "role": f"[{ROLE_COLOURS.get(role, 'white')}]{role}[/]"}
+        table.add_row(*("-" if cells[field] is None else str(cells[field]) for field in COLUMNS.values()))
+    return Group(table, _Links(status))
+
+
+def role_of(row: Mapping[str, Any]) -> str:
+    """A node's role, or why it has none."""
+    return str(row["role"] or ("no answer" if row["state"] == "running" else row["state"]))
+
+
+@dataclass(frozen=True)
+class _Links:
+    """As wide as the terminal, or as most are."""
+
+    status: Mapping[str, Any]
+
+    def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
+        nodes = [row["node"] for row in self.status["nodes"]]
+        wrong = {Link(*name.split("->")): words for name, words in self.status["short"].items()}
+        width = options.max_width if out.is_terminal else USUAL_WIDTH
+        yield from (Text(line) for line in picture(nodes, wrong, width))

@@ -20,7 +20,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import Forbidden, HTTPException, NotFound, RequestEntityTooLarge, Unauthorized
 from werkzeug.sansio.utils import host_is_trusted
 
-from bench.cluster import NoSuchNodeError, WaitTimeoutError
+from bench.cluster import NoSuchNodeError, WaitTimeoutError, members_of
 from bench.live.cluster import LiveCluster
 from bench.operations import (
     Delete,
@@ -36,6 +36,7 @@ from bench.operations import (
     Transfer,
     check_key,
 )
+from bench.picture import groups_of, words_of
 from bench.words import hindrances, no_key, not_served
 from faults import cuts
 from faults.links import CLIENT, UP, Kind, Link, Mode
@@ -229,12 +230,14 @@ class Commands:
         return performed
 
     def status(self) -> dict[str, Any]:
-        """One row per node, the links that are not simply up, and where everything is kept."""
+        """One row per node, the links that are not simply up, in words and in short words, the groups that they part,
+        and where everything is kept."""
         cluster = self._cluster
         statuses = cluster.statuses()
-        bypassed = cluster.bypassed()
-        said = {link: f"{state}{', bypassed' * (link in bypassed)}" for link, state in cluster.network.state().items()}
-        links = {str(link): words for link, words in said.items() if words != "up"}
+        members = members_of(statuses.values())
+        state, bypassed = cluster.network.state(), cluster.bypassed()
+        said = {link: f"{state[link]}{', bypassed' * (link in bypassed)}" for link in state}
+        wrong = {str(link): words_of(state[link], bypassed=link in bypassed) for link in state}
         rows = []
         for node in cluster.nodes:
             status = statuses[node]
@@ -243,6 +246,7 @@ class Commands:
                     "node": node,
                     "pid": cluster.pid(node),
                     "state": cluster.state(node),
+                    "member": members.get(node),
                     "role": status.role if status else None,
                     "term": status.term if status else None,
                     "leader": status.leader if status else None,
@@ -253,7 +257,14 @@ class Commands:
                 }
             )
         recording = cluster.recording
-        return {"nodes": rows, "links": links, "folder": str(recording.folder), "log": str(recording.log)}
+        return {
+            "nodes": rows,
+            "links": {str(link): words for link, words in said.items() if words != str(UP)},
+            "short": {link: words for link, words in wrong.items() if words},
+            "groups": groups_of(cluster.nodes, [link for link in state if state[link].cut]),
+            "folder": str(recording.folder),
+            "log": str(recording.log),
+        }
 
     def _act(self, command: str, perform: Callable[[str], str], name: str) -> str:
         node = self._cluster.resolve(name)

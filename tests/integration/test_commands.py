@@ -178,7 +178,11 @@ def test_a_node_that_can_write_nothing_more_stops_at_the_next_write_and_has_room
 def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> None:
     old = up.run("leader").stdout.strip()
     assert up.run("isolate", "leader").returncode == 0
-    assert all("cut (blackhole)" in state for state in up.status()["links"].values())
+    status = up.status()
+    assert all("cut (blackhole)" in state for state in status["links"].values())
+    assert sorted(map(len, status["groups"])) == [1, 2]
+    first, second = map(" ".join, status["groups"])
+    assert up.run("status").stdout.endswith(f"\npartition: {{{first}}} | {{{second}}}\n")
     wait_until(lambda: up.run("leader").stdout.strip() not in ("", old), "another leader")
     assert up.run("heal").returncode == 0
     assert up.status()["links"] == {}

@@ -44,6 +44,7 @@ FORBIDDEN = {
     "bench/measure/result.py": IO,
     "bench/measure/statistics.py": IO,
     "bench/operations.py": IO,
+    "bench/picture.py": IO,
     "bench/schedule.py": IO,
     "bench/search/stories.py": IO,
     "bench/seal.py": IO,

@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
+import pytest
 from rich.console import Console
 
 from bench.commands.showing import cluster_table, tell
+from faults.links import peer_links
 
 
-def shown(links: dict[str, str], width: int) -> str:
-    row = {"node": "n1", "pid": 18001, "state": "running", "role": "Leader", "term": 2, "commit_index": 3}
-    status: dict[str, Any] = {"nodes": [row | {"applied_index": 3, "http": "http://127.0.0.1:8500"}], "links": links}
+def shown(nodes: int, short: dict[str, list[str]], width: int = 80, *, terminal: bool = True) -> list[str]:
+    row = {"state": "running", "role": "Candidate", "member": "staged", "term": 12345, "http": "http://127.0.0.1:12345"}
+    row |= {"pid": 12345, "commit_index": 123456, "applied_index": 1234567}
+    rows = [row | {"node": f"n{number}"} for number in range(1, nodes + 1)]
     out = io.StringIO()
-    Console(file=out, width=width).print(cluster_table(status))
-    return out.getvalue()
+    console = Console(file=out, width=width, force_terminal=terminal, color_system=None)
+    console.print(cluster_table({"nodes": rows, "short": short}), soft_wrap=not terminal)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def test_links_that_are_down_alike_are_named_together() -> None:
-    links = {"n1->n2": "cut (blackhole)", "n2->n1": "cut (blackhole)", "client->n1": "50ms", "n2->n3": "cut (hold)"}
-    assert "cut (blackhole): n1->n2, n2->n1; 50ms: client->n1" in shown(links, 200)
-    assert "n2->n3" not in shown(links, 200)
+ALL_CUT = {str(link): ["cut", "200±20ms"] for link in peer_links([f"n{number}" for number in range(1, 16)])}
 
 
-def test_a_narrow_terminal_loses_nothing_of_what_is_down() -> None:
-    table = shown({"n1->n2": "cut (blackhole)", "n2->n1": "cut (blackhole)"}, 80)
-    assert "…" not in table
-    assert all(word in table for word in ("(blackhole)", "n1->n2", "n2->n1"))
+@pytest.mark.parametrize(("width", "terminal"), [(80, True), (200, False)])
+@pytest.mark.parametrize("nodes", [1, 9, 15])
+def test_nodes_and_links_fit_the_terminal_or_the_usual_one_and_nothing_is_cut_short(
+    nodes: int, width: int, terminal: bool
+) -> None:
+    links = {name: words for name, words in ALL_CUT.items() if all(int(end[1:]) <= nodes for end in name.split("->"))}
+    lines = shown(nodes, links, width, terminal=terminal)
+    assert [line for line in lines if len(line) > 80 or "…" in line] == []
+    row = "  ".join(["n1  ", "12345", "Candidate", "staged", "12345", "123456", "1234567"])
+    assert f"{row}  http://127.0.0.1:12345" in lines
+    assert len(lines) >= 1 + nodes
+
+
+def test_a_partition_is_told_below_the_nodes() -> None:
+    parted = {"n1->n2": ["cut"], "n2->n1": ["cut"], "client->n1": ["refuse"]}
+    *_, partition, heading, row = shown(2, parted)
+    assert (partition, heading, row) == ("partition: {n1} | {n2}", "from/to  n1", "client   refuse")
+
+
+def test_what_is_not_known_of_a_node_is_a_dash_and_its_state_stands_for_its_role() -> None:
+    silent = {"node": "n1", "pid": None, "role": None, "member": None, "term": None}
+    silent |= {"commit_index": None, "applied_index": None, "http": "h"}
+    out = io.StringIO()
+    rows = [{**silent, "state": state} for state in ("running", "paused", "down")]
+    Console(file=out, width=80).print(cluster_table({"nodes": rows, "short": {}}))
+    said = [line.split() for line in out.getvalue().splitlines()[1:]]
+    dashes = ["-"] * 4
+    assert said == [["n1", "-", *role.split(), *dashes, "h"] for role in ("no answer", "paused", "down")]
 
 
 def told(words: str, beside: str = "", *, terminal: bool = True) -> list[str]:
