@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 COMMANDS = {
     "up": "bench.commands.up",
     "status": "bench.commands.watching",
+    "watch": "bench.commands.watching",
     "leader": "bench.commands.watching",
     "logs": "bench.commands.watching",
     "kill": "bench.commands.breaking",

@@ -211,6 +211,23 @@ def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> N
     assert "Leader in term" in up.run("logs").stdout
 
 
+def test_who_watches_through_a_pipe_reads_each_change_as_it_happens_until_the_cluster_ends(up: Terminal) -> None:
+    argv = [sys.executable, "-m", "bench", "watch"]
+    with subprocess.Popen(argv, cwd=ROOT, env=up.environment, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        said = (line.split(maxsplit=1)[1] for line in watching.stdout)
+        first = [next(said) for _ in range(3)]
+        assert [line.split()[0] for line in first] == ["n1", "n2", "n3"]
+        assert [line for line in first if "Leader in term" in line]
+        assert up.run("delay", "n1", "n2", "20ms").returncode == 0
+        assert "n1<->n2 20ms\n" in said
+        assert up.run("pause", "n3").returncode == 0
+        assert "n3 paused\n" in said
+        assert up.run("down").returncode == 0
+        assert "has ended\n" in said
+    assert watching.returncode == 0
+
+
 def test_who_is_paused_need_not_be_named_to_go_on_and_is_named_where_a_leader_is_missed(up: Terminal) -> None:
     leader = up.run("leader").stdout.strip()
     first, second = (row["node"] for row in up.status()["nodes"] if row["node"] != leader)
@@ -319,6 +336,8 @@ def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so
         (["resume", "n1"], "cannot resume n1: it is running"),
         (["resume"], "nobody is paused"),
         (["logs", "n9"], "there is no node n9"),
+        (["get", "k", "--node", "n9"], "there is no node n9"),
+        (["put", "a/b", "v"], "'a/b' is no key"),
         (["resume", "nobody"], "there is no node nobody"),
     ],
 )
@@ -346,6 +365,11 @@ def test_what_cannot_be_done_is_told_in_one_line_and_nothing_changes(
         ["cut", "n1"],
         ["no-such-command"],
         ["status"],
+        ["watch"],
+        ["get", "k"],
+        ["put", "k", "v"],
+        ["delete", "k"],
+        ["resume"],
     ],
 )
 def test_bad_input_ends_with_2_and_one_clear_sentence(terminal: Terminal, arguments: list[str]) -> None:

@@ -39,6 +39,7 @@ FORBIDDEN = {
     "faults/links.py": IO,
     "bench/case.py": IO,
     "bench/checkers": IO,
+    "bench/commands/changes.py": IO,
     "bench/evidence.py": IO,
     "bench/history.py": IO,
     "bench/measure/result.py": IO,
