@@ -221,7 +221,7 @@ def nobody(role: str, nodes: Sequence[str], why: Hindered) -> str:
 
 
 def hindrances(why: Hindered) -> str:
-    """A clause for each node that is paused or down or cut off; each pair of nodes is named once."""
+    """A clause for the nodes that are paused or down or cut off alike; each pair of nodes is named once."""
     said: dict[str, list[str]] = {}
     for word, nodes in (("paused", why.paused), ("down", why.down)):
         for node in nodes:
@@ -233,7 +233,10 @@ def hindrances(why: Hindered) -> str:
         others = sorted(other for pair in pairs if most in pair for other in pair - {most})
         said.setdefault(most, []).append(f"cut off from {listed(others)}")
         pairs = {pair for pair in pairs if most not in pair}
-    return ", ".join(f"{node} is {listed(words)}" for node, words in sorted(said.items()))
+    alike: dict[str, list[str]] = {}
+    for node, words in sorted(said.items()):
+        alike.setdefault(listed(words), []).append(node)
+    return ", ".join(f"{listed(nodes)} {'are' if nodes[1:] else 'is'} {words}" for words, nodes in alike.items())
 
 
 def listed(names: Sequence[str], last_by: str = "and") -> str:

@@ -234,7 +234,7 @@ def test_who_is_paused_need_not_be_named_to_go_on_and_is_named_where_a_leader_is
     assert [up.run("pause", node).returncode for node in (first, second)] == [0, 0]
     wait_until(lambda: up.run("leader").returncode == 2, f"{leader} leads nobody any more")
     said = up.run("isolate", "leader").stderr
-    assert said.startswith(f"bench: nobody leads right now: {first} is paused, {second} is paused; resume, or name")
+    assert said.startswith(f"bench: nobody leads right now: {first} and {second} are paused; resume, or name")
     assert up.run("resume").stdout == f"{first} goes on\n{second} goes on\n"
     assert {row["state"] for row in up.status()["nodes"]} == {"running"}
 
