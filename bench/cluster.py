@@ -21,7 +21,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
@@ -47,8 +47,9 @@ from bench.operations import (
     Transfer,
 )
 from bench.schedule import AnyFault
+from bench.words import Hindered, hindrances, nobody
 from bench.workload import PAUSE_S, Script, distinct_writes
-from faults.links import Link, LinkState
+from faults.links import CLIENT, Link
 from faults.network import NetworkFaults
 from faults.nodes import NodeFaults, NodeKind, NodeState
 from faults.stillness import Stillness
@@ -172,6 +173,16 @@ def of_one_mind(statuses: Mapping[str, NodeStatus | None]) -> bool:
     members = [status for name, status in statuses.items() if name in leader.members]
     told = {(s.leader, s.last_index, s.commit_index, s.applied_index, s.log_digest) if s else None for s in members}
     return None not in told and len(told) == 1
+
+
+def members_of(statuses: Iterable[NodeStatus | None]) -> dict[str, str]:
+    """Each member as ``voter`` or ``staged``, as the newest leader sees it; where nobody leads, as who has the highest
+    term and the longest log does."""
+    knowing = [status for status in statuses if status is not None and status.members]
+    if not knowing:
+        return {}
+    newest = max(knowing, key=lambda status: (status.role == "Leader", status.term, status.last_index))
+    return {node: "staged" if node in newest.staged else "voter" for node in newest.members}
 
 
 class Client:
@@ -579,24 +590,16 @@ class Cluster(abc.ABC):
         for node in self.nodes:
             if self.role(node) == ROLES[name]:
                 return node
-        what = "nobody leads" if name == "leader" else f"nobody is {name}"
-        wrong = ", ".join(self._what_is_wrong())
-        why = f"{wrong}; resume, restart or heal" if wrong else "an election may be under way; try again"
-        raise NoSuchNodeError(f"{what} right now: {why}, or name one of {', '.join(self.nodes)}")
+        raise NoSuchNodeError(nobody(name, self.nodes, self.hindered()))
 
-    def _what_is_wrong(self) -> Iterator[str]:
-        """Which nodes are down or paused, or cut off from others, in words."""
-        state = self.network.state()
-        for node in self.nodes:
-            if not self.is_running(node):
-                yield f"{node} is {'paused' if self.node_faults.state(node).paused else 'down'}"
-                continue
-            lost = [peer for peer in self.nodes if peer != node and self._is_cut(state, node, peer)]
-            if lost:
-                yield f"{node} is cut off from {' and '.join(lost)}"
-
-    def _is_cut(self, state: Mapping[Link, LinkState], one: str, other: str) -> bool:
-        return any(state[link].cut is not None for link in (Link(one, other), Link(other, one)))
+    def hindered(self) -> Hindered:
+        """What keeps nodes from leading and from following: who does not run, and between whom a link is cut."""
+        wanted = self.network.wanted()
+        return Hindered(
+            paused=tuple(node for node in self.nodes if self.node_faults.state(node).paused),
+            down=tuple(node for node in self.nodes if not self._has_process(node)),
+            cut=tuple(link for link, state in wanted.items() if state.cut and CLIENT not in (link.source, link.target)),
+        )
 
     def statuses(self) -> dict[str, NodeStatus | None]:
         return {node: self.status(node) for node in self.nodes}
@@ -682,7 +685,11 @@ class Cluster(abc.ABC):
                     return node
             return None
 
-        return self.wait_until(elected, "a leader that a majority follows", timeout_s)
+        try:
+            return self.wait_until(elected, "a leader that a majority follows", timeout_s)
+        except WaitTimeoutError as error:
+            why = hindrances(self.hindered())
+            raise WaitTimeoutError(f"{error}\n  {why}" if why else str(error)) from None
 
     def wait_until_agreed(self, timeout_s: float = 20.0) -> None:
         """Until every running member has applied the same log to the same index, and all name one leader."""

@@ -11,6 +11,7 @@ How a system is asked, and what its answers mean, is known to that system alone 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, TypeVar
@@ -267,6 +268,19 @@ def acknowledged_keys(operations: Iterable[Operation]) -> list[str]:
     """Every key of an acknowledged write, each once."""
     parts = (part for operation in operations if operation.outcome is Outcome.OK for part in key_by_key(operation))
     return list(dict.fromkeys(part.asked.key for part in parts if isinstance(part.asked, Put | Cas | Delete)))
+
+
+NO_KEYS = (".", "..")
+"""What a path of a URL does not carry as it is."""
+NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of what ends lines, controls terminals, or is no character."""
+
+
+def check_key(key: str) -> str:
+    """The same key. Raises ValueError for one that cannot be named in a URL, or not be shown in a line."""
+    if not key or "/" in key or key in NO_KEYS or any(unicodedata.category(letter) in NO_TEXT for letter in key):
+        raise ValueError(f"{key!r} is no key; a key is not empty, not . or .., and has no slash or control character")
+    return key
 
 
 Q = TypeVar("Q", bound=msgspec.Struct)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from bench.operations import (
     Cas,
@@ -41,6 +42,7 @@ from bench.schedule import (
     Pause,
     SlowDisk,
 )
+from faults.links import Link
 
 SLOW_S = 0.05
 """An answer that takes longer is told with how long it took."""
@@ -117,6 +119,31 @@ def outcome(told: Told, *, found: bool = False) -> str:
     return f"ok{f', {short(read)}' if read else ''}{stands}"
 
 
+NO_KEY = "key not found"
+"""Why the nodes refuse to delete what is not there."""
+
+
+def no_key(key: str) -> str:
+    return f"there is no key {key}"
+
+
+def not_served(told: Operation, why: str) -> str:
+    """What a person is to know of a get, put or delete that is not OK, and what to do; `why` is what hinders the
+    nodes."""
+    assert isinstance(told.asked, Get | Put | Delete)
+    key, reads = told.asked.key, isinstance(told.asked, Get)
+    said = f"{(told.told.message or told.reason).rstrip('.')}{why and f' ({why})'}"
+    if told.reason == NO_KEY:
+        return no_key(key)
+    if told.outcome is Outcome.FAILED:
+        way_out = "--consistency default needs no leader" if reads else "try again once a node leads"
+        return f"{told.node} refused: {said}; nothing was {'read' if reads else 'changed'}, {way_out}"
+    if reads:
+        return f"{told.node} gave no answer: {said}; nothing was read, ask another with --node"
+    way_out = f"look with: python -m bench get {key} --consistency consistent"
+    return f"{told.node} did not say: {said}; {_question(told.asked)} may or may not have happened, {way_out}"
+
+
 def links(names: Iterable[str]) -> str:
     """Those of both directions as one: ``n1<->n2, n3->n1``. Names of nodes stay as they are."""
     left = dict.fromkeys(names)
@@ -187,6 +214,52 @@ def _fault(done: AnyFault) -> str:
 def _links(on: Cut | Delay | Limit) -> str:
     sources, targets = (", ".join(map(whom, names)) or "everybody else" for names in (on.sources, on.targets))
     return f"between {sources} and {targets}" if on.both_ways else f"from {sources} to {targets}"
+
+
+class Hindered(NamedTuple):
+    """What keeps nodes from electing a leader."""
+
+    paused: Sequence[str] = ()
+    down: Sequence[str] = ()
+    cut: Sequence[Link] = ()
+
+
+MENDS = {"paused": "resume", "down": "restart", "cut": "heal"}
+"""The command that undoes each."""
+HAS_ROLE = {"leader": "leads", "follower": "follows"}
+
+
+def nobody(role: str, nodes: Sequence[str], why: Hindered) -> str:
+    """Why no node has the role, as far as that is known, and what to do."""
+    because = hindrances(why)
+    mends = [command for field, command in MENDS.items() if getattr(why, field)] or ["try again"]
+    way_out = f"{listed(mends, 'or')}, or name one of {', '.join(nodes)}"
+    return f"nobody {HAS_ROLE[role]} right now{because and f': {because}'}; {way_out}"
+
+
+def hindrances(why: Hindered) -> str:
+    """A clause for the nodes that are paused or down or cut off alike; each pair of nodes is named once."""
+    said: dict[str, list[str]] = {}
+    for word, nodes in (("paused", why.paused), ("down", why.down)):
+        for node in nodes:
+            said.setdefault(node, []).append(word)
+    pairs = {frozenset((link.source, link.target)) for link in why.cut}
+    while pairs:
+        ends = [node for pair in pairs for node in pair]
+        most = min(set(ends), key=lambda node: (-ends.count(node), node))
+        others = sorted(other for pair in pairs if most in pair for other in pair - {most})
+        said.setdefault(most, []).append(f"cut off from {listed(others)}")
+        pairs = {pair for pair in pairs if most not in pair}
+    alike: dict[str, list[str]] = {}
+    for node, words in sorted(said.items()):
+        alike.setdefault(listed(words), []).append(node)
+    return ", ".join(f"{listed(nodes)} {'are' if nodes[1:] else 'is'} {words}" for words, nodes in alike.items())
+
+
+def listed(names: Sequence[str], last_by: str = "and") -> str:
+    """``n1``, ``n1 and n2``, ``n1, n2 and n3``."""
+    *most, last = names
+    return f"{', '.join(most)} {last_by} {last}" if most else last
 
 
 def whom(name: str) -> str:

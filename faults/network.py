@@ -65,7 +65,14 @@ class NetworkFaults(Protocol):
         """End all faults, or all of one kind, on these links, or on all links; those of context managers too."""
         ...
 
-    def state(self) -> Mapping[Link, LinkState]: ...
+    def state(self) -> Mapping[Link, LinkState]:
+        """What is in force on each link."""
+        ...
+
+    def wanted(self) -> Mapping[Link, LinkState]:
+        """What is meant to be in force on each link. This asks nobody, and always succeeds."""
+        ...
+
     def met(self, links: Collection[Link] | None = None) -> Mapping[Link, int]:
         """How many messages have gone the way of each of these links between nodes, or of all, since it became faulty;
         links that are up are not in it, nor are those of clients, whose operations the history has."""
@@ -106,6 +113,10 @@ class LinkFaults(abc.ABC):
     @abc.abstractmethod
     def _changed(self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None) -> None:
         """The change is in force; `action` and `attempted` are those of `FaultEvent`."""
+
+    def wanted(self) -> Mapping[Link, LinkState]:
+        with self._lock:
+            return dict(self._wanted)
 
     def cut(self, links: Collection[Link], mode: Mode = Mode.BLACKHOLE) -> None:
         self._command(Kind.CUT, links, LinkState(cut=mode))

@@ -14,6 +14,7 @@ import durationpy
 from bench.case import PROFILES
 from bench.commands.helping import Name, Names
 from bench.live import registry
+from bench.operations import check_key
 from bench.schedule import ROLES
 from bench.seeds import Seeds, SeedsError
 from bench.store import usable
@@ -151,6 +152,30 @@ class Milliseconds(click.ParamType[int]):
         if milliseconds < 0:
             self.fail(f"{value!r} is negative", param, ctx)
         return milliseconds
+
+
+class Key(click.ParamType[str]):
+    """A key of the nodes' store."""
+
+    name = "key"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return check_key(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Text(click.ParamType[str]):
+    """Any text; what the shell passes on may be none."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(value).encode().decode()
+        except UnicodeEncodeError:
+            self.fail(f"{value!r} is no text in UTF-8", param, ctx)
 
 
 class SeedList(click.ParamType[Seeds]):

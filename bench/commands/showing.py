@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
+from rich.text import Text
 
-from bench.live.links import ITSELF, UP, matrix
+from bench.picture import picture
 from bench.store import StoredRun
 from bench.verdict import Verdict
+from faults.links import Link
 
 ROLE_COLOURS = {"Leader": "bold green", "Follower": "cyan", "Candidate": "yellow", "down": "red", "paused": "magenta"}
 VERDICT_COLOURS = {
@@ -21,6 +24,7 @@ VERDICT_COLOURS = {
     Verdict.SKIPPED: "dim",
 }
 PIPE_WIDTH = 200
+USUAL_WIDTH = 80
 COPIED = ("/", "python -m bench")
 """What a line of its own begins with that people copy."""
 
@@ -73,55 +77,45 @@ def where_kept(run: StoredRun) -> str:
     return f"its run is kept in {run.folder} ({size_in_words(run.size_bytes)})"
 
 
-COLUMNS = ("node", "pid", "role", "term", "commit", "applied", "member", "HTTP")
+COLUMNS = {
+    "node": "node",
+    "pid": "pid",
+    "role": "role",
+    "member": "member",
+    "term": "term",
+    "commit": "commit_index",
+    "applied": "applied_index",
+    "HTTP": "http",
+}
+"""The headings, and where a row of the status has what stands below."""
 NUMBERS = ("pid", "term", "commit", "applied")
 
 
-def cluster_table(status: Mapping[str, Any]) -> Group:
-    """A row for each node; below it the groups of a partition, and the links that are otherwise not simply up."""
-    table = Table(*(_column(heading) for heading in COLUMNS), box=None, pad_edge=False)
+def cluster_table(status: Mapping[str, Any]) -> RenderableType:
+    """One row per node, and below it the links that are not simply up."""
+    table = Table(box=None, pad_edge=False)
+    for heading in COLUMNS:
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
     for row in status["nodes"]:
-        role = row["role"] or ("no answer" if row["state"] == "running" else row["state"])
-        cells = [row["node"], row["pid"], f"[{ROLE_COLOURS.get(role, 'white')}]{role}[/]", row["term"]]
-        cells += [row["commit_index"], row["applied_index"], row["member"], row["http"].removeprefix("http://")]
-        table.add_row(*("-" if cell is None else str(cell) for cell in cells))
-    nodes = [row["node"] for row in status["nodes"]]
-    parts: list[RenderableType] = [table]
-    if status["groups"]:
-        told = " | ".join(f"{{{' '.join(group)}}}" for group in status["groups"])
-        parts.append(f"[red]partition:[/] {told}")
-    cells_of = matrix(nodes, status["links"])
-    return Group(*parts, *([_links(nodes, cells_of)] if cells_of else []))
+        role = role_of(row)
+        cells = {**row, "role": f"[{ROLE_COLOURS.get(role, 'white')}]{role}[/]"}
+        table.add_row(*("-" if cells[field] is None else str(cells[field]) for field in COLUMNS.values()))
+    return Group(table, _Links(status))
 
 
-def _column(heading: str) -> Column:
-    return Column(heading, justify="right" if heading in NUMBERS else "left", no_wrap=True)
+def role_of(row: Mapping[str, Any]) -> str:
+    """A node's role, or why it has none."""
+    return str(row["role"] or ("no answer" if row["state"] == "running" else row["state"]))
 
 
-def _links(nodes: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table("from / to", *nodes, box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for source, *cells in rows:
-        table.add_row(source, *(cell if cell in (UP, ITSELF) else f"[red]{escape(cell)}[/]" for cell in cells))
-    return table
+@dataclass(frozen=True)
+class _Links:
+    """As wide as the terminal, or as most are."""
 
+    status: Mapping[str, Any]
 
-def changes(former: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[str]:
-    """What is otherwise than it was, a line each; at first, how everything is."""
-    nodes = {row["node"]: row for row in former.get("nodes", ())}
-    for row in status["nodes"]:
-        told = _of_a_node(row)
-        if row["node"] not in nodes or told != _of_a_node(nodes[row["node"]]):
-            yield f"{row['node']}  {told}"
-    before = former.get("links", {})
-    for link in sorted({*before, *status["links"]}):
-        words = status["links"].get(link, "up")
-        if words != before.get(link, "up"):
-            yield f"{link}  {words}"
-    if status["groups"] != former.get("groups", []):
-        yield f"partition  {' | '.join(' '.join(group) for group in status['groups']) or 'none'}"
-
-
-def _of_a_node(row: Mapping[str, Any]) -> str:
-    if row["state"] != "running":
-        return str(row["state"])
-    return f"{row['role']} in term {row['term']}" if row["role"] else "no answer"
+    def __rich_console__(self, out: Console, options: ConsoleOptions) -> RenderResult:
+        nodes = [row["node"] for row in self.status["nodes"]]
+        wrong = {Link(*name.split("->")): words for name, words in self.status["short"].items()}
+        width = options.max_width if out.is_terminal else USUAL_WIDTH
+        yield from (Text(line) for line in picture(nodes, wrong, width))

@@ -1,23 +1,23 @@
-"""status, leader, logs: looking at a running cluster."""
+"""status, watch, leader, logs: looking at a running cluster."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.live import Live
 
 from bench.commands.options import complete_nodes, name_option
 from bench.live import registry
 from bench.live.remote import RemoteError, ask
+from bench.live.waiting import wait_until
 
 FOLLOW_PAUSE_S = 0.1
 WATCH_PAUSE_S = 0.2
+END_DEADLINE_S = 30
 
 
 @click.command("status", epilog="Example: python -m bench status --json")
@@ -34,39 +34,47 @@ def status_command(as_json: bool, name: str) -> None:
     console().print(cluster_table(status), soft_wrap=True)
 
 
-@click.command("watch", epilog="Example: python -m bench watch")
+@click.command("watch", epilog="Example: python -m bench watch | grep Leader")
 @name_option
 def watch_command(name: str) -> None:
-    """Show roles and links as they change, until the cluster ends.
+    """Show what status shows, live, until the cluster ends.
 
-    Through a pipe there is a line for each change, with the seconds since it began to watch.
+    In a pipe it prints a line for each change of a node's role, term or state and of a link, with the seconds since it
+    began.
     """
-    from bench.commands.showing import changes, cluster_table, console
+    from bench.commands.showing import cluster_table, console
 
-    out, began_s = console(), time.monotonic()
-    former: dict[str, Any] = {}
-    view = Live(console=out, auto_refresh=False) if out.is_terminal else contextlib.nullcontext()
-    with view as live:
-        for status in _statuses(name):
-            if live is not None:
+    began_s, out = time.monotonic(), console()
+    if out.is_terminal:
+        from rich.live import Live
+
+        with Live(console=out, auto_refresh=False) as live:
+            for status in _statuses(name):
                 live.update(cluster_table(status), refresh=True)
-            else:
-                for line in changes(former, status):
-                    click.echo(f"{time.monotonic() - began_s:9.3f}  {line}")
+    else:
+        from bench.commands.changes import changes
+
+        former: Mapping[str, Any] = {}
+        for status in _statuses(name):
+            for words in changes(former, status):
+                click.echo(f"{time.monotonic() - began_s:8.2f}  {words}")
             former = status
+    click.echo(f"{name} has ended")
 
 
 def _statuses(name: str) -> Iterator[dict[str, Any]]:
-    """One after the other, as long as the cluster runs. Raises RemoteError if it does not run at all."""
+    """The cluster's status, again and again until it ends. Raises RemoteError if there is none, or it hangs."""
+    entry = registry.look_up(name)
+    # The first answer says whether there is a cluster at all.
     yield ask(name, "status")
-    while registry.look_up(name) is not None:
+    while registry.look_up(name) == entry:
         time.sleep(WATCH_PAUSE_S)
         try:
             status = ask(name, "status")
         except RemoteError:
-            if registry.look_up(name) is None:
-                return
-            raise
+            # It answers no more a little before its end is seen from here.
+            wait_until(lambda: registry.look_up(name) != entry, f"{name} answers, or has ended", END_DEADLINE_S)
+            return
         yield status
 
 

@@ -11,18 +11,17 @@ import hmac
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 import waitress.server
 from flask import Flask, Response, request
-from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, NotFound, RequestEntityTooLarge, Unauthorized
 from werkzeug.sansio.utils import host_is_trusted
 
-from bench.cluster import NodeStatus, NoSuchNodeError, WaitTimeoutError
+from bench.cluster import NoSuchNodeError, WaitTimeoutError, members_of
 from bench.live.cluster import LiveCluster
-from bench.live.links import partition
 from bench.operations import (
     Delete,
     Freshness,
@@ -33,10 +32,12 @@ from bench.operations import (
     Operation,
     Outcome,
     Put,
-    Question,
     TakeSnapshot,
     Transfer,
+    check_key,
 )
+from bench.picture import groups_of, words_of
+from bench.words import hindrances, no_key, not_served
 from faults import cuts
 from faults.links import CLIENT, UP, Kind, Link, Mode
 from faults.nodes import NodeKind, NodeState
@@ -49,9 +50,6 @@ MAX_BODY = 64 * 1024
 HOSTS = ["127.0.0.1", "localhost"]
 """The hosts it listens on; a page that asks must come from one of them too."""
 
-Key = Annotated[str, msgspec.Meta(min_length=1, max_length=512, pattern=r"^[^/\x00-\x1f\x7f]*\Z")]
-"""What the endpoints for one key take in their path. A slash divides a path, and a line ends there."""
-
 Command = tuple[Any, Callable[[Any], dict[str, Any]]]
 """The type of a command's arguments, and the function that performs it."""
 
@@ -61,6 +59,11 @@ class NodeAsked(msgspec.Struct, forbid_unknown_fields=True):
     wipe: bool = False
     older: bool = False
     without: str = ""
+
+
+class ResumeAsked(msgspec.Struct, forbid_unknown_fields=True):
+    node: str | None = None
+    """None means whoever is paused."""
 
 
 class IsolateAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,32 +110,26 @@ class HealAsked(msgspec.Struct, forbid_unknown_fields=True):
     """First wait until a message between nodes has met one of the faults."""
 
 
-class ResumeAsked(msgspec.Struct, forbid_unknown_fields=True):
-    node: str | None = None
-    """None means whoever is paused."""
-
-
-class GetAsked(msgspec.Struct, forbid_unknown_fields=True):
-    key: Key
-    freshness: Freshness = Freshness.STALE
-    node: str | None = None
-    """Who is asked first; None means the leader, or whoever runs if nobody leads."""
-
-
-class PutAsked(msgspec.Struct, forbid_unknown_fields=True):
-    key: Key
-    value: str
-    node: str | None = None
-
-
-class DeleteAsked(msgspec.Struct, forbid_unknown_fields=True):
-    key: Key
-    node: str | None = None
-
-
 class DownAsked(msgspec.Struct, forbid_unknown_fields=True):
     by: str = "whoever has its token"
     """Who asks, in words."""
+
+
+class KeyAsked(msgspec.Struct, forbid_unknown_fields=True):
+    key: str
+    node: str | None = None
+    """The first to be asked; None means the leader, or where nobody leads any node that runs."""
+
+    def __post_init__(self) -> None:
+        check_key(self.key)
+
+
+class GetAsked(KeyAsked, forbid_unknown_fields=True):
+    freshness: Freshness = Freshness.STALE
+
+
+class PutAsked(KeyAsked, forbid_unknown_fields=True, kw_only=True):
+    value: str
 
 
 class NothingAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -186,6 +183,10 @@ def control_app(token: str, commands: Mapping[str, Command]) -> Flask:
         except (NoSuchNodeError, WaitTimeoutError, ValueError, msgspec.MsgspecError, ProcessLookupError) as error:
             return _answer({"error": str(error)}, 400)
 
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> Response:
+        return _answer({"error": f"this exceeds the {MAX_BODY // 1024} KiB that the bench is told at once"}, 413)
+
     @app.errorhandler(HTTPException)
     def refuse(error: HTTPException) -> Response:
         return _answer({"error": error.description}, error.code or 500)
@@ -206,14 +207,11 @@ class Commands:
         commands: dict[str, Command] = {
             "status": (NothingAsked, lambda _: self.status()),
             "resolve": (NodeAsked, lambda asked: {"node": cluster.resolve(asked.node)}),
-            "kill": (NodeAsked, self._act("kill", cluster.kill)),
+            "kill": (NodeAsked, lambda asked: {"node": self._act("kill", cluster.kill, asked.node)}),
             "restart": (NodeAsked, self._restart),
             "copy-disk": (NodeAsked, lambda asked: {"node": cluster.copy_disk(asked.node)}),
-            "pause": (NodeAsked, self._act("pause", cluster.pause)),
+            "pause": (NodeAsked, lambda asked: {"node": self._act("pause", cluster.pause, asked.node)}),
             "resume": (ResumeAsked, self._resume),
-            "get": (GetAsked, lambda asked: self._ask(asked.node, Get(asked.key, asked.freshness))),
-            "put": (PutAsked, lambda asked: self._ask(asked.node, Put(asked.key, asked.value))),
-            "delete": (DeleteAsked, lambda asked: self._ask(asked.node, Delete(asked.key))),
             "isolate": (IsolateAsked, self._isolate),
             "split": (SplitAsked, self._split),
             "cut": (CutAsked, self._cut),
@@ -221,6 +219,9 @@ class Commands:
             "limit": (LimitAsked, self._limit),
             "fill-disk": (NodeAsked, self._fill_disk),
             "heal": (HealAsked, self._heal),
+            "get": (GetAsked, self._get),
+            "put": (PutAsked, lambda asked: self._write(asked, Put(asked.key, asked.value))),
+            "delete": (KeyAsked, lambda asked: self._write(asked, Delete(asked.key))),
             "join": (NodeAsked, lambda asked: self._operate("leader", Join(cluster.resolve(asked.node)))),
             "leave": (NodeAsked, lambda asked: self._operate("leader", Leave(cluster.resolve(asked.node)))),
             "transfer": (TransferAsked, self._transfer),
@@ -239,12 +240,14 @@ class Commands:
         return performed
 
     def status(self) -> dict[str, Any]:
-        """One row per node, the links that are not simply up, and where everything is kept."""
+        """One row per node, the links that are not simply up, in words and in short words, the groups that they part,
+        and where everything is kept."""
         cluster = self._cluster
         statuses = cluster.statuses()
-        bypassed = cluster.bypassed()
-        said = {link: f"{state}{', bypassed' * (link in bypassed)}" for link, state in cluster.network.state().items()}
-        links = {str(link): words for link, words in said.items() if words != "up"}
+        members = members_of(statuses.values())
+        state, bypassed = cluster.network.state(), cluster.bypassed()
+        said = {link: f"{state[link]}{', bypassed' * (link in bypassed)}" for link in state}
+        wrong = {str(link): words_of(state[link], bypassed=link in bypassed) for link in state}
         rows = []
         for node in cluster.nodes:
             status = statuses[node]
@@ -253,61 +256,41 @@ class Commands:
                     "node": node,
                     "pid": cluster.pid(node),
                     "state": cluster.state(node),
+                    "member": members.get(node),
                     "role": status.role if status else None,
                     "term": status.term if status else None,
                     "leader": status.leader if status else None,
                     "commit_index": status.commit_index if status else None,
                     "applied_index": status.applied_index if status else None,
-                    "member": _member(node, statuses.values()),
                     "http": f"http://{cluster.node_plan(node).client}",
                     "folder": str(cluster.node_plan(node).folder),
                 }
             )
         recording = cluster.recording
-        groups = partition(cluster.nodes, links)
         return {
             "nodes": rows,
-            "links": links,
-            "groups": groups,
+            "links": {str(link): words for link, words in said.items() if words != str(UP)},
+            "short": {link: words for link, words in wrong.items() if words},
+            "groups": groups_of(cluster.nodes, [link for link in state if state[link].cut]),
             "folder": str(recording.folder),
             "log": str(recording.log),
         }
 
+    def _act(self, command: str, perform: Callable[[str], str], name: str) -> str:
+        node = self._cluster.resolve(name)
+        state = self._cluster.state(node)
+        if state not in POSSIBLE[command]:
+            way_out = f"; start it with: restart {node}" if state == "down" else ""
+            raise ValueError(f"cannot {command} {node}: it is {state}{way_out}")
+        return perform(node)
+
     def _resume(self, asked: ResumeAsked) -> dict[str, Any]:
-        resume = self._act("resume", self._cluster.resume)
-        if asked.node is not None:
-            return {"nodes": [resume(NodeAsked(asked.node))["node"]]}
-        paused = [node for node in self._cluster.nodes if self._cluster.state(node) == "paused"]
-        if not paused:
-            raise ValueError("nobody is paused")
-        return {"nodes": [resume(NodeAsked(node))["node"] for node in paused]}
-
-    def _ask(self, node: str | None, question: Question) -> dict[str, Any]:
-        """What a client is told that asks this node, and then whoever it is sent to."""
         cluster = self._cluster
-        status = cluster.statuses()
-        leaders = [name for name, found in status.items() if found is not None and found.role == "Leader"]
-        running = [name for name in cluster.nodes if cluster.is_running(name)]
-        first = node or next(iter([*leaders, *running, *cluster.nodes]))
-        told = cluster.follower_of_redirects(first).ask(question)
-        return {
-            "node": told.node,
-            "outcome": told.outcome,
-            "reason": told.told.message or told.reason,
-            "value": told.told.result,
-            "index": told.modify_index,
-        }
-
-    def _act(self, command: str, perform: Callable[[str], str]) -> Callable[[NodeAsked], dict[str, Any]]:
-        def act(asked: NodeAsked) -> dict[str, Any]:
-            node = self._cluster.resolve(asked.node)
-            state = self._cluster.state(node)
-            if state not in POSSIBLE[command]:
-                way_out = f"; start it with: restart {node}" if state == "down" else ""
-                raise ValueError(f"cannot {command} {node}: it is {state}{way_out}")
-            return {"node": perform(node)}
-
-        return act
+        paused = [node for node in cluster.nodes if cluster.state(node) == "paused"]
+        if asked.node is None and not paused:
+            raise ValueError("nobody is paused, so there is nobody to resume")
+        named = paused if asked.node is None else [asked.node]
+        return {"nodes": [self._act("resume", cluster.resume, node) for node in named]}
 
     def _restart(self, asked: NodeAsked) -> dict[str, Any]:
         found = self._cluster.restart(asked.node, wipe=asked.wipe, older=asked.older, without=asked.without)
@@ -343,6 +326,33 @@ class Commands:
         cluster.node_faults.command(node, NodeKind.FULL_DISK, NodeState(disk_full=True))
         cluster.note("full_disk", node=node)
         return {"node": node}
+
+    def _get(self, asked: GetAsked) -> dict[str, Any]:
+        told = self._as_client(asked, Get(asked.key, asked.freshness))
+        if told.value is None:
+            raise ValueError(no_key(asked.key))
+        return {"node": told.node, "value": told.value}
+
+    def _write(self, asked: KeyAsked, question: Put | Delete) -> dict[str, Any]:
+        told = self._as_client(asked, question)
+        return {"node": told.node, "index": told.modify_index}
+
+    def _as_client(self, asked: KeyAsked, question: Get | Put | Delete) -> Operation:
+        """What a client that follows redirects was told. Raises ValueError if it was not served."""
+        told = self._cluster.follower_of_redirects(self._asked_first(asked.node)).ask(question)
+        if told.outcome is not Outcome.OK:
+            raise ValueError(not_served(told, hindrances(self._cluster.hindered())))
+        return told
+
+    def _asked_first(self, name: str | None) -> str:
+        cluster = self._cluster
+        running = [node for node in cluster.nodes if cluster.is_running(node)]
+        if name is None and not running:
+            raise ValueError("no node runs, so there is nobody to ask; resume or restart one")
+        node = cluster.resolve(name) if name is not None else next(filter(cluster.leads, running), running[0])
+        if cluster.state(node) == "down":
+            raise ValueError(f"{node} is down, and was asked nothing; ask another, or start it with: restart {node}")
+        return node
 
     def _transfer(self, asked: TransferAsked) -> dict[str, Any]:
         to = self._cluster.resolve(asked.node) if asked.node is not None else ""
@@ -398,12 +408,3 @@ class Commands:
         if one_way and source != CLIENT:
             return cuts.one_way([source], [target])
         return cuts.between(source, target)
-
-
-def _member(node: str, statuses: Iterable[NodeStatus | None]) -> str:
-    """Whether it votes, by whoever knows of the latest leader."""
-    known = [status for status in statuses if status is not None and status.members]
-    newest = max(known, key=lambda status: (status.term, status.role == "Leader"), default=None)
-    if newest is None or node not in newest.members:
-        return "none" if newest is not None else "?"
-    return "voter" if node in newest.voters else "staged"

@@ -78,12 +78,12 @@ class KonsulSystem:
         return KonsulConnection(node, peers, timeout_s)
 
     def examples(self, node: NodePlan) -> Sequence[str]:
+        # With -L they go on working once another node leads. A redirected PUT stays one because -X says so each time.
         url = f"http://{node.client}"
         return (
-            # -L, because another node may lead by then, to whom this one redirects.
             f'curl -L -X PUT {url}/kv/greeting -d \'{{"value": "hello"}}\'',
             f"curl -L {url}/kv/greeting",
-            f"curl {url}/cluster/leader",
+            f"curl -L {url}/cluster/leader",
         )
 
     def put_request(self, key: str, value: str) -> bytes:

@@ -147,6 +147,30 @@ def test_what_operators_ask_is_asked_from_another_terminal(terminal: Terminal) -
     assert terminal.run("heal", "--only", "limit").stdout.splitlines()[0] == "healed: n2->n3, n3->n2"
 
 
+def test_what_clients_ask_is_asked_through_their_links_and_is_in_the_history_of_the_run(up: Terminal) -> None:
+    leader = up.run("leader").stdout.strip()
+    other = next(str(row["node"]) for row in up.status()["nodes"] if row["node"] != leader)
+    assert up.run("put", "k", "-1", "--node", other).stdout.startswith(f"k = -1, acknowledged by {leader} (index ")
+    reads = [up.run("get", "k", "--consistency", how, "--node", "follower") for how in ("leader", "consistent")]
+    assert [read.stdout for read in reads] == ["-1\n", "-1\n"]
+    assert up.run("delete", "k").stdout.startswith(f"k is deleted, acknowledged by {leader} (index ")
+    for command in ("get", "delete"):
+        missing = up.run(command, "k")
+        assert (missing.returncode, missing.stdout, missing.stderr) == (2, "", "bench: there is no key k\n")
+    assert up.run("cut", "client", leader, "--mode", "refuse").returncode == 0
+    unsaid = up.run("put", "k", "v")
+    assert (unsaid.returncode, unsaid.stdout) == (2, "")
+    assert "put k = v may or may not have happened" in unsaid.stderr
+    assert up.run("kill", other).returncode == 0
+    assert f"{other} is down, and was asked nothing" in up.run("get", "k", "--node", other).stderr
+    assert up.run("down").returncode == 0
+    history = [(done.asked, done.node, done.outcome) for done in up.kept().evidence().history]
+    assert (Put("k", "-1"), other, Outcome.FAILED) in history, "who was asked first sent the client on"
+    assert (Put("k", "-1"), leader, Outcome.OK) in history
+    assert (Put("k", "v"), leader, Outcome.UNKNOWN) in history
+    assert len(history) == 11, "the first write, 3 that were sent on, and 4 that were not"
+
+
 def test_a_node_that_can_write_nothing_more_stops_at_the_next_write_and_has_room_after_a_restart(up: Terminal) -> None:
     victim = up.run("fill-disk", "follower").stdout.split()[0]
     leader = up.run("leader").stdout.strip()
@@ -162,51 +186,6 @@ def test_a_node_that_can_write_nothing_more_stops_at_the_next_write_and_has_room
     wait_until(stopped, f"{victim} has stopped")
     assert up.run("restart", victim).returncode == 0
     assert state() == "running"
-
-
-def test_a_client_asks_from_another_terminal_whoever_leads(up: Terminal) -> None:
-    assert up.run("put", "greeting", "hello there").stdout.startswith("greeting = hello there, acknowledged by n")
-    for consistency in ("default", "leader", "consistent"):
-        assert up.run("get", "greeting", "--consistency", consistency).stdout == "hello there\n"
-    written = up.run("put", "greeting", "again", "--node", "follower")
-    leader = up.run("leader").stdout.strip()
-    assert written.stdout.startswith(f"greeting = again, acknowledged by {leader} at index"), (
-        "the redirect was followed"
-    )
-    assert up.run("delete", "greeting").stdout.startswith("greeting is deleted, acknowledged by")
-    gone = up.run("get", "greeting", "--consistency", "consistent")
-    assert (gone.returncode, gone.stdout, "there is no key greeting" in gone.stderr) == (2, "", True)
-    history = (Path(up.status()["folder"]) / "history.jsonl").read_text()
-    assert '"key":"greeting","value":"again"' in history
-
-
-@pytest.mark.parametrize("key", ["", "a/b", "a\nb"])
-def test_what_is_no_key_is_refused_before_anything_is_asked(key: str, terminal: Terminal) -> None:
-    done = terminal.run("get", key)
-    assert (done.returncode, "is no key; a key has no slash" in done.stderr) == (2, True)
-
-
-def test_where_nobody_leads_it_is_said_why_and_whoever_is_paused_goes_on(up: Terminal) -> None:
-    assert "nobody is paused" in up.run("resume").stderr
-    for node in ("n1", "n2"):
-        assert up.run("pause", node).returncode == 0
-    wait_until(lambda: up.run("leader").returncode == 2, "nobody leads any more")
-    assert "nobody leads right now: n1 is paused, n2 is paused; resume" in up.run("leader").stderr
-    unknown = up.run("put", "k", "v", "--node", "n1")
-    assert (unknown.returncode, "it may have happened, or may yet" in unknown.stderr) == (2, True)
-    assert up.run("resume").stdout == "n1 goes on\nn2 goes on\n"
-    wait_until(lambda: up.run("leader").returncode == 0, "somebody leads again")
-
-
-def test_whoever_watches_is_told_of_what_changes_until_the_cluster_ends(up: Terminal) -> None:
-    with up.start("watch") as watching:
-        assert watching.stdout is not None
-        told = iter(watching.stdout.readline, "")
-        assert any("Leader in term" in line for line in told)
-        up.run("split", "n1", "n2,n3")
-        assert any("partition  n1 | n2 n3" in line for line in told)
-        up.run("down")
-        assert watching.wait(30) == 0
 
 
 def test_a_node_is_started_on_an_older_copy_of_its_data_or_without_some_of_them(up: Terminal) -> None:
@@ -228,7 +207,11 @@ def test_a_node_is_started_on_an_older_copy_of_its_data_or_without_some_of_them(
 def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> None:
     old = up.run("leader").stdout.strip()
     assert up.run("isolate", "leader").returncode == 0
-    assert all("cut (blackhole)" in state for state in up.status()["links"].values())
+    status = up.status()
+    assert all("cut (blackhole)" in state for state in status["links"].values())
+    assert sorted(map(len, status["groups"])) == [1, 2]
+    first, second = map(" ".join, status["groups"])
+    assert up.run("status").stdout.endswith(f"\npartition: {{{first}}} | {{{second}}}\n")
     wait_until(lambda: up.run("leader").stdout.strip() not in ("", old), "another leader")
     assert "met meanwhile: " in up.run("heal", "--once-met").stdout
     assert up.status()["links"] == {}
@@ -257,6 +240,34 @@ def test_a_cluster_is_broken_and_healed_from_another_terminal(up: Terminal) -> N
     assert up.run("heal", "n2", "n3").stdout == "nothing to heal\n"
     assert up.run("heal").stdout.splitlines()[0] == "healed: n1->n2"
     assert "Leader in term" in up.run("logs").stdout
+
+
+def test_who_watches_through_a_pipe_reads_each_change_as_it_happens_until_the_cluster_ends(up: Terminal) -> None:
+    argv = [sys.executable, "-m", "bench", "watch"]
+    with subprocess.Popen(argv, cwd=ROOT, env=up.environment, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        said = (line.split(maxsplit=1)[1] for line in watching.stdout)
+        first = [next(said) for _ in range(3)]
+        assert [line.split()[0] for line in first] == ["n1", "n2", "n3"]
+        assert [line for line in first if "Leader in term" in line]
+        assert up.run("delay", "n1", "n2", "20ms").returncode == 0
+        assert "n1<->n2 20ms\n" in said
+        assert up.run("pause", "n3").returncode == 0
+        assert "n3 paused\n" in said
+        assert up.run("down").returncode == 0
+        assert "has ended\n" in said
+    assert watching.returncode == 0
+
+
+def test_who_is_paused_need_not_be_named_to_go_on_and_is_named_where_a_leader_is_missed(up: Terminal) -> None:
+    leader = up.run("leader").stdout.strip()
+    first, second = (row["node"] for row in up.status()["nodes"] if row["node"] != leader)
+    assert [up.run("pause", node).returncode for node in (first, second)] == [0, 0]
+    wait_until(lambda: up.run("leader").returncode == 2, f"{leader} leads nobody any more")
+    said = up.run("isolate", "leader").stderr
+    assert said.startswith(f"bench: nobody leads right now: {first} and {second} are paused; resume, or name")
+    assert up.run("resume").stdout == f"{first} goes on\n{second} goes on\n"
+    assert {row["state"] for row in up.status()["nodes"]} == {"running"}
 
 
 def test_a_cut_of_the_client_is_felt_by_the_persons_own_curl(up: Terminal) -> None:
@@ -400,7 +411,10 @@ def test_of_two_that_start_under_one_name_at_once_one_runs_and_the_other_says_so
         (["heal", "n1", "n2", "--only", "cuts"], "'cuts'"),
         (["delay", "n1", "n2", "fast"], "no duration"),
         (["resume", "n1"], "cannot resume n1: it is running"),
+        (["resume"], "nobody is paused"),
         (["logs", "n9"], "there is no node n9"),
+        (["get", "k", "--node", "n9"], "there is no node n9"),
+        (["put", "a/b", "v"], "'a/b' is no key"),
         (["resume", "nobody"], "there is no node nobody"),
     ],
 )
@@ -428,6 +442,11 @@ def test_what_cannot_be_done_is_told_in_one_line_and_nothing_changes(
         ["cut", "n1"],
         ["no-such-command"],
         ["status"],
+        ["watch"],
+        ["get", "k"],
+        ["put", "k", "v"],
+        ["delete", "k"],
+        ["resume"],
     ],
 )
 def test_bad_input_ends_with_2_and_one_clear_sentence(terminal: Terminal, arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from bench.case import Settings, plan
-from bench.cluster import PromiseBrokenError, WaitTimeoutError
+from bench.cluster import NodeStatus, PromiseBrokenError, WaitTimeoutError, members_of
 from bench.scenarios.steps import followers
 from bench.simulated.cluster import SimulatedCluster
 from faults.cuts import between
@@ -84,3 +84,25 @@ def test_a_clock_that_has_drifted_runs_at_its_own_rate_again() -> None:
 def test_a_promise_that_was_broken_in_another_process_is_told_as_it_was_there() -> None:
     told = pickle.loads(pickle.dumps(PromiseBrokenError("logs_match", "n1 and n2 differ")))
     assert (told.promise, told.words, str(told)) == ("logs_match", "n1 and n2 differ", "logs_match: n1 and n2 differ")
+
+
+def seen(role: str, term: int, members: str, *staged: str, last_index: int = 1) -> NodeStatus:
+    addresses = {f"n{number}": "" for number in members}
+    return NodeStatus("n1", role, term, None, last_index, 0, 0, "", addresses, staged)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "members"),
+    [
+        ([], {}),
+        ([None, seen("Follower", 0, "")], {}),
+        ([None, seen("Leader", 1, "12", "n2")], {"n1": "voter", "n2": "staged"}),
+        ([seen("Follower", 3, "123"), seen("Leader", 2, "1")], {"n1": "voter"}),
+        ([seen("Leader", 2, "123"), seen("Leader", 3, "1")], {"n1": "voter"}),
+        ([seen("Candidate", 3, "1"), seen("Follower", 3, "12", last_index=2)], {"n1": "voter", "n2": "voter"}),
+    ],
+)
+def test_who_is_a_member_is_what_the_newest_leader_sees_or_else_who_knows_most(
+    statuses: list[NodeStatus | None], members: dict[str, str]
+) -> None:
+    assert members_of(statuses) == members

@@ -60,6 +60,15 @@ def test_a_system_that_is_not_there_is_told_with_those_that_are() -> None:
         find_system("etcd")
 
 
+# What a person is shown
+
+
+def test_what_a_person_may_copy_goes_on_to_the_leader(tmp_path: Path) -> None:
+    put, *reads = KonsulSystem().examples(node_plan(tmp_path))
+    assert put.startswith("curl -L -X PUT http://127.0.0.1:7201/kv/"), "without -X a redirected PUT is sent as a POST"
+    assert [line for line in reads if not line.startswith("curl -L http://127.0.0.1:7201/")] == []
+
+
 # What it is told before it starts
 
 

@@ -3,80 +3,55 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
+import pytest
 from rich.console import Console
 
-from bench.commands.showing import changes, cluster_table, tell
-from bench.live.links import partition
-from faults.cuts import split
+from bench.commands.showing import cluster_table, tell
 from faults.links import peer_links
 
 
-def row(node: str = "n1", **fields: Any) -> dict[str, Any]:
-    is_what = {"pid": 4_194_304, "state": "running", "role": "Candidate", "term": 12345, "member": "staged"}
-    has = {"commit_index": 1_234_567, "applied_index": 1_234_567, "http": "http://127.0.0.1:8500"}
-    return {"node": node, **is_what, **has, **fields}
-
-
-def status_of(*rows: dict[str, Any], links: dict[str, str] | None = None) -> dict[str, Any]:
-    found = links or {}
-    return {"nodes": rows, "links": found, "groups": partition([each["node"] for each in rows], found)}
-
-
-def shown(status: dict[str, Any], width: int = 80) -> list[str]:
+def shown(nodes: int, short: dict[str, list[str]], width: int = 80, *, terminal: bool = True) -> list[str]:
+    row = {"state": "running", "role": "Candidate", "member": "staged", "term": 12345, "http": "http://127.0.0.1:12345"}
+    row |= {"pid": 12345, "commit_index": 123456, "applied_index": 1234567}
+    rows = [row | {"node": f"n{number}"} for number in range(1, nodes + 1)]
     out = io.StringIO()
-    Console(file=out, width=width).print(cluster_table(status))
+    console = Console(file=out, width=width, force_terminal=terminal, color_system=None)
+    console.print(cluster_table({"nodes": rows, "short": short}), soft_wrap=not terminal)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-NINE = [row(f"n{number}") for number in range(1, 10)]
+ALL_CUT = {str(link): ["cut", "200±20ms"] for link in peer_links([f"n{number}" for number in range(1, 16)])}
 
 
-def test_nine_nodes_with_the_worst_that_can_be_said_of_them_fit_on_a_terminal() -> None:
-    links = {str(link): "cut (refuse), 60000ms±60000ms" for link in peer_links([each["node"] for each in NINE])}
-    for wrong in ({}, links, {"client->n9": "60000ms"}):
-        lines = shown(status_of(*NINE, links=wrong))
-        assert all(len(line) <= 80 and "…" not in line for line in lines), "\n".join(lines)
+@pytest.mark.parametrize(("width", "terminal"), [(80, True), (200, False)])
+@pytest.mark.parametrize("nodes", [1, 9, 15])
+def test_nodes_and_links_fit_the_terminal_or_the_usual_one_and_nothing_is_cut_short(
+    nodes: int, width: int, terminal: bool
+) -> None:
+    links = {name: words for name, words in ALL_CUT.items() if all(int(end[1:]) <= nodes for end in name.split("->"))}
+    lines = shown(nodes, links, width, terminal=terminal)
+    assert [line for line in lines if len(line) > 80 or "…" in line] == []
+    row = "  ".join(["n1  ", "12345", "Candidate", "staged", "12345", "123456", "1234567"])
+    assert f"{row}  http://127.0.0.1:12345" in lines
+    assert len(lines) >= 1 + nodes
 
 
-def test_a_partition_is_shown_as_its_groups() -> None:
-    cut = {str(link): "cut (blackhole)" for link in split(["n1", "n2"], ["n3"])}
-    lines = shown(status_of(row("n1"), row("n2"), row("n3"), links=cut))
-    assert lines[-1] == "partition: {n1 n2} | {n3}"
-    assert len(lines) == 5
+def test_a_partition_is_told_below_the_nodes() -> None:
+    parted = {"n1->n2": ["cut"], "n2->n1": ["cut"], "client->n1": ["refuse"]}
+    *_, partition, heading, row = shown(2, parted)
+    assert (partition, heading, row) == ("partition: {n1} | {n2}", "from/to  n1", "client   refuse")
 
 
-def test_a_single_link_is_shown_by_its_ends() -> None:
-    lines = shown(status_of(row("n1"), row("n2"), links={"n1->n2": "cut (hold)"}))
-    assert lines[-3:] == ["from / to n1 n2", "n1           hold", "n2        ."]
-
-
-def test_a_node_that_is_down_or_silent_has_a_dash_for_what_it_does_not_say() -> None:
-    nothing = dict.fromkeys(("role", "term", "commit_index", "applied_index"))
-    down, silent = row("n1", state="down", pid=None, **nothing), row("n2", **nothing)
-    _, first, second = shown(status_of(down, silent))
-    assert first.split() == ["n1", "-", "down", "-", "-", "-", "staged", "127.0.0.1:8500"]
-    assert second.split()[2:4] == ["no", "answer"]
-
-
-def test_what_has_changed_is_told_in_a_line_each_and_nothing_else() -> None:
-    before = status_of(row("n1"), row("n2", role="Leader"), links={"n1->n2": "50ms"})
-    after = status_of(row("n1"), row("n2", state="down"), links={"n2->n1": "cut (hold)"})
-    assert list(changes(before, before)) == []
-    assert list(changes(before, after)) == ["n2  down", "n1->n2  up", "n2->n1  cut (hold)"]
-    assert list(changes({}, before)) == [
-        "n1  Candidate in term 12345",
-        "n2  Leader in term 12345",
-        "n1->n2  50ms",
-    ]
-
-
-def test_a_partition_that_comes_and_goes_is_told() -> None:
-    cut = {str(link): "cut (blackhole)" for link in split(["n1"], ["n2"])}
-    whole, parted = status_of(row("n1"), row("n2")), status_of(row("n1"), row("n2"), links=cut)
-    assert list(changes(whole, parted))[-1] == "partition  n1 | n2"
-    assert list(changes(parted, whole))[-1] == "partition  none"
+def test_what_is_not_known_of_a_node_is_a_dash_and_its_state_stands_for_its_role() -> None:
+    silent = {"node": "n1", "pid": None, "role": None, "member": None, "term": None}
+    silent |= {"commit_index": None, "applied_index": None, "http": "h"}
+    out = io.StringIO()
+    rows = [{**silent, "state": state} for state in ("running", "paused", "down")]
+    Console(file=out, width=80).print(cluster_table({"nodes": rows, "short": {}}))
+    said = [line.split() for line in out.getvalue().splitlines()[1:]]
+    dashes = ["-"] * 4
+    assert said == [["n1", "-", *role.split(), *dashes, "h"] for role in ("no answer", "paused", "down")]
 
 
 def told(words: str, beside: str = "", *, terminal: bool = True) -> list[str]:
