@@ -206,8 +206,10 @@ def reads_tell_what_stands(ledger: Ledger, name: str, request: Request, answer: 
 
 
 def reads_rest_on_what_is_applied(ledger: Ledger, name: str, index: int) -> None:
-    """Thesis 6.4, step 4: no read is answered before the server has applied the index that the read rests on."""
-    applied_index = ledger.published[name].applied_index
+    """Thesis 6.4, step 4: no read is answered before the server has applied the index that the read rests on. A server
+    that has just started and has said nothing yet has applied what its snapshot includes."""
+    said = ledger.published.get(name)
+    applied_index = said.applied_index if said is not None else ledger.disks[name].snapshot_index
     if index > applied_index:
         words = f"{name} told a read of what stands at {index}; it has applied {applied_index}"
         violated(reads_rest_on_what_is_applied, words)

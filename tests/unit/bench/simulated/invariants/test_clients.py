@@ -22,7 +22,7 @@ from bench.operations import (
     with_changes,
 )
 from bench.simulated.invariants import Invariants, Ledger, clients
-from bench.simulated.invariants.ledger import note_content, note_digest
+from bench.simulated.invariants.ledger import Disk, note_content, note_digest
 from bench.simulated.requests import Request
 from node.machine.kv import Batch, Command, Decision, DeleteKey, KeyValueStore, Result, SetKey, Value
 from node.raft import LogPosition
@@ -271,3 +271,10 @@ def test_a_read_that_is_told_before_what_it_rests_on_is_applied_is_seen() -> Non
     ledger = Ledger(published={"a": SAID})
     clients.reads_rest_on_what_is_applied(ledger, "a", 0)
     assert_violated(clients.reads_rest_on_what_is_applied, ledger, "a", 1, words="stands at 1; it has applied 0")
+
+
+def test_a_read_of_a_server_that_has_said_nothing_yet_may_rest_on_its_snapshot() -> None:
+    """A client may be quicker than the first word of a server that has just started."""
+    ledger = Ledger(disks={"a": Disk(snapshot_index=3)})
+    clients.reads_rest_on_what_is_applied(ledger, "a", 3)
+    assert_violated(clients.reads_rest_on_what_is_applied, ledger, "a", 4, words="stands at 4; it has applied 3")
