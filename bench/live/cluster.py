@@ -18,7 +18,7 @@ from bench.cluster import Cluster, DidNotStartError, NodeStatus, PromiseBrokenEr
 from bench.live import limits
 from bench.live.bypasses import Bypasses
 from bench.live.clients import Connections
-from bench.live.log import new_stream, say
+from bench.live.log import end_of, new_stream, say
 from bench.live.ports import Ports
 from bench.live.traffic import Traffic
 from bench.live.waiting import wait_until
@@ -37,7 +37,6 @@ T = TypeVar("T")
 
 CLIENT_BASE, RAFT_BASE, HTTP_BASE, LINK_BASE, API_BASE = 8500, 7001, 18500, 17000, 28474
 COUNT_TRIES = 5
-LAST_LINES = 5
 LAST_ANSWERS_S = 5.0
 """How long to wait, once nothing answers any more, for clients that a scenario left at work."""
 
@@ -360,8 +359,7 @@ class LiveCluster(Cluster):
     def _answers(self, node: str) -> bool:
         found = self._processes.get(node)
         if found is not None and not found.process.alive:
-            said = "\n  ".join(found.printed().splitlines()[-LAST_LINES:])
-            raise DidNotStartError(f"{node} did not start; the end of what it said: {said or 'nothing'}")
+            raise DidNotStartError(f"{node} did not start; the end of what it said: {end_of(found.printed())}")
         return super()._answers(node)
 
     def _messages_sent(self, node: str) -> Mapping[Address, int] | None:

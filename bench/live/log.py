@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 
+LAST_LINES = 5
 LINE = "%(at_s)9.4f %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -32,6 +33,11 @@ def new_stream(file: Path, zero_s: float) -> logging.Handler:
     stream = logging.FileHandler(file)
     stream.setFormatter(_OfARun(f"%(node)-4s {LINE}", zero_s))
     return stream
+
+
+def end_of(said: str) -> str:
+    """Its last lines, where a program that ends says why."""
+    return "\n  ".join(said.splitlines()[-LAST_LINES:]) or "nothing"
 
 
 def say(stream: logging.Handler, words: str) -> None:
