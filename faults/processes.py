@@ -24,6 +24,7 @@ import psutil
 
 from faults import lifeline
 from faults.lifeline import Announcement, Lifeline, ParentDeathSignal
+from faults.signals import handled
 
 CONTEXT = multiprocessing.get_context("forkserver")
 SPAWN_LOCK = threading.RLock()
@@ -175,15 +176,8 @@ def _lifeline() -> tuple[Lifeline, Connection | None]:
     return Announcement(_reaper[0]), _reaper[0]
 
 
-@contextlib.contextmanager
-def _terminals_ignored() -> Any:
+def _terminals_ignored() -> contextlib.AbstractContextManager[None]:
     """What starts in this block inherits FROM_TERMINALS ignored. Only the main thread may change a handler."""
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = {number: signal.signal(number, signal.SIG_IGN) for number in FROM_TERMINALS}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        return contextlib.nullcontext()
+    return handled(FROM_TERMINALS, signal.SIG_IGN)

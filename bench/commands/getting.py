@@ -15,26 +15,17 @@ from rich.status import Status
 from bench.commands.showing import console, tell
 from faults import acquire
 from faults.acquire import Stage, Step, find_server
+from faults.signals import handled
 
 BAR_WIDTH = 16
 
 
 def get_toxiproxy(status: Status | None = None) -> Path:
     """Its path; what `status` shows is put aside while it is being got. Raises ToxiproxyUnavailableError."""
-    with _interrupted_by_signals(), _shown(status) as show:
+    # They end it as Ctrl-C does, so that what is at work on it ends too.
+    interrupted = handled((signal.SIGTERM, signal.SIGHUP), signal.default_int_handler)
+    with interrupted, _shown(status) as show:
         return find_server(show)
-
-
-@contextlib.contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """They end it as Ctrl-C does, so that what is at work on it ends too."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    former = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

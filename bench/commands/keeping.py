@@ -30,6 +30,7 @@ from bench.runner import Run, run_scenario
 from bench.scenarios import Scenario
 from bench.verdict import Finding
 from bench.worlds import LiveWorld
+from faults.signals import handled
 
 LOOK_S = 0.1
 """How often it is looked whether the look is over."""
@@ -92,12 +93,8 @@ def _signals(ended: Ended, obeyed: list[int]) -> Iterator[None]:
         if number != signal.SIGINT:
             obeyed.append(number)
 
-    former = {number: signal.signal(number, end) for number in SIGNALS}
-    try:
+    with handled(SIGNALS, end):
         yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
