@@ -417,8 +417,12 @@ class Cluster(abc.ABC):
         """Put that copy in the place of its data."""
         raise CannotError(self.can("older_disk"))
 
+    def _kinds_of_files(self, node: str) -> Collection[str]:
+        """Which kinds of files its data have."""
+        raise CannotError(self.can("lost_files"))
+
     def _lose_files(self, node: str, kind: str) -> None:
-        """Delete the files of this kind of a node that is down. Raises ValueError for an unknown kind."""
+        """Delete the files of this kind of a node that is down."""
         raise CannotError(self.can("lost_files"))
 
     @abc.abstractmethod
@@ -444,7 +448,9 @@ class Cluster(abc.ABC):
         files that is gone (`log` or `snapshots` of our node). No promise that rests on stable storage (Raft, Figure 2)
         is judged to be broken after that. Raises DidNotStartError, and ValueError if there is no copy or no such kind.
         """
-        node = self.kill(node)
+        node = self.resolve(node)
+        self._check_disk(node, wipe=wipe, older=older, without=without)
+        self.kill(node)
         self._change_disk(node, wipe=wipe, older=older, without=without)
         self.node_faults.heal(node, OVER_BY_RESTART)
         self.note("restart", node=node, wipe=wipe, older=older, without=without)
@@ -462,19 +468,27 @@ class Cluster(abc.ABC):
         self._copied.add(node)
         return node
 
-    def _change_disk(self, node: str, *, wipe: bool, older: bool, without: str) -> None:
+    def _check_disk(self, node: str, *, wipe: bool, older: bool, without: str) -> None:
+        """Before anything is done to the node. Raises ValueError and CannotError."""
         if wipe + older + bool(without) > 1:
-            raise ValueError("data are gone, older or incomplete, and no two of these at once")
+            raise ValueError("wipe, older and without exclude one another; nothing was done")
+        if older:
+            self._must_can("older_disk")
+            if node not in self._copied:
+                raise ValueError(f"there is no copy of the disk of {node}; kill {node} and copy its disk first")
+        if without:
+            self._must_can("lost_files")
+            kinds = self._kinds_of_files(node)
+            if without not in kinds:
+                raise ValueError(f"{node} has no files called {without}; there are {', '.join(kinds)}")
+
+    def _change_disk(self, node: str, *, wipe: bool, older: bool, without: str) -> None:
         if wipe:
             self._wipe(node)
             self._wiped.add(node)
         elif older:
-            self._must_can("older_disk")
-            if node not in self._copied:
-                raise ValueError(f"there is no copy of the disk of {node}; copy it while {node} is down")
             self._bring_back_disk(node)
         elif without:
-            self._must_can("lost_files")
             self._lose_files(node, without)
 
     def fail_save(self, node: str) -> str:

@@ -62,6 +62,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     profile: str | None = None
     nodes: int | None = None
     """The size of cluster that was asked for, in place of the scenario's own."""
+    limit_s: float | None = None
+    """How long it might take, if another limit than the scenario's own was asked for."""
     checks: tuple[str, ...] = ()
     """The checks that judge its evidence (`bench.judging`)."""
     left_out: tuple[str, ...] = ()

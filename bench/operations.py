@@ -201,7 +201,7 @@ class Operation(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         """In a line, as a failed assertion shows it."""
-        because = f", {self.reason}" if self.reason else ""
+        because = f" ({self.reason})" if self.reason else ""
         return f"<client {self.client} asked {self.node}: {self.asked}: {self.outcome.value}{because}>"
 
     @property

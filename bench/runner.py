@@ -61,6 +61,11 @@ class Run:
         """The case that the run played, if it played one."""
         return self.folder / store.CASE
 
+    @property
+    def again(self) -> str:
+        """The command that repeats it; empty if none does."""
+        return next(telling.again(store.read(self.folder)), "")
+
     def explain(self) -> str:
         """The findings, what happened when, and the end of the log: what a reader needs before opening the folder."""
         return telling.explain(store.read(self.folder))
@@ -88,12 +93,14 @@ def run_scenario(
     profile: str = "low-latency",
     seed: int = 0,
     flaw: str | None = None,
+    limit_s: float | None = None,
     on_failure: Callable[[C, Finding], None] | None = None,
 ) -> Run:
     """Play `scenario` on a cluster of its own in `world`, and judge what came of it. If the story goes wrong,
     `on_failure` is called with the cluster still up and what was found. Raises what the bench itself could not do."""
     checks = (*scenario.checks, *judging.OF_A_SCENARIO)
-    story = Story[C](scenario.promise, lambda cluster: cluster, scenario.play, scenario.limit_s, checks)
+    allowed_s = scenario.limit_s if limit_s is None else limit_s
+    story = Story[C](scenario.promise, lambda cluster: cluster, scenario.play, allowed_s, checks)
     plan = scenario.plan(nodes, profile=profile, seed=seed, flaw=flaw)
     with store.begin(
         runs,
@@ -104,6 +111,7 @@ def run_scenario(
         plan=plan,
         profile=profile,
         nodes=nodes,
+        limit_s=limit_s,
         checks=map(judging.name_of, checks),
     ) as recording:
         cluster = world.cluster(plan, recording)

@@ -124,6 +124,7 @@ def begin(
     plan: Plan,
     profile: str | None = None,
     nodes: int | None = None,
+    limit_s: float | None = None,
     file: Path | None = None,
     checks: Iterable[str] = (),
 ) -> Recording:
@@ -137,6 +138,7 @@ def begin(
         plan=plan,
         profile=profile,
         nodes=nodes,
+        limit_s=limit_s,
         checks=tuple(checks),
         machine=this_machine(),
         pid=os.getpid(),

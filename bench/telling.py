@@ -78,6 +78,7 @@ def again(run: StoredRun) -> Iterator[str]:
             options = [*world, *([] if manifest.world == "live" else ["--seed", str(manifest.plan.seed)])]
             options += ["--nodes", str(manifest.nodes)] if manifest.nodes is not None else []
             options += ["--profile", manifest.profile] if manifest.profile not in (None, USUAL_PROFILE) else []
+            options += ["--limit", f"{manifest.limit_s:g}s"] if manifest.limit_s is not None else []
             options += ["--flaw", manifest.plan.flaw] if manifest.plan.flaw is not None else []
             yield shlex.join([*PROGRAM.split(), "run", name, *options])
         case RunKind.CASE | RunKind.EXPLORE:

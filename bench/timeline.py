@@ -243,11 +243,12 @@ def _while_it_is(amount: float, told: str) -> str:
 
 
 def _by_what(standing: Mapping[tuple[str, str], tuple[float, str]]) -> Iterator[tuple[float, str]]:
-    """Links that became faulty in the same way at once are told together."""
+    """Links that became faulty in the same way at once are told together, and nodes one by one."""
     alike: dict[tuple[float, str], list[str]] = {}
     for (whom, _), told in standing.items():
         alike.setdefault(told, []).append(whom)
     for (began_s, what), names in sorted(alike.items()):
-        on_links = "->" in names[0]
-        be = ("are " if len(names) > 1 else "is ") if on_links else ""
-        yield began_s, f"{words.links(names)} {be}{what}"
+        if "->" in names[0]:
+            yield began_s, f"{words.links(names)} {'are' if len(names) > 1 else 'is'} {what}"
+        else:
+            yield from ((began_s, f"{name} {what}") for name in names)

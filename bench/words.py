@@ -104,13 +104,15 @@ def operation(done: Operation) -> str:
     tries = f", in {len(done.tries)} tries" if done.tries else ""
     took_s = done.completed_s - done.invoked_s
     took = f" after {took_s:.4f} s" if math.isfinite(took_s) and took_s >= SLOW_S else ""
-    return f"asks {done.node}: {question(done.asked)}: {outcome(done.told, found=True)}{took}{tries}"
+    missing = isinstance(done.asked, Get) and done.outcome is Outcome.OK and done.told.result is None
+    came = "ok, no such key" if missing else outcome(done.told, found=True)
+    return f"asks {done.node}: {question(done.asked)}: {came}{took}{tries}"
 
 
 def outcome(told: Told, *, found: bool = False) -> str:
     """Whether it was done, and why not; with `found`, what was read, or where a write stands in the log."""
     if told.outcome is not Outcome.OK:
-        return f"{told.outcome.value}{f', {told.reason}' if told.reason else ''}"
+        return f"{told.outcome.value}{f' ({told.reason})' if told.reason else ''}"
     if not found:
         return "ok"
     values = [f"{key} = {value}" for key, value in told.result.items()] if isinstance(told.result, Mapping) else []

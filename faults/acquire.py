@@ -147,6 +147,14 @@ def _nobody_else_getting_it(place: Place, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
+def server_named() -> str:
+    """The server that TOXIPROXY_SERVER names, in words. Raises ToxiproxyUnavailableError if it names none."""
+    try:
+        return str(_from_environment(default_place()))
+    except _NoWayError as error:
+        return str(error)
+
+
 def describe_sources(place: Place | None = None) -> list[tuple[str, bool, str]]:
     """For each way that fetches nothing: its name, whether it leads to a server, and where or why not."""
     place = place or default_place()

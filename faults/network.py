@@ -193,9 +193,9 @@ class LinkFaults(abc.ABC):
     def _end(self, links: Collection[Link], change: Change[LinkState], kinds: str) -> None:
         self.still.goes_on()
         with self._lock:
-            ordered, former = self._known(links), self._lasting
+            ordered, former, was = self._known(links), self._lasting, self._wanted
             attempted = self._change(ordered, change)
-            up = tuple(link for link in ordered if self._wanted[link] == UP)
+            up = tuple(link for link in ordered if was[link] != UP == self._wanted[link])
             left = tuple(link for link in ordered if link not in up and self._lasting[link] != former[link])
             if up:
                 self._changed("heal", up, "", attempted)
@@ -211,7 +211,7 @@ class LinkFaults(abc.ABC):
         unknown = sorted(strange - {*self._nodes(), CLIENT}) or sorted(strange)
         if unknown:
             known = ", ".join([*self._nodes(), CLIENT])
-            raise ValueError(f"no link between {' and '.join(unknown)}; there are {known}")
+            raise ValueError(f"no link leads to or from {' or '.join(unknown)}; there are {known}")
         return tuple(sorted(links))
 
     def _change(self, links: tuple[Link, ...], change: Change[LinkState]) -> int | None:

@@ -77,8 +77,10 @@ def acknowledged_writes_survive(evidence: Evidence) -> Finding:
 
 def _summed_up(acknowledged: Iterable[list[Effect]], unread: int) -> Finding:
     keys = list(acknowledged)
-    if unread or not keys:
-        reason = f"of {len(keys)} keys with acknowledged writes {unread} not read back after the last of them"
+    if not keys:
+        return Finding(CHECK, Verdict.UNKNOWN, "no write was acknowledged, so nothing was checked")
+    if unread:
+        reason = f"{unread} of {counted(len(keys), 'written key')} not read back after the last acknowledged write"
         return Finding(CHECK, Verdict.UNKNOWN, reason)
     count = sum(effect.acknowledged for found in keys for effect in found)
     each = "each read back" if count == len(keys) else f"of {len(keys)} keys, the last of each read back"

@@ -15,7 +15,7 @@ from bench.commands.options import runs_folder, state_folder
 from bench.commands.showing import console
 from bench.store import UnusableFolderError
 from faults import lifeline
-from faults.acquire import describe_sources
+from faults.acquire import VARIABLE, ToxiproxyUnavailableError, describe_sources, server_named
 
 PACKAGES = (
     "click",
@@ -41,14 +41,14 @@ def doctor_command() -> None:
     """Say what is there, what is missing, and how to get it. Exit status 2 if no cluster could be started."""
     table = Table(box=None, pad_edge=False)
     for heading in ("what", "", "detail"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     rows = [*_python(), *_packages(), *_surroundings()]
     sources = [(f"toxiproxy-server: {name}", found, detail) for name, found, detail in describe_sources()]
     for what, well, detail in [*rows, *sources]:
         colour = "green" if well else "dim" if what.startswith("toxiproxy") else "red"
         table.add_row(what, f"[{colour}]{'ok' if well else 'no'}[/]", escape(detail))
     out = console()
-    out.print(table, soft_wrap=True)
+    out.print(table)
     if not any(found for _, found, _ in sources):
         out.print("toxiproxy-server will be fetched at the first `up` or `run`.")
     sys.exit(0 if all(well for _, well, _ in rows) else 2)
@@ -74,11 +74,12 @@ def _surroundings() -> list[tuple[str, bool, str]]:
         "runs folder": lambda: runs_folder().absolute(),
         "state folder": state_folder,
         "lifeline": lifeline.wanted,
+        VARIABLE: server_named,
     }
     rows = []
     for what, attempt in tried.items():
         try:
             rows.append((what, True, str(attempt())))
-        except (UnusableFolderError, lifeline.NoSuchLifelineError) as error:
+        except (UnusableFolderError, lifeline.NoSuchLifelineError, ToxiproxyUnavailableError) as error:
             rows.append((what, False, str(error)))
     return rows

@@ -20,10 +20,10 @@ def in_one_line() -> Iterator[None]:
         yield
     except click.UsageError as error:
         where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
-        click.echo(f"bench: {error.format_message().rstrip('.')}{where}", err=True)
+        _say(f"{error.format_message().rstrip('.')}{where}")
         sys.exit(2)
     except KeyboardInterrupt:
-        click.echo("bench: interrupted", err=True)
+        _say("interrupted")
         sys.exit(INTERRUPTED)
     except Exception as error:
         from bench.scenarios.files import UserCodeError
@@ -31,10 +31,16 @@ def in_one_line() -> Iterator[None]:
         if isinstance(error, UserCodeError):
             click.echo(str(error), err=True)
         elif isinstance(error, _mendable()):
-            click.echo(f"bench: {error}", err=True)
+            _say(str(error))
         else:
             raise
         sys.exit(2)
+
+
+def _say(words: str) -> None:
+    from bench.commands.showing import console, tell
+
+    tell(console(stderr=True), f"bench: {words}")
 
 
 def _mendable() -> tuple[type[Exception], ...]:

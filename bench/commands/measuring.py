@@ -46,7 +46,8 @@ def measure_command(
     too: it is 0 if everything could be measured, and 2 otherwise.
     """
     if listing:
-        console().print(_list_table())
+        listed = {name: measurement.about for name, measurement in measurements().items()}
+        click.echo(json.dumps(listed)) if as_json else console().print(_list_table())
         return
     chosen = [find(name) for name in names or USUAL]
     found: dict[str, Measured] = {}

@@ -16,7 +16,7 @@ def join_command(node: str, name: str) -> None:
 
     It returns once NODE votes. `up --spare` starts nodes that may join, and a node that has left may join again.
     """
-    click.echo(f"{ask(name, 'join', node=node)['node']} votes")
+    click.echo(f"{ask(name, 'join', node=node)['node']} is a voter")
 
 
 @click.command("leave", epilog="Example: python -m bench leave n3")

@@ -13,7 +13,7 @@ from bench import cases, telling
 from bench.commands.getting import get_toxiproxy
 from bench.commands.options import runs_folder, world_option
 from bench.commands.reporting import as_json, stdout_for_json
-from bench.commands.showing import VERDICT_COLOURS, console, tell
+from bench.commands.showing import console, tell
 from bench.runner import Run, run_case
 from bench.store import CASE, MANIFEST
 from bench.verdict import Verdict
@@ -67,7 +67,8 @@ def _tell(done: Run) -> None:
     out = console()
     if done.verdict not in (Verdict.VALID, Verdict.SKIPPED):
         tell(out, done.explain())
-    out.print(f"[{VERDICT_COLOURS[done.verdict]}]{done.verdict}[/] in {done.seconds:.1f} s")
+        return
+    tell(out, f"{done.verdict} in {done.seconds:.1f} s")
     tell(out, "\n".join(f"  {line}" for line in telling.findings(done.findings)))
     if done.digest is not None:
         tell(out, f"  digest {done.digest}")

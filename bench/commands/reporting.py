@@ -131,7 +131,11 @@ def as_json(run: Run) -> dict[str, Any]:
         "seconds": round(run.seconds, 3),
         "digest": run.digest,
         "folder": str(run.folder),
-        "findings": [{"check": one.check, "verdict": one.verdict, "reason": one.reason} for one in run.findings],
+        "again": run.again,
+        "findings": [
+            {"check": one.check, "verdict": one.verdict, "reason": one.reason, "details": one.details}
+            for one in run.findings
+        ],
     }
 
 

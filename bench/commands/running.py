@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -133,12 +133,13 @@ def run_command(
     """
     _refuse_contradictions(world, seed, seeds, limit, keep, as_json)
     with stdout_for_json(as_json) as stdout:
-        chosen = [_as_asked(scenario, nodes, limit) for scenario in named(scenarios)]
+        chosen = [_large_enough(scenario, nodes) for scenario in named(scenarios)]
         folder = runs_folder().absolute()
         out, tally = console(stderr=as_json), _Tally()
         report = Report(world, profile, flaw, folder, kept=as_json or junit is not None, explained=junit is not None)
         with reported(report, stdout if as_json else None, junit), out.status("starting") as progress:
-            play = partial(_in_world(world, progress, keep), runs=folder, nodes=nodes, profile=profile, flaw=flaw)
+            asked = {"nodes": nodes, "profile": profile, "flaw": flaw, "limit_s": limit and limit / 1000}
+            play = partial(_in_world(world, progress, keep), runs=folder, **asked)
             try:
                 for number, scenario in enumerate(chosen, 1):
                     title = f"{number} of {len(chosen)}: {scenario.name}"
@@ -189,10 +190,10 @@ def _refuse_contradictions(
             raise click.UsageError(words)
 
 
-def _as_asked(scenario: Scenario, nodes: int | None, limit: int | None) -> Scenario:
+def _large_enough(scenario: Scenario, nodes: int | None) -> Scenario:
     if nodes is not None and nodes < scenario.minimum:
         raise click.UsageError(f"{scenario.name} needs at least {scenario.minimum} nodes")
-    return scenario if limit is None else replace(scenario, limit_s=limit / 1000)
+    return scenario
 
 
 def _in_world(world: str, progress: Status, keep: bool) -> Callable[..., Run]:
@@ -257,12 +258,18 @@ class _Tally:
         also = f", {skipped} SKIPPED" if skipped else ""
         yield f"{self.verdicts[Verdict.VALID]} of {self.count} VALID{also}; evidence in"
         yield f"  {folder}"
-        for title, alike in itertools.groupby(self.wrong, key=lambda done: f"{done.verdict:8} {done.name}"):
+        for title, alike in itertools.groupby(self.wrong, key=_in_a_line):
             yield title
             yield from (f"  {done.folder}" for done in alike)
         more = sum(seeds.count for seeds in self.seeds.values()) - len(self.wrong)
         if more:
             yield f"and {more} more"
+
+
+def _in_a_line(done: Run) -> str:
+    """What went wrong with it."""
+    why = next(one for one in done.findings if one.verdict is done.verdict)
+    return f"{done.verdict:8} {done.name}: {why.reason}"
 
 
 def _end(out: Console, status: int) -> None:

@@ -19,7 +19,7 @@ from bench import store, telling
 from bench.commands.options import Count, kept_runs
 from bench.commands.showing import VERDICT_COLOURS, console, tell
 from bench.judging import Judgement, judge_again
-from bench.manifest import Manifest, code_digest
+from bench.manifest import Manifest, RunKind, code_digest
 from bench.store import RunState, StoredRun, StoreError
 from bench.verdict import Check, Finding
 
@@ -118,10 +118,10 @@ def _prune(folder: Path, keep: int) -> None:
 def _table(runs: tuple[StoredRun, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "what", "world", "verdict", "age", "size"):
-        # Where there is little room, the name of what was run is shortened, and never the id.
+        # Where there is little room, the name of what was run goes on below, and never the id.
         shrinks, right = heading == "what", heading in ("age", "size")
         justify: Literal["left", "right"] = "right" if right else "left"
-        table.add_column(heading, justify=justify, no_wrap=not shrinks, overflow="ellipsis")
+        table.add_column(heading, justify=justify, no_wrap=not shrinks, overflow="fold")
     for run in runs:
         verdict = run.manifest.verdict
         colour = VERDICT_COLOURS[verdict] if verdict is not None else "dim"
@@ -161,10 +161,12 @@ def _age(began: datetime) -> str:
 def _header(manifest: Manifest) -> list[str]:
     plan, machine = manifest.plan, manifest.machine
     spare = [node for node in plan.nodes if node not in plan.members]
-    members = ", ".join(plan.members) + (f", and beside them {', '.join(spare)}" if spare else "")
-    of = f"{manifest.kind} {manifest.name}{f' of {manifest.file}' if manifest.file else ''}"
+    members = ", ".join(plan.members) + (f" (and {', '.join(spare)} to join)" if spare else "")
+    what = "cluster" if manifest.kind is RunKind.UP else str(manifest.kind)
+    of = f"{what} {manifest.name}{f' of {manifest.file}' if manifest.file else ''}"
     took = f", {manifest.seconds:.1f} s" if manifest.seconds is not None else ""
-    details = [f"seed {plan.seed}", f"profile {manifest.profile}" if manifest.profile else "", plan.system]
+    seed = f"seed {plan.seed}" if manifest.world != "live" or plan.seed else ""
+    details = [seed, f"profile {manifest.profile}" if manifest.profile else "", plan.system]
     details += [f"flaw {plan.flaw}" if plan.flaw else "", f"digest {manifest.digest}" if manifest.digest else ""]
     made_on = f"Python {machine.python}, {machine.cpus} CPUs, {machine.platform}"
     return [

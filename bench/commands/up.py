@@ -23,7 +23,7 @@ from bench.case import Plan, plan
 from bench.checkers import SAFETY, the_bench_did_not_interfere
 from bench.commands.getting import get_toxiproxy
 from bench.commands.options import NodeCount, name_as_typed, name_option, profile_option, runs_folder, state_folder
-from bench.commands.showing import cluster_table, console, where_kept
+from bench.commands.showing import cluster_table, console, tell, where_kept
 from bench.judging import name_of
 from bench.live import registry
 from bench.live.cluster import LiveCluster
@@ -131,8 +131,8 @@ def _explain(cluster: LiveCluster, name: str, leader: str, seconds: float, out: 
     out.print(f"[bold]{len(cluster.nodes)} nodes, first write acknowledged after {seconds:.2f} s[/]")
     for example in cluster.system.examples(cluster.node_plan(leader)):
         out.print(f"  {example}", soft_wrap=True)
-    out.print(f"from another terminal: python -m bench kill leader{name_as_typed(name)}", end="")
-    out.print(", isolate, split, cut, delay, limit, heal, join, leave, down")
+    tell(out, "from another terminal, beside kill: isolate, split, cut, delay, limit, heal, join, leave, down")
+    tell(out, f"  python -m bench kill leader{name_as_typed(name)}")
     out.print(f"logs and data: {cluster.recording.folder}", soft_wrap=True)
 
 

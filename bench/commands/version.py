@@ -10,7 +10,7 @@ from faults.acquire import FOUND, VERSION, describe_sources
 
 def version() -> str:
     """The project has no releases, so its sources are named by the digest that the manifest of every run has."""
-    return f"python -m bench (sources {code_digest()}, Python {platform.python_version()}, {_toxiproxy()})"
+    return f"python -m bench (sources {code_digest()[:8]}, Python {platform.python_version()}, {_toxiproxy()})"
 
 
 def _toxiproxy() -> str:

@@ -6,7 +6,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
@@ -278,11 +278,11 @@ class LiveCluster(Cluster):
     def _copy_of(self, node: str) -> Path:
         return self._plans[node].folder / "data-copy"
 
+    def _kinds_of_files(self, node: str) -> Collection[str]:
+        return self.system.data_files(self._plans[node])
+
     def _lose_files(self, node: str, kind: str) -> None:
-        files = self.system.data_files(self._plans[node])
-        if kind not in files:
-            raise ValueError(f"{node} has no files called {kind}; there are {', '.join(files)}")
-        for file in files[kind]:
+        for file in self.system.data_files(self._plans[node])[kind]:
             file.unlink(missing_ok=True)
         self._incomplete.add(node)
 

@@ -141,12 +141,19 @@ class SimulatedCluster(Cluster):
             if found:
                 return found
             if engine.now >= deadline_s:
-                seen = "".join(f"\n  {node}: {status or 'silent'}" for node, status in self.statuses().items())
+                seen = "".join(
+                    f"\n  {node}: {status or self._silent(node)}" for node, status in self.statuses().items()
+                )
                 raise WaitTimeoutError(f"not within {timeout_s:g} s: {what}. Seen last:{seen}")
             look_again_s = min(deadline_s, engine.now + LOOK_AGAIN_S)
             with self._telling():
                 while not world.changed and engine.step(look_again_s):
                     pass
+
+    def _silent(self, node: str) -> str:
+        """Why it says nothing."""
+        paused = self.node_faults.state(node).paused
+        return f"{'paused' if paused else 'running' if self._has_process(node) else 'down'}, and silent"
 
     # Faults
 

@@ -135,7 +135,7 @@ def ports(status: dict[str, Any]) -> list[int]:
 
 def test_what_operators_ask_is_asked_from_another_terminal(terminal: Terminal) -> None:
     assert terminal.run("up", "3", "--spare", "1", "--detach", "--profile", "low-latency").returncode == 0
-    assert terminal.run("join", "n4").stdout == "n4 votes\n"
+    assert terminal.run("join", "n4").stdout == "n4 is a voter\n"
     assert terminal.run("transfer", "n4").stdout == "n4 leads\n"
     assert terminal.run("leader").stdout == "n4\n"
     assert terminal.run("leave", "n1").stdout == "n1 is no member any more\n"

@@ -21,8 +21,8 @@ def what_is_believed_is_durable(ledger: Ledger, step: Step) -> None:
     if disk.term != step.term or disk.voted_for != step.voted_for:
         violated(
             what_is_believed_is_durable,
-            f"{step.name} is in term {step.term} and voted for {step.voted_for}; "
-            f"its disk says term {disk.term}, {disk.voted_for}",
+            f"{step.name} is in term {step.term} and voted for {step.voted_for or 'nobody'}; "
+            f"its disk says term {disk.term}, for {disk.voted_for or 'nobody'}",
         )
     if disk.last_index != log.last_index or not disk.holds(log.last_index, log.last_term):
         words = f"{step.name} has entries to {log.last_index} of term {log.last_term}, its disk to {disk.last_index}"

@@ -76,7 +76,7 @@ def test_what_can_be_named_is_named(command: str, names: list[str]) -> None:
 def test_the_version_is_the_sources_that_every_run_names() -> None:
     done = CliRunner().invoke(cli, ["--version"])
     assert (done.exit_code, len(done.output.splitlines())) == (0, 1)
-    assert code_digest() in done.output
+    assert code_digest()[:8] in done.output
 
 
 @pytest.mark.parametrize("argv", ["run -h", "run kill_leader --help", "measure -h", "up -h", "--version", "list"])

@@ -57,8 +57,11 @@ def going_on(runs: Path) -> store.Recording:
 def test_runs_are_listed_newest_first_in_a_hundred_columns(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(showing, "PIPE_WIDTH", 100)
     first, second, third = played(runs), played(runs, LONG, play=doomed), played(runs, "memory_pressure[leader_of]")
-    heading, *lines = bench("runs").output.splitlines()
+    heading, *printed = bench("runs").output.splitlines()
     assert heading.split() == ["run", "what", "world", "verdict", "age", "size"]
+    # A long name goes on below, in its column.
+    lines, below = ([line for line in printed if line.startswith(" ") is indented] for indented in (False, True))
+    assert "".join([lines[1].split()[1], *(line.strip() for line in below)]) == LONG
     assert [line.split()[0] for line in lines] == [folder.name for folder in (third, second, first)]
     assert [line.split()[3] for line in lines] == ["SKIPPED", "INVALID", "VALID"]
     assert all(len(line) <= 100 for line in lines)

@@ -72,11 +72,11 @@ def test_clients_that_ask_much_are_told_of_in_sums_between_one_thing_and_the_nex
         ["1.3000", "client", "1  asks n1: put k = v: ok"],
         ["1.4000", "client", "1  asks n1: put k = v: ok"],
         ["1.4500", "bench", "pauses n3"],
-        ["1.5000", "client", "1  asks n1: put k = v: failed, not leader"],
+        ["1.5000", "client", "1  asks n1: put k = v: failed (not leader)"],
     ]
     more = tuple(put(1, 1.5 + number / 100, Outcome.FAILED, "not leader") for number in range(6))
     assert told(history=(*busy[:5], *more)) == [
-        ["1.0000", "clients", "ask 11 times until 1.5500: 6 failed, not leader, 5 ok"]
+        ["1.0000", "clients", "ask 11 times until 1.5500: 6 failed (not leader), 5 ok"]
     ]
 
 
@@ -85,7 +85,7 @@ def test_an_answer_that_took_long_or_never_came_is_told_so() -> None:
     never = Operation(2, "n1", Put("k", "v"), Told(Outcome.UNKNOWN, "no answer yet"), 3.0, math.inf)
     assert [line[2] for line in told(history=(late, never))] == [
         "1  asks n1: put k = v: ok, at index 9 after 1.5000 s",
-        "2  asks n1: put k = v: unknown, no answer yet",
+        "2  asks n1: put k = v: unknown (no answer yet)",
     ]
 
 

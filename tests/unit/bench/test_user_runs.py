@@ -131,7 +131,7 @@ SHOWN = {
         [
             "not within 2 s: n3 leads. Seen last:",
             ">   cluster.pause('n3'); cluster.wait_until(",
-            "  n3: silent",
+            "  n3: paused, and silent",
             "n3 is paused",
         ],
     ),

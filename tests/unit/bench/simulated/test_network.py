@@ -218,7 +218,7 @@ def test_what_is_no_probability_is_refused() -> None:
 
 
 def test_a_name_that_is_no_node_is_refused_as_on_real_links() -> None:
-    with pytest.raises(ValueError, match="no link between z"):
+    with pytest.raises(ValueError, match="no link leads to or from z"):
         Wire().network.cut([Link("a", "z")])
 
 

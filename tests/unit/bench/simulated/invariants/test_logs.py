@@ -33,7 +33,9 @@ def test_a_vote_that_is_on_no_disk_is_seen() -> None:
     ledger = Ledger(disks={"a": Disk(term=1)})
     logs.what_is_believed_is_durable(ledger, step())
     voted = step(voted_for="b")
-    assert_violated(logs.what_is_believed_is_durable, ledger, voted, words="voted for b; its disk says term 1, None")
+    assert_violated(
+        logs.what_is_believed_is_durable, ledger, voted, words="voted for b; its disk says term 1, for nobody"
+    )
 
 
 def test_an_entry_that_is_on_no_disk_is_seen() -> None:
