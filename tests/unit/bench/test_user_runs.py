@@ -156,12 +156,12 @@ def test_a_failure_shows_the_authors_line_and_the_values_there(what: str, run_fi
 
 
 def test_a_failure_ends_with_the_command_that_repeats_it(run_file: RunFile, tmp_path: Path) -> None:
-    options = ["--seed", "7", "--nodes", "5", "--profile", "default"]
+    options = ["--seed", "7", "--nodes", "5", "--profile", "default", "--limit", "90s", "--flaw", "forget_vote"]
     done = run_file(told("fails", "assert not cluster.nodes"), *options, name="::fails")
     lines = done.output.splitlines()
     again = lines[lines.index("once more") + 1].strip()
     file = tmp_path / "my_scenarios.py"
-    assert again == f"python -m bench run {file}::fails --world simulated --seed 7 --nodes 5 --profile default"
+    assert again == f"python -m bench run {file}::fails --world simulated {' '.join(options)}"
     first, second = (run_file(told("fails", "assert not cluster.nodes"), *options, name="::fails") for _ in range(2))
     assert [line for line in first.output.splitlines() if "digest" in line] == [
         line for line in second.output.splitlines() if "digest" in line
