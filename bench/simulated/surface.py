@@ -27,8 +27,11 @@ from node.server import PATIENCE_S, Answer, Asked, Read
 from node.web.endpoints import asks_nobody, reply_to
 from node.web.replies import Reply, turned_away
 
-LATE_S = 0.05
-"""The most time until a thread goes on with the answer that it waited for; usually it takes much less."""
+LATE_S = 0.5
+"""The most time until a thread goes on with an answer that it waited for. Half of them take some millionths of a
+second, one in ten takes more than a tenth: now and then a lease has to end meanwhile."""
+SQUARINGS = 4
+"""How rare it is that a thread is late: a chance is squared so often."""
 
 
 class Surface:
@@ -95,7 +98,7 @@ class Surface:
             return
         self._in_hand[id(request)] = answer
         late = self._chance()
-        for _ in range(3):
+        for _ in range(SQUARINGS):
             late *= late
         stage.engine.after(LATE_S * late, self._on_woken, answer)
 

@@ -3,6 +3,7 @@ told."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from bench.operations import (
@@ -221,6 +222,12 @@ def lease_reads_end_with_the_lease(ledger: Ledger, name: str, answer: Answer, at
     if not server.clock.at(at_s) < answer.until_s <= server.lease_until_s:
         words = f"{name} answered a read by its lease until {answer.until_s}; it has one to {server.lease_until_s}"
         violated(lease_reads_end_with_the_lease, words)
+
+
+def linearizable_reads_rest_on_no_clock(ledger: Ledger, name: str, answer: Answer) -> None:
+    """Thesis 6.4: who asks for a round of heartbeats is not answered by a lease, which clocks could make too long."""
+    if answer.until_s != math.inf:
+        violated(linearizable_reads_rest_on_no_clock, f"{name} answered by a lease, until {answer.until_s}")
 
 
 def reads_are_not_stale(

@@ -15,6 +15,7 @@ from bench.simulated.invariants.clients import (
     commands_have_one_result,
     contents_agree,
     lease_reads_end_with_the_lease,
+    linearizable_reads_rest_on_no_clock,
     reads_are_not_stale,
     reads_rest_on_what_is_applied,
     reads_tell_what_stands,
@@ -332,6 +333,8 @@ class Invariants(observer.Observer):
             reads_tell_what_stands(ledger, name, request, answer)
             if freshness is Freshness.LEASE:
                 lease_reads_end_with_the_lease(ledger, name, answer, at_s)
+            elif freshness is Freshness.LINEARIZABLE:
+                linearizable_reads_rest_on_no_clock(ledger, name, answer)
             return
         if position is not None:
             acknowledged_is_committed(ledger, name, position.index, position.term, request.required_index)

@@ -267,6 +267,12 @@ def test_a_read_by_a_lease_that_outlives_it_is_seen(until_s: float, at_s: float)
     assert_violated(clients.lease_reads_end_with_the_lease, ledger, "a", answer, at_s, words="it has one to 5.0")
 
 
+def test_a_linearizable_read_by_a_lease_is_seen() -> None:
+    judge = clients.linearizable_reads_rest_on_no_clock
+    judge(Ledger(), "a", Answer("me"))
+    assert_violated(judge, Ledger(), "a", Answer("me", until_s=5.0), words="a answered by a lease, until 5.0")
+
+
 def test_a_read_that_is_told_before_what_it_rests_on_is_applied_is_seen() -> None:
     ledger = Ledger(published={"a": SAID})
     clients.reads_rest_on_what_is_applied(ledger, "a", 0)
