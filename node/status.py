@@ -71,10 +71,12 @@ class Status(msgspec.Struct, frozen=True):
         return self.leader
 
     def elsewhere_at(self, now: float) -> Elsewhere | None:
-        """Where to send a client that is not served here; None when this node does not know."""
+        """Where to send a client that is not served here; None when this node does not know, or leads itself by now."""
         leader = self.leader_at(now)
-        address = self.http_addresses.get(leader) if leader else None
-        return Elsewhere(leader, address) if leader and address else None
+        if leader is None or leader == self.node_id:
+            return None
+        address = self.http_addresses.get(leader)
+        return Elsewhere(leader, address) if address else None
 
     def state_at(self, now: float) -> str:
         """The state that this node may report: a leader past its lease is a follower that has not noticed yet."""
