@@ -24,7 +24,8 @@ What is real, and what is a model
   happen. `disk` promises what `node.disk` promises, and can break it.
 * `network` has the live network's faults under the same names, and loss, duplication and reordering besides, which no
   TCP proxy can make. `clock` gives each node a reading and a rate of its own.
-* `requests` is the client's HTTP surface without the HTTP: the same questions, outcomes and reasons.
+* `requests` and `surface` are HTTP without the text and the sockets. What a request asks, and what a reply says, is the
+  node's own code (`node.web.endpoints`); what the client makes of it is the live client's (`bench.systems`).
 * Not here: the thread around the server, the wire format, sockets, sqlite. Mistakes there are for the unit suite and
   the live world to find.
 
