@@ -371,3 +371,16 @@ def test_a_check_of_ones_own_is_not_taken_for_one_of_ours() -> None:
 @pytest.mark.parametrize("name", ["os.system", "SAFETY", "own:os.system", "Evidence", "checkers"])
 def test_a_name_that_is_no_checks_finds_none(name: str) -> None:
     assert judging.find(name) is None
+
+
+def test_a_broken_promise_is_told_with_the_writes_that_stand_where_it_was_broken(tmp_path: Path) -> None:
+    def breaks(cluster: Cluster) -> None:
+        written = cluster.client(cluster.wait_for_leader()).put("price", "10")
+        cluster.client(cluster.wait_for_leader()).put("other", "x")
+        assert written.modify_index is not None
+        raise PromiseBrokenError("committed_stays", "it does not", indexes=(written.modify_index,))
+
+    done = run_scenario(replace(SCENARIOS["three_nodes"], play=breaks), runs=tmp_path, world=SimulatedWorld())
+    (found,) = [finding for finding in done.findings if finding.check == "committed_stays"]
+    assert [detail.split()[0] for detail in found.details] == ["acknowledged:"]
+    assert "put price = 10: ok, at index" in found.details[0]
