@@ -176,7 +176,8 @@ class _Check:
         count = sum(self._sizes.values())
         if found is None:
             keys = f", part by part in {len(self._sizes)} parts" if len(self._sizes) > 1 else ""
-            return Checked(Verdict.VALID, f"{count} calls have an order{keys}", self._sizes, None, self._steps)
+            calls = "1 call has" if count == 1 else f"{count} calls have"
+            return Checked(Verdict.VALID, f"{calls} an order{keys}", self._sizes, None, self._steps)
         of = f" of {words.short(found.part)}" if found.part else ""
         reason = f"{found.call.does}{of} by client {found.call.client}, completed at {found.call.completed_s:.4f}, "
         return Checked(Verdict.INVALID, f"{reason}fits into no order", self._sizes, found, self._steps)
