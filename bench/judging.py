@@ -24,7 +24,11 @@ from bench.mistakes import as_python_tells
 from bench.store import Findings, StoredRun
 from bench.verdict import Check, Finding, Verdict, combined
 
-OURS: dict[str, Check] = dict(inspect.getmembers(checkers, inspect.isfunction))
+OURS: dict[str, Check] = {
+    name: function
+    for name, function in inspect.getmembers(checkers, inspect.isfunction)
+    if inspect.get_annotations(function).get("return") == Finding.__name__
+}
 OF_A_SCENARIO: tuple[Check, ...] = (faults_touched_traffic, the_bench_did_not_interfere)
 """Checks of every scenario, beside its own."""
 OF_A_CASE: tuple[Check, ...] = (

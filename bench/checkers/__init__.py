@@ -10,6 +10,8 @@ contradict each other.
 * `clocks`: whether clocks ran about alike, on which what leases keep rests.
 * `stable`: whether each node kept what it had saved, on which most of this rests.
 * `durability`: what was acknowledged is there.
+* `linearizability`: calls took effect one after the other, each while it was under way; of a run, and of any calls by
+  any model (`orders` has the searches).
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
 * `interference`: the bench did nothing that nobody had asked for; asked of each run.
 """
@@ -23,6 +25,7 @@ from bench.checkers.elections import (
 )
 from bench.checkers.faults import faults_touched_traffic, some_fault_touched_traffic
 from bench.checkers.interference import the_bench_did_not_interfere
+from bench.checkers.linearizability import Budget, check_linearizable, linearizable, stale_reads_are_true
 from bench.checkers.logs import logs_agree
 
 SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree)
@@ -30,13 +33,17 @@ SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree)
 
 __all__ = [
     "SAFETY",
+    "Budget",
     "acknowledged_writes_survive",
+    "check_linearizable",
     "faults_touched_traffic",
     "leadership_is_handed_over",
+    "linearizable",
     "logs_agree",
     "nobody_disturbs_a_leader",
     "one_leader_at_a_time",
     "one_leader_per_term",
     "some_fault_touched_traffic",
+    "stale_reads_are_true",
     "the_bench_did_not_interfere",
 ]

@@ -46,6 +46,7 @@ def _say(words: str) -> None:
 def _mendable() -> tuple[type[Exception], ...]:
     from bench.case import CaseError
     from bench.cluster import NoSuchNodeError, WaitTimeoutError
+    from bench.history_formats import HistoryFormatError
     from bench.live.ports import NoFreePortError
     from bench.live.registry import RegistryError
     from bench.live.remote import RemoteError
@@ -60,6 +61,7 @@ def _mendable() -> tuple[type[Exception], ...]:
     from faults.toxiproxy import ToxiproxyError
 
     return (
+        HistoryFormatError,
         NoSuchNodeError,
         WaitTimeoutError,
         UnusableFolderError,

@@ -16,10 +16,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench import store, telling
+from bench.calls import calls_of
+from bench.commands.histories import form_option, is_history, judge_file, model_option, seconds_option, tell_as
 from bench.commands.options import Count, kept_runs
 from bench.commands.showing import VERDICT_COLOURS, console, tell
 from bench.judging import Judgement, judge_again
 from bench.manifest import Manifest, RunKind, code_digest
+from bench.models import Model
 from bench.store import RunState, StoredRun, StoreError
 from bench.verdict import Check, Finding
 
@@ -80,17 +83,28 @@ def show_command(run: str) -> None:
     metavar="FILE",
     help="The file of your own scenario, for checks of your own. A file that only the run names is never executed.",
 )
-def check_command(run: str, file: Path | None) -> None:
+@model_option
+@seconds_option
+@form_option
+def check_command(run: str, file: Path | None, model: Model | None, seconds: float, form: str | None) -> None:
     """Judge the evidence of RUN again.
 
     It says of each finding whether the run said the same.
 
-    RUN is an id as `runs` prints it, the run's folder, or `last`.
+    RUN is an id as `runs` prints it, the run's folder, or `last`. It may also be a file with a history, of which it is
+    judged whether it is linearizable: Jepsen's EDN or log, or Porcupine's key-value text.
 
     Exit status: 0 VALID, or SKIPPED; 1 INVALID; 2 UNKNOWN, or it cannot be judged, because it is still going on or its
     folder was damaged.
     """
+    if is_history(run):
+        sys.exit(judge_file(Path(run), model, seconds, form))
     out, stored = console(), store.find(kept_runs(), run)
+    if form is not None:
+        tell_as(form, calls_of(stored.evidence().history))
+        return
+    if model is not None:
+        raise click.UsageError(f"--model is for a file with a history, and {stored.id} is a run")
     if stored.state is RunState.GOING_ON:
         raise StoreError(f"{stored.id} is {telling.outcome(stored)}; check it when it has ended")
     own = _checks_in(file, stored.manifest.name) if file is not None else ()

@@ -54,6 +54,12 @@ def named(arguments: Iterable[str]) -> list[Scenario]:
 
 def load(path: Path) -> dict[str, Scenario]:
     """The scenarios that the file defines, by name, in their order. Raises UserFileError and UserCodeError."""
+    module = executed(path)
+    return {name: replace(scenario, file=path) for name, scenario in _gathered(module, path).items()}
+
+
+def executed(path: Path) -> ModuleType:
+    """The file as a module. Raises UserFileError and UserCodeError."""
     if not path.is_file():
         raise UserFileError(f"{path} is {'no file' if path.exists() else 'not there'}")
     try:
@@ -67,7 +73,7 @@ def load(path: Path) -> dict[str, Scenario]:
             exec(compiled(source, str(path)), vars(module))
     except (Exception, SystemExit, LimitReachedError) as error:
         raise UserCodeError(as_python_tells(error)) from error
-    return {name: replace(scenario, file=path) for name, scenario in _gathered(module, path).items()}
+    return module
 
 
 @contextlib.contextmanager

@@ -294,3 +294,68 @@ def test_a_file_without_the_runs_scenario_is_the_users_to_mend(content: str, wor
 @pytest.mark.parametrize("command", ["runs", "show", "check"])
 def test_each_has_an_example_in_its_help(command: str) -> None:
     assert f"Example: python -m bench {command}" in bench(command, "--help").output
+
+
+# A history of another tool
+
+ASKED = '{:process 0, :type :invoke, :f :%s, :key "k", :value %s}\n'
+TOLD = ASKED.replace(":invoke", ":ok")
+WRITTEN = ASKED % ("put", '"a"') + TOLD % ("put", '"a"') + ASKED % ("get", "nil")
+MODEL = """\
+from bench.models import ILLEGAL, Model
+
+def step(state, call):
+    if call.does == "put":
+        return call.value
+    {then}
+
+register = Model("mine", None, step)
+"""
+
+
+def kept(tmp_path: Path, text: str, name: str = "history.edn") -> Path:
+    file = tmp_path / name
+    file.write_text(text)
+    return file
+
+
+def test_a_file_with_a_history_is_judged_by_a_model(tmp_path: Path) -> None:
+    right = bench("check", kept(tmp_path, WRITTEN + TOLD % ("get", '"a"')))
+    assert (right.exit_code, right.output) == (0, "VALID 2 calls have an order\n")
+    wrong = bench("check", kept(tmp_path, WRITTEN + TOLD % ("get", '"b"')), "--model", "register")
+    assert wrong.exit_code == 1
+    assert "INVALID get of k by client 0, completed at 3.0000, fits into no order" in wrong.output
+    assert "client 0 get k: told b" in wrong.output
+
+
+def test_a_file_that_is_no_history_is_named_with_the_line(tmp_path: Path) -> None:
+    file = kept(tmp_path, WRITTEN + WRITTEN)
+    found = bench("check", file)
+    assert found.exit_code == 2
+    assert f"bench: {file}: line 4: client 0 asks, and its call of line 3 is open" in found.output
+
+
+def test_a_history_is_judged_by_a_model_of_ones_own(tmp_path: Path) -> None:
+    history = kept(tmp_path, WRITTEN + TOLD % ("get", '"a"'))
+    for then, told in {
+        "return state if call.told == state else ILLEGAL": "VALID 2 calls have an order",
+        "return [state]": "UNKNOWN the model mine failed at get of client 0: TypeError: unhashable type: 'list'",
+        "while True: pass": "UNKNOWN the model mine does not return: it was stopped after 0.1 s",
+    }.items():
+        file = kept(tmp_path, MODEL.format(then=then), "mine.py")
+        assert bench("check", history, "--model", f"{file}::register", "--seconds", "0.1").output.strip() == told
+
+
+def test_a_model_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    history = kept(tmp_path, WRITTEN)
+    assert "there is no model kvv; there are register, kv, append" in bench("check", history, "--model", "kvv").output
+    file = kept(tmp_path, "x = 1", "mine.py")
+    assert f"{file} has no Model called x" in bench("check", history, "--model", f"{file}::x").output
+
+
+def test_the_history_of_a_run_is_written_in_other_forms_and_judged_again(runs: Path, tmp_path: Path) -> None:
+    folder = played(runs)
+    written = bench("check", folder, "--to", "jepsen")
+    assert (written.exit_code, written.output.count(":type :invoke") > 0) == (0, True)
+    assert bench("check", kept(tmp_path, written.output)).output.startswith("VALID")
+    assert "is for a file with a history" in bench("check", folder, "--model", "kv").output

@@ -1,0 +1,185 @@
+"""Histories of other tools: read, written, and refused with the line where they are no history."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+
+import pytest
+
+from bench import history_formats
+from bench.checkers import check_linearizable
+from bench.history_formats import HistoryFormatError, jepsen, porcupine, read
+from bench.models import MODELS, Call, Refused, kv, register
+from bench.operations import Item
+from bench.verdict import Verdict
+from tests.unit.bench.linearizing import REAL, history, mutated
+
+LOG = """\
+INFO  jepsen.core - Running test
+INFO  jepsen.util - 0	:invoke	:read	nil
+INFO  jepsen.util - 1	:invoke	:write	4
+INFO  jepsen.util - 0	:ok	:read	nil
+INFO  jepsen.util - :nemesis	:info	:start	nil
+INFO  jepsen.util - 1	:info	:write	:timed-out
+INFO  jepsen.util - 2	:invoke	:cas	[4 1]
+INFO  jepsen.util - 0	:invoke	:cas	[3 1]
+INFO  jepsen.util - 2	:ok	:cas	[4 1]
+INFO  jepsen.util - 0	:fail	:cas	[3 1]
+INFO  jepsen.util - 2	:invoke	:read	nil
+INFO  jepsen.util - 2	:fail	:read	:timed-out
+"""
+EDN = """\
+; a remark
+[#jepsen.history.Op{:index 0, :time 10, :type :invoke, :process 0, :f :write, :value 1}
+ {:index 1, :time 20, :type :info, :process :nemesis, :f :start, :value {:n1 #{"n2" "n3"}}}
+ {:index 2, :time 30, :type :ok, :process 0, :f :write, :value 1}
+ {:index 3, :time 40, :type :invoke, :process 1, :f :read, :value nil} {:index 4, :time 50, :type :ok,
+  :process 1, :f :read, :value 1}]
+"""
+KEY_VALUE = """\
+{:process 0, :type :invoke, :f :append, :key "0", :value "x"}
+{:process 1, :type :invoke, :f :get, :key "1", :value nil}
+{:process 0, :type :ok, :f :append, :key "0", :value "x"}
+{:process 1, :type :ok, :f :get, :key "1", :value ""}
+{:process 0, :type :invoke, :f :get, :key "0", :value nil}
+{:process 0, :type :ok, :f :get, :key "0", :value "x"}
+"""
+
+
+def of(text: str) -> list[Call]:
+    return read(text.splitlines(keepends=True))
+
+
+def test_the_log_of_jepsen_is_read() -> None:
+    assert [(call.client, call.does, call.value, call.told, call.known) for call in of(LOG)] == [
+        (0, "read", None, None, True),
+        (1, "write", 4, None, False),
+        (2, "cas", (4, 1), True, True),
+        (0, "cas", (3, 1), False, True),
+    ]
+    assert check_linearizable(of(LOG), register).verdict is Verdict.VALID
+
+
+def test_a_vector_of_edn_is_read_with_its_times() -> None:
+    assert of(EDN) == [
+        Call(0, "write", 1, None, 10e-9, 30e-9),
+        Call(1, "read", None, 1, 40e-9, 50e-9),
+    ]
+
+
+def test_the_key_value_text_of_porcupine_is_read() -> None:
+    calls = of(KEY_VALUE)
+    assert [(call.key, call.does, call.value, call.told) for call in calls] == [
+        ("0", "append", "x", None),
+        ("1", "get", None, None),
+        ("0", "get", None, "x"),
+    ]
+    assert check_linearizable(calls, kv).verdict is Verdict.VALID
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_what_was_written_is_read_again_and_judged_the_same(name: str) -> None:
+    rng = random.Random(name)
+    for _ in range(100):
+        calls = mutated(name, rng, history(name, rng, 6))
+        again = of("\n".join(jepsen(calls)))
+        verdicts = [check_linearizable(each, MODELS[name]).verdict for each in (calls, again)]
+        assert verdicts[0] is verdicts[1], calls
+
+
+def test_every_kind_of_call_comes_back() -> None:
+    items = (Item("a", 'quo"ted\n'), Item("b", None, 3))
+    calls = [
+        Call(0, "set_all", items, 3, 1, 2),
+        Call(0, "set_all", items, Refused(), 3, 4),
+        Call(0, "cas_index", ("v", 3), Refused(4), 5, 6, "k"),
+        Call(0, "delete", None, 7, 7, 8, "k"),
+        Call(0, "get", None, None, 9, 10, "k"),
+        Call(0, "cas", (1, None), False, 11, 12, "k"),
+        Call(0, "put", "", None, 13, 14, "k", known=False),
+        Call(1, "put", "", None, 15, math.inf, "k", known=False),
+    ]
+    assert of("\n".join(jepsen(calls))) == calls
+
+
+def test_porcupine_is_told_what_it_knows() -> None:
+    calls = of(KEY_VALUE)
+    assert [call[1:] for call in of("\n".join(porcupine(calls)))] == [call[1:] for call in calls]
+    with pytest.raises(HistoryFormatError, match="delete cannot be said"):
+        list(porcupine([Call(0, "delete", None, 7, 7, 8, "k")]))
+
+
+def test_a_client_that_was_not_told_goes_on_as_another() -> None:
+    calls = [Call("a", "put", 1, None, 1, 2, "k", known=False), Call("a", "put", 2, None, 3, 4, "k")]
+    assert [call.client for call in of("\n".join(jepsen(calls)))] == [0, 1]
+
+
+ASKS = "{:process 0, :type :invoke, :f :read, :value nil}"
+TOLD = "{:process 0, :type :ok, :f :read, :value 1}"
+WRONG: dict[str, tuple[str, str]] = {
+    "nothing": ("", "there is nothing in it"),
+    "a tale": ("Once upon a time\n", "line 1: this is neither EDN nor a line of Jepsen's log"),
+    "told before it asked": (f"{TOLD}\n{ASKS}", "line 1: client 0 is told .* and has none under way"),
+    "told twice": (f"{ASKS}\n{TOLD}\n{TOLD}", "line 3: client 0 is told"),
+    "asked twice": (f"{ASKS}\n{ASKS}", "line 2: client 0 asks, and its call of line 1 is open"),
+    "a client that nobody is": (f"{ASKS}\n{TOLD.replace('0', '9', 1)}", "line 2: client 9 is told"),
+    "another call": (f"{ASKS}\n{TOLD.replace(':read', ':write')}", "line 2: this tells of another call"),
+    "another value": (
+        "{:process 0, :type :invoke, :f :write, :value 1}\n{:process 0, :type :ok, :f :write, :value 2}",
+        "line 2: this tells of another call than client 0 made in line 1",
+    ),
+    "cut off": (f"[{ASKS}\n{TOLD[:-1]}", "line 2: it ends, and { of line 2 is not closed"),
+    "cut off in a text": ('{:process 0, :value "abc', "line 1: this text does not end"),
+    "closed too often": (f"{ASKS}}}", "line 1: } closes what is not open"),
+    "closed by another": ("[{:process 0]", "line 1: ] closes what is not open"),
+    "no map": ("[1 2 3]", "line 1: an event is a map, and this is 1"),
+    "no event": ("{:a 1}", "line 1: this map has no :process"),
+    "a key alone": ("{:process}", "line 1: this map has a key without a value"),
+    "a key twice": ("{:process 0 :process 1}", "line 1: this map has a key twice"),
+    "no type": ("{:process 0 :f :read}", "line 1: this event has :type None"),
+    "an odd type": (f"{ASKS}\n{TOLD.replace(':ok', ':okay')}", "line 2: okay is no type of event"),
+    "an odd time": ('{:process 0 :type :ok :f :read :time "now"}', "line 1: this event has :time 'now'"),
+    "no value": ("{:process 0 :type @@}", "line 1: this is no value of EDN: @@"),
+    "a bad text": (r'{:process 0 :type "\q"}', "line 1: this text cannot be read"),
+    "time going back": (
+        "{:process 0, :type :invoke, :f :read, :time 9}\n{:process 1, :type :invoke, :f :read, :time 8}",
+        "line 2: time goes back: events are out of order",
+    ),
+    "shuffled": (
+        "{:process 0, :type :invoke, :f :read, :index 9}\n{:process 1, :type :invoke, :f :read, :index 8}",
+        "line 2: index 8 comes after 9: events are out of order",
+    ),
+    "an odd batch": ("{:process 0, :type :invoke, :f :set_all, :value 7}", "line 1: this batch is no vector"),
+    "nested for ever": ("[" * 100_000, "line 1: more than 32 brackets are open"),
+    "an edited log": (f"{LOG}INFO  jepsen.util - 3	:invoke\n", "line 13: this is no event: 3"),
+    "a log that tells of nobody": (f"{LOG}INFO  jepsen.util - 3	:ok	:read	1\n", "line 13: client 3 is told"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_no_history_is_refused_with_its_line(what: str) -> None:
+    text, why = WRONG[what]
+    with pytest.raises(HistoryFormatError, match=why):
+        of(text)
+
+
+def test_what_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_formats, "LONGEST_LINE", 60)
+    with pytest.raises(HistoryFormatError, match="line 2: it is longer than 60 characters"):
+        of(f"{ASKS}\n{' ' * 70}")
+    monkeypatch.setattr(history_formats, "LARGEST", 100)
+    with pytest.raises(HistoryFormatError, match="line 3: the history is longer than 100 characters"):
+        of(f"{ASKS}\n{TOLD}\n{ASKS}")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_history_that_was_cut_or_edited_anywhere_is_read_or_refused(seed: int) -> None:
+    rng = random.Random(seed)
+    for text in (LOG, EDN, KEY_VALUE):
+        for _ in range(300):
+            at, length = rng.randrange(len(text)), rng.randrange(4)
+            edited = text[:at] + rng.choice(["", "}", '"', "9", ":", "[", " "]) + text[at + length :]
+            with contextlib.suppress(HistoryFormatError):
+                read(edited.splitlines(keepends=True))
