@@ -26,7 +26,7 @@ assertion of the core's own, which comes before any promise to others is broken.
 | `_settles_term`          | `stuck_terms`           |     1 | `all_agree_in_the_end`                               |
 | `_settles_term`          | `heed_every_candidate`  |     1 | `candidates_disturb_nobody`                          |
 | `_leader_may_live`       | `forget_leader`         |     1 | `candidates_disturb_nobody`                          |
-| `_lease_base_s`          | `lease_by_receipt`      |     6 | `traces_tell_of_one_leader`                          |
+| `_lease_base_s`          | `lease_by_receipt`      |   504 | `one_leader_at_a_time`                               |
 | `_lease_holds`           | `deaf_leader`           |    13 | `connected_majority_has_a_leader`                    |
 | `_log_matches`           | `no_prev_check`         |     9 | `logs_match`                                         |
 | `_conflicts`             | `erase_on_stale_append` |     4 | `nothing_fails`: a committed entry would go          |
@@ -34,9 +34,9 @@ assertion of the core's own, which comes before any promise to others is broken.
 | `_proven_match`          | `ack_last_index`        |     9 | `matches_are_true`                                   |
 | `_proven_commit`         | `commit_past_prev`      |     9 | `committed_stays`                                    |
 | `_may_commit`            | `commit_old_term`       |     1 | `only_the_leaders_term_is_counted`                   |
-| `_is_prefix`             | `snapshot_cuts_suffix`  |    80 | `only_what_conflicts_goes`                           |
+| `_is_prefix`             | `snapshot_cuts_suffix`  |   424 | `only_what_conflicts_goes`                           |
 | `_may_install`           | `stale_snapshot`        |    24 | `nothing_fails`: it needs an entry that is gone      |
-| `_read_index`            | `readindex_no_noop`     |   113 | `reads_are_not_stale`                                |
+| `_read_index`            | `readindex_no_noop`     |   171 | `reads_are_not_stale`                                |
 | `_is_confirmed`          | `unconfirmed_reads`     |     1 | `clients_are_served_in_the_end`                      |
 | `_is_confirmed`          | `local_read`            |    92 | `reads_are_not_stale`                                |
 | `_may_change_membership` | `single_change_early`   |    26 | `members_change_one_at_a_time`                       |
