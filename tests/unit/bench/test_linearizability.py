@@ -424,6 +424,14 @@ def test_a_usual_run_costs_milliseconds() -> None:
     assert time.process_time() - began_s < 0.5
 
 
+def test_ten_thousand_calls_of_five_clients_at_one_key_take_no_second() -> None:
+    calls = history("register", random.Random(5), 10_000, clients=5, crashes=0)
+    began_s = time.process_time()
+    found = check_linearizable(calls, register)
+    assert (found.verdict, time.process_time() - began_s < 1) == (Verdict.VALID, True)
+    assert found.steps < 100_000
+
+
 # Reads that may be old
 
 
