@@ -5,6 +5,9 @@ yet, or never will, so a write stays open for ever and a read says nothing. FAIL
 but what the state machine itself refused (`bench.operations.DECISIONS`) did look at the key, and found it not as
 expected.
 
+Where requests may come twice, one that was refused may have been taken on when it came again, so only a state machine's
+refusal is one; and a write that is not numbered may take effect a second time.
+
 Of reads, only those are calls that promise to be fresh. A plain read, and a read of several keys, may be of any time.
 """
 
@@ -41,26 +44,33 @@ WRITES: dict[type[Question], tuple[str, Callable[[Any], tuple[str | None, Any]]]
 """What each kind of write is called by the model, and its key and value there."""
 
 
-def calls_of(operations: Iterable[Operation], fresh: Collection[Freshness] = FRESH) -> Iterator[Call]:
-    """The operations that a linearizable store is answerable for. `fresh` says which reads are."""
+def calls_of(
+    operations: Iterable[Operation], fresh: Collection[Freshness] = FRESH, *, doubled: bool = False
+) -> Iterator[Call]:
+    """The operations that a linearizable store is answerable for. `fresh` says which reads are, and `doubled` that
+    requests may have come twice."""
     for operation in operations:
-        if (call := _call(operation, fresh)) is not None:
-            yield call
+        if (call := _call(operation, fresh, doubled)) is None:
+            continue
+        yield call
+        if doubled and call.does != "get" and not getattr(operation.asked, "sequence", 0):
+            yield call._replace(client=("again", call.client, call.invoked_s), told=None, known=False)
 
 
-def _call(operation: Operation, fresh: Collection[Freshness]) -> Call | None:
+def _call(operation: Operation, fresh: Collection[Freshness], doubled: bool) -> Call | None:
     asked, told = operation.asked, operation.told
-    refused = told.outcome is Outcome.FAILED
-    if refused and told.reason not in DECISIONS:
-        return None
     if isinstance(asked, Get):
         is_fresh = told.outcome is Outcome.OK and asked.freshness in fresh
         return _made(operation, "get", asked.key, None, told.result) if is_fresh else None
     if type(asked) not in WRITES:
         return None
     does, what = WRITES[type(asked)]
-    key, value = what(asked)
-    return _made(operation, does, key, value, _refusal(operation) if refused else told.modify_index)
+    made = _made(operation, does, *what(asked), told.modify_index)
+    if told.outcome is not Outcome.FAILED:
+        return made
+    if told.reason in DECISIONS:
+        return made._replace(told=_refusal(operation))
+    return made._replace(told=None, known=False) if doubled else None
 
 
 def _refusal(operation: Operation) -> Refused:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from bench import checkers
 from bench.checkers import (
+    CLIENTS,
     SAFETY,
-    acknowledged_writes_survive,
     faults_touched_traffic,
     some_fault_touched_traffic,
+    stale_reads_are_true,
     the_bench_did_not_interfere,
 )
 from bench.evidence import Evidence
@@ -33,7 +34,8 @@ OF_A_SCENARIO: tuple[Check, ...] = (faults_touched_traffic, the_bench_did_not_in
 """Checks of every scenario, beside its own."""
 OF_A_CASE: tuple[Check, ...] = (
     *SAFETY,
-    acknowledged_writes_survive,
+    *CLIENTS,
+    stale_reads_are_true,
     some_fault_touched_traffic,
     the_bench_did_not_interfere,
 )

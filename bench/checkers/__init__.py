@@ -30,8 +30,11 @@ from bench.checkers.logs import logs_agree
 
 SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree)
 """What Raft promises of the nodes, whatever a scenario is about."""
+CLIENTS = (acknowledged_writes_survive, linearizable)
+"""What clients of a store are promised: their writes are kept, and took effect in an order that all saw."""
 
 __all__ = [
+    "CLIENTS",
     "SAFETY",
     "Budget",
     "acknowledged_writes_survive",

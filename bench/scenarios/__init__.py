@@ -25,13 +25,16 @@ from importlib import import_module
 
 from bench.case import Settings
 from bench.checkers import (
+    CLIENTS,
     SAFETY,
     acknowledged_writes_survive,
     leadership_is_handed_over,
+    linearizable,
     logs_agree,
     nobody_disturbs_a_leader,
     one_leader_at_a_time,
     one_leader_per_term,
+    stale_reads_are_true,
 )
 from bench.cluster import Client, Cluster, NodeStatus, Workers
 from bench.evidence import Evidence
@@ -82,6 +85,7 @@ SCENARIOS = by_name(member for name in MODULES for member in gather(import_modul
 
 __all__ = [
     "CLIENT",
+    "CLIENTS",
     "SAFETY",
     "SCENARIOS",
     "Cas",
@@ -124,6 +128,7 @@ __all__ = [
     "hand_over",
     "leadership_is_handed_over",
     "let_go",
+    "linearizable",
     "logs_agree",
     "members",
     "nobody_disturbs_a_leader",
@@ -135,6 +140,7 @@ __all__ = [
     "read_newest",
     "retrying",
     "scenario",
+    "stale_reads_are_true",
     "undisturbed",
     "write",
     "write_more",

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.checkers import SAFETY, acknowledged_writes_survive
+from bench.checkers import CLIENTS, SAFETY, linearizable
 from bench.cluster import Client, Cluster
 from bench.operations import Item, Operation, Outcome, SetAll
 from bench.scenarios.registry import scenario
@@ -20,7 +20,7 @@ TOGETHER = 100 * WIDTH
 """How many keys are read in one request: whole batches."""
 
 
-@scenario(nodes=3, checks=SAFETY, needs=["batches"])
+@scenario(nodes=3, checks=[*SAFETY, linearizable], needs=["batches"])
 def batches(cluster: Cluster) -> None:
     """A batch is set, replaced and deleted as a whole, and not at all when one of its keys is not as expected."""
 
@@ -44,7 +44,7 @@ def batches(cluster: Cluster) -> None:
     assert not gone.values
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["batches"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], needs=["batches"])
 def batches_across_leaders(cluster: Cluster) -> None:
     """Of every batch that was asked for while leaders were killed, every node has all keys or none."""
     with cluster.working([_always_new(client) for client in range(3)]) as load:
@@ -71,7 +71,7 @@ def _always_new(client: int) -> Script:
         yield _batch(f"{client}-{count}", str(count))
 
 
-@scenario(nodes=3, checks=SAFETY, needs=["batches"])
+@scenario(nodes=3, checks=[*SAFETY, linearizable], needs=["batches"])
 def batches_are_read_whole(cluster: Cluster) -> None:
     """While the same keys are set again and again, whoever reads them together reads the values of one batch."""
     clients = {node: cluster.client(node) for node in cluster.nodes}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.checkers import SAFETY, acknowledged_writes_survive, logs_agree, one_leader_per_term
+from bench.checkers import CLIENTS, SAFETY, logs_agree, one_leader_per_term
 from bench.cluster import Cluster
 from bench.operations import Outcome
 from bench.scenarios.registry import scenario
@@ -14,7 +14,7 @@ FAST, SLOW = 1.2, 0.8
 
 @scenario(
     nodes=3,
-    checks=[*SAFETY, acknowledged_writes_survive],
+    checks=[*SAFETY, *CLIENTS],
     each={"leader_rate": [FAST, SLOW]},
     needs=["clocks"],
 )
@@ -38,7 +38,7 @@ def clock_skew(cluster: Cluster, leader_rate: float) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[one_leader_per_term, logs_agree, acknowledged_writes_survive], needs=["clocks"])
+@scenario(nodes=3, checks=[one_leader_per_term, logs_agree, *CLIENTS], needs=["clocks"])
 def clock_stands_still(cluster: Cluster) -> None:
     """A leader whose clock stands still takes itself for the leader, acknowledges nothing and reads nothing old."""
     old = put(cluster, "x", "old")

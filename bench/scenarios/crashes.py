@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from functools import partial
 
-from bench.checkers import SAFETY, acknowledged_writes_survive
+from bench.checkers import CLIENTS, SAFETY
 from bench.cluster import Cluster, DidNotStartError
 from bench.operations import Outcome, Put
 from bench.scenarios.registry import scenario
@@ -17,7 +17,7 @@ from faults.links import peer_links
 LARGE = "x" * 10_000
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS])
 def kill_leader(cluster: Cluster) -> None:
     """kill -9 of the leader under writes: another takes over, nothing acknowledged is lost, the old one catches up."""
     old = cluster.wait_for_leader()
@@ -32,7 +32,7 @@ def kill_leader(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS])
 def rolling_restart(cluster: Cluster) -> None:
     """Every node killed and started again, one after the other, under writes: nothing acknowledged is lost."""
     cluster.wait_for_leader()
@@ -55,7 +55,7 @@ def all_followers(cluster: Cluster) -> list[str]:
     return [node for node in cluster.nodes if node != leader]
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], each={"victims_of": [everybody, all_followers]})
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], each={"victims_of": [everybody, all_followers]})
 def restart_at_once(cluster: Cluster, victims_of: Callable[[Cluster], list[str]]) -> None:
     """All nodes, or all followers, are down at once: nobody acknowledges anything, and nothing acknowledged is lost."""
     with cluster.writing() as load:
@@ -73,7 +73,7 @@ def restart_at_once(cluster: Cluster, victims_of: Callable[[Cluster], list[str]]
     read_back(cluster)
 
 
-@scenario(nodes=5, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=5, checks=[*SAFETY, *CLIENTS])
 def cascading_failures(cluster: Cluster) -> None:
     """One leader after the other is killed: the rest goes on while it is a majority, and then waits to be one again."""
     fallen: list[str] = []
@@ -94,7 +94,7 @@ def cascading_failures(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=5, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=5, checks=[*SAFETY, *CLIENTS])
 def several_faults_at_once(cluster: Cluster) -> None:
     """One node dead, one stopped, one that hears late and is heard late: the majority that is left loses nothing."""
     leader = write(cluster, "before")
@@ -124,7 +124,7 @@ def follower_of(cluster: Cluster) -> str:
 
 @scenario(
     nodes=3,
-    checks=[*SAFETY, acknowledged_writes_survive],
+    checks=[*SAFETY, *CLIENTS],
     each={"victim_of": [leader_of, follower_of]},
     needs=["full_disk"],
 )
@@ -140,7 +140,7 @@ def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
 
 @scenario(
     nodes=3,
-    checks=[*SAFETY, acknowledged_writes_survive],
+    checks=[*SAFETY, *CLIENTS],
     each={"victim_of": [leader_of, follower_of]},
     needs=["failed_save"],
 )
@@ -154,7 +154,7 @@ def failed_save(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["older_disk"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], needs=["older_disk"])
 def older_disk(cluster: Cluster) -> None:
     """A follower that comes back with an older copy of its disk is given what it lacks, while the others hold all."""
     with cluster.writing() as load:
@@ -170,7 +170,7 @@ def older_disk(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["lost_files", "snapshot"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], needs=["lost_files", "snapshot"])
 def lost_log(cluster: Cluster) -> None:
     """A node that has snapshots and no log does not start: it cannot know for whom it has voted. The others go on."""
     with cluster.writing() as load:
@@ -191,7 +191,7 @@ def lost_log(cluster: Cluster) -> None:
 
 @scenario(
     nodes=3,
-    checks=[*SAFETY, acknowledged_writes_survive],
+    checks=[*SAFETY, *CLIENTS],
     each={"victim_of": [leader_of, follower_of]},
     needs=["memory_limit"],
 )
@@ -213,7 +213,7 @@ def large_values(client: int) -> Script:
 
 @scenario(
     nodes=3,
-    checks=[*SAFETY, acknowledged_writes_survive],
+    checks=[*SAFETY, *CLIENTS],
     each={"victim_of": [leader_of, follower_of]},
     needs=["slow_disk"],
 )

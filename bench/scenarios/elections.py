@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-from bench.checkers import SAFETY, acknowledged_writes_survive, nobody_disturbs_a_leader
+from bench.checkers import CLIENTS, SAFETY, nobody_disturbs_a_leader
 from bench.cluster import Cluster
 from bench.operations import Outcome
 from bench.scenarios.registry import scenario
 from bench.scenarios.steps import hand_over, read_back, write
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS])
 def three_nodes(cluster: Cluster) -> None:
     """Three nodes elect exactly one leader and replicate what it acknowledges."""
     write(cluster, "x")
@@ -40,7 +40,7 @@ def minority_never_elects(cluster: Cluster) -> None:
     cluster.wait_until_agreed()
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS])
 def redirected_clients(cluster: Cluster) -> None:
     """Whomever a client asks, it is sent to who leads, also when that is another, and never in a circle."""
     for leader in cluster.nodes:

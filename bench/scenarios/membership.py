@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.checkers import SAFETY, acknowledged_writes_survive, leadership_is_handed_over, nobody_disturbs_a_leader
+from bench.checkers import CLIENTS, SAFETY, leadership_is_handed_over, nobody_disturbs_a_leader
 from bench.cluster import Cluster
 from bench.operations import Join, Leave, Outcome
 from bench.scenarios.registry import scenario
@@ -22,7 +22,7 @@ from bench.workload import Script
 CHANGES = 100
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], spare=1, needs=["join", "leave"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], spare=1, needs=["join", "leave"])
 def join_and_leave(cluster: Cluster) -> None:
     """A node joins through the leader and through nobody else, is given everything, and leaves again, under writes."""
     leader = write(cluster, "before")
@@ -46,7 +46,7 @@ def join_and_leave(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=4, checks=[*SAFETY, acknowledged_writes_survive, nobody_disturbs_a_leader], needs=["leave"])
+@scenario(nodes=4, checks=[*SAFETY, *CLIENTS, nobody_disturbs_a_leader], needs=["leave"])
 def removed_node(cluster: Cluster) -> None:
     """A node that was let go while it was cut off, and does not know that, disturbs nobody (thesis 4.2.3)."""
     leader = write(cluster, "before")
@@ -64,7 +64,7 @@ def removed_node(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["join", "leave"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], needs=["join", "leave"])
 def leader_leaves(cluster: Cluster) -> None:
     """A leader that is let go leads until that is committed; then another does, and it may come back (thesis 4.2.2)."""
     with cluster.writing() as load:
@@ -87,7 +87,7 @@ def comes_and_goes(node: str) -> Script:
         yield Leave(node)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], spare=2, needs=["join", "leave"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], spare=2, needs=["join", "leave"])
 def many_changes(cluster: Cluster) -> None:
     """A hundred joins and leaves, two of them at any time, under writes: one configuration is left, and all is kept."""
     cluster.wait_for_leader()
@@ -104,7 +104,7 @@ def many_changes(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive, leadership_is_handed_over], needs=["transfer"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS, leadership_is_handed_over], needs=["transfer"])
 def leadership_transfer(cluster: Cluster) -> None:
     """Leadership goes to each node that an operator names, under writes, and nobody has to time out (thesis 3.10)."""
     with cluster.writing() as load:
@@ -115,7 +115,7 @@ def leadership_transfer(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive, leadership_is_handed_over], needs=["transfer"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS, leadership_is_handed_over], needs=["transfer"])
 def rolling_restart_in_order(cluster: Cluster) -> None:
     """Every node told to stop and started again: a leader hands over first, so nobody waits for a time-out."""
     with cluster.writing() as load:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from functools import partial
 
-from bench.checkers import SAFETY, acknowledged_writes_survive
+from bench.checkers import CLIENTS, SAFETY
 from bench.cluster import Cluster
 from bench.operations import Outcome
 from bench.scenarios.registry import scenario
@@ -48,7 +48,7 @@ SIZES = {leader_alone: 3, leader_with_minority: 5, two_halves: 4}
 
 @scenario(
     nodes=lambda shape, **_: SIZES[shape],
-    checks=[*SAFETY, acknowledged_writes_survive],
+    checks=[*SAFETY, *CLIENTS],
     each={"shape": list(SIZES), "direction": [both_ways, nothing_out, nothing_in], "mode": list(Mode)},
 )
 def split_brain(
@@ -80,7 +80,7 @@ def _without_majority(cluster: Cluster, near: Side, far: Side) -> list[str]:
     return [node for side in (near, far) for node in side if len(side) * 2 <= len(cluster.nodes)]
 
 
-@scenario(nodes=5, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=5, checks=[*SAFETY, *CLIENTS])
 def majorities_ring(cluster: Cluster) -> None:
     """Every node hears a majority, and no two hear the same one: one of them leads, writes go on, and none is lost."""
     write(cluster, "before")
@@ -93,7 +93,7 @@ def majorities_ring(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS])
 def flapping_network(cluster: Cluster) -> None:
     """Each node in turn is cut off and back again and again, the leader too: writes go on, and none is lost."""
     with cluster.writing() as load:
@@ -105,7 +105,7 @@ def flapping_network(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=5, checks=[*SAFETY, acknowledged_writes_survive], needs=["noise"])
+@scenario(nodes=5, checks=[*SAFETY, *CLIENTS], needs=["noise"])
 def noisy_network(cluster: Cluster) -> None:
     """A tenth of the messages is lost, doubled and overtaken, and a leader killed: nothing acknowledged is lost."""
     with cluster.writing() as load, cluster.noise(loss=0.1, duplication=0.1, reordering=0.1):
@@ -136,7 +136,7 @@ def lost(cluster: Cluster, links: Collection[Link]) -> AbstractContextManager[No
     return cluster.network.cutting(links, Mode.BLACKHOLE)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], each={"how": [late, little, held_back, lost]})
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], each={"how": [late, little, held_back, lost]})
 def lagging_follower(
     cluster: Cluster, how: Callable[[Cluster, Collection[Link]], AbstractContextManager[None]]
 ) -> None:
@@ -156,7 +156,7 @@ TAIL = 8
 """Clients that each leave a write undecided: more entries than a new leader needs to acknowledge one."""
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS])
 def conflicting_tails(cluster: Cluster) -> None:
     """What a leader that was cut off still wrote to its own log, however long, gives way to what a majority has.
 

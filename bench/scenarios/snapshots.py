@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from bench.case import Settings
-from bench.checkers import SAFETY, acknowledged_writes_survive
+from bench.checkers import CLIENTS, SAFETY
 from bench.cluster import Cluster
 from bench.operations import Item, SetAll
 from bench.scenarios.registry import scenario
@@ -22,7 +22,7 @@ RETAINED = 2
 """How many snapshots a node keeps; its log reaches back to the older one."""
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], settings=OFTEN)
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], settings=OFTEN)
 def snapshots_under_writes(cluster: Cluster) -> None:
     """Nodes take snapshots by themselves while writes go on, and each starts again from one and what followed."""
     with cluster.writing() as load:
@@ -34,7 +34,7 @@ def snapshots_under_writes(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["snapshot"])
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], needs=["snapshot"])
 def snapshot_by_hand(cluster: Cluster) -> None:
     """A node asked for a snapshot takes one, under writes; when all are killed at once, nothing is lost."""
     with cluster.writing() as load:
@@ -78,7 +78,7 @@ def away(cluster: Cluster) -> Iterator[str]:
 
 @scenario(
     nodes=3,
-    checks=[*SAFETY, acknowledged_writes_survive],
+    checks=[*SAFETY, *CLIENTS],
     each={"behind": [joined, wiped, away]},
     spare=1,
     needs=["join", "snapshot", "batches"],
@@ -105,7 +105,7 @@ def snapshot_is_installed(cluster: Cluster, behind: Callable[[Cluster], Abstract
 
 @scenario(
     nodes=3,
-    checks=[*SAFETY, acknowledged_writes_survive],
+    checks=[*SAFETY, *CLIENTS],
     needs=["snapshot", "snapshot_files"],
     settings=BY_HAND,
 )
@@ -125,7 +125,7 @@ def damaged_snapshot(cluster: Cluster) -> None:
     read_back(cluster)
 
 
-@scenario(nodes=3, checks=[*SAFETY, acknowledged_writes_survive], needs=["batches"], settings=OFTEN)
+@scenario(nodes=3, checks=[*SAFETY, *CLIENTS], needs=["batches"], settings=OFTEN)
 def ten_thousand_keys(cluster: Cluster) -> None:
     """Ten thousand keys, written while snapshots are taken, all come back after every node was killed at once."""
     with cluster.working([batches(0, client) for client in range(4)]) as load:

@@ -374,6 +374,26 @@ def test_what_a_disk_forgot_is_not_held_against_the_nodes() -> None:
     assert found_in(PUT, got(3, None), timeline=(wiped,)).verdict is Verdict.UNKNOWN
 
 
+def test_where_requests_come_twice_a_refused_one_may_have_been_taken_on() -> None:
+    noise = {
+        "event": "noise",
+        "at_s": 0.5,
+        "links": "client->n1,n1->n2",
+        "detail": "loss 0 duplication 0.5 reordering 0",
+    }
+    between_nodes = noise | {"links": "n1->n2"}
+    numbered = done(1, Put("k", "a", client_id="c", sequence=1), 5)
+    history = (numbered, refused(2, Put("k", "b", client_id="d", sequence=1), None, "not leader"), got(3, "b"))
+    assert found_in(*history, timeline=(between_nodes,)).verdict is Verdict.INVALID
+    assert found_in(*history, timeline=(noise,)).verdict is Verdict.VALID
+    stale = (*history[:2], got(3, "b", Freshness.STALE))
+    for timeline, verdict in (((noise,), Verdict.VALID), ((between_nodes,), Verdict.INVALID)):
+        assert stale_reads_are_true(Evidence(stale, {}, timeline)).verdict is verdict
+    later = (done(2, Put("k", "b", client_id="d", sequence=1), 6), got(3, "a"))
+    assert found_in(numbered, *later, timeline=(noise,)).verdict is Verdict.INVALID
+    assert found_in(PUT, *later, timeline=(noise,)).verdict is Verdict.VALID, "PUT is not numbered"
+
+
 def test_a_run_in_which_nothing_was_asked_shows_nothing() -> None:
     assert found_in().verdict is Verdict.UNKNOWN
     assert found_in(got(1, "a", Freshness.STALE)).verdict is Verdict.UNKNOWN
@@ -402,6 +422,14 @@ def test_a_usual_run_costs_milliseconds() -> None:
     began_s = time.process_time()
     assert check_linearizable(many, kv).verdict is Verdict.VALID
     assert time.process_time() - began_s < 0.5
+
+
+def test_ten_thousand_calls_of_five_clients_at_one_key_take_no_second() -> None:
+    calls = history("register", random.Random(5), 10_000, clients=5, crashes=0)
+    began_s = time.process_time()
+    found = check_linearizable(calls, register)
+    assert (found.verdict, time.process_time() - began_s < 1) == (Verdict.VALID, True)
+    assert found.steps < 100_000
 
 
 # Reads that may be old
