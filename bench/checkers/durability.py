@@ -16,10 +16,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from bench.checkers.clocks import unlike
+from bench.checkers.faults import requests_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence, Record
-from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, key_by_key
+from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, Told, key_by_key
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
 from bench.words import counted
@@ -89,7 +92,7 @@ def _summed_up(acknowledged: Iterable[list[Effect]], unread: int) -> Finding:
 
 def _by_key(evidence: Evidence) -> tuple[dict[str, list[Effect]], dict[str, list[FreshRead]]]:
     """What writes may have left at each key, and the fresh reads of it."""
-    fresh = _Freshness(evidence)
+    fresh, doubled = _Freshness(evidence), requests_may_come_twice(evidence)
     effects: dict[str, list[Effect]] = defaultdict(list)
     reads: dict[str, list[FreshRead]] = defaultdict(list)
     for operation in evidence.history:
@@ -99,15 +102,21 @@ def _by_key(evidence: Evidence) -> tuple[dict[str, list[Effect]], dict[str, list
                     since_s = fresh.since(part, freshness)
                     if since_s is not None:
                         reads[key].append(FreshRead(part, part.value, since_s))
-                case Put(key=key, value=value) | Cas(key=key, value=value) if part.outcome is not Outcome.FAILED:
-                    effects[key].append(_effect(part, value))
-                case Delete(key=key) if part.outcome is not Outcome.FAILED:
-                    effects[key].append(_effect(part, None))
+                case Put(key=key, value=value) | Cas(key=key, value=value):
+                    effects[key] += _effects(part, value, doubled)
+                case Delete(key=key):
+                    effects[key] += _effects(part, None, doubled)
     return effects, reads
 
 
-def _effect(write: Operation, value: str | None) -> Effect:
-    return Effect(write, value, -1 if write.modify_index is None else write.modify_index)
+def _effects(write: Operation, value: str | None, doubled: bool) -> Iterator[Effect]:
+    """What the write may have left. Where requests may come twice, one that was refused may have been taken on when it
+    came again, and one that is not numbered may take effect once more."""
+    if write.outcome is not Outcome.FAILED:
+        yield Effect(write, value, -1 if write.modify_index is None else write.modify_index)
+    if doubled and (not write.decided or not getattr(write.asked, "sequence", 0)):
+        again = msgspec.structs.replace(write, told=Told(Outcome.UNKNOWN, "it may have come twice"))
+        yield Effect(again, value, -1)
 
 
 def _lost(key: str, effects: list[Effect], read: FreshRead) -> tuple[Operation, str] | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.evidence import Evidence, Record
 from bench.verdict import Finding, Verdict
 from bench.words import counted, times
-from faults.links import BYPASS, CLIENT, KEPT
+from faults.links import BYPASS, CLIENT, KEPT, Kind
 
 CHECK = "faults_touched_traffic"
 _Met = tuple[tuple[str, ...], int]
@@ -96,3 +96,9 @@ def _operations(evidence: Evidence, faulty: dict[str, float], until_s: float) ->
         for operation in evidence.history
         for node, invoked_s in operation.questions
     )
+
+
+def requests_may_come_twice(evidence: Evidence) -> bool:
+    """Noise doubles what goes over a link."""
+    noise = (record["links"].split(",") for record in evidence.timeline if record["event"] == Kind.NOISE)
+    return any(link.startswith(f"{CLIENT}->") for links in noise for link in links)

@@ -20,6 +20,7 @@ from typing import Any
 from bench import words
 from bench.calls import FRESH, calls_of
 from bench.checkers.clocks import unlike
+from bench.checkers.faults import requests_may_come_twice
 from bench.checkers.orders import ModelFailedError, Part, Search, Spent, Stuck, in_breadth, in_depth
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
@@ -27,7 +28,6 @@ from bench.models import Call, Model, kv, unknown_to
 from bench.operations import Cas, Freshness, Get, Operation, Outcome, Put, key_by_key
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
-from faults.links import CLIENT, Kind
 
 FIRST_TURN = 4096
 """How many steps a search takes in its first turn; each further turn is twice as long."""
@@ -258,7 +258,7 @@ def linearizable(evidence: Evidence) -> Finding:
     """Writes, and the reads that promise to be fresh, took effect one after the other, each while it was under way, and
     writes in the order in which they stand in the log."""
     fresh = (Freshness.LINEARIZABLE,) if unlike(evidence) else FRESH
-    calls = list(calls_of(evidence.history, fresh, doubled=_requests_may_come_twice(evidence)))
+    calls = list(calls_of(evidence.history, fresh, doubled=requests_may_come_twice(evidence)))
     if not calls:
         return Finding(CHECK, Verdict.UNKNOWN, "nothing was asked that has to be linearizable")
     if astray := _out_of_log_order(calls):
@@ -271,12 +271,6 @@ def linearizable(evidence: Evidence) -> Finding:
     if found is None:
         return Finding(CHECK, checked.verdict, checked.reason)
     return Finding(CHECK, checked.verdict, checked.reason, found.call.completed_s, tuple(found.lines()))
-
-
-def _requests_may_come_twice(evidence: Evidence) -> bool:
-    """Noise doubles what goes over a link."""
-    noise = (record["links"].split(",") for record in evidence.timeline if record["event"] == Kind.NOISE)
-    return any(link.startswith(f"{CLIENT}->") for links in noise for link in links)
 
 
 def _out_of_log_order(calls: Sequence[Call]) -> tuple[Call, Call] | None:
@@ -298,7 +292,7 @@ def stale_reads_are_true(evidence: Evidence) -> Finding:
     """A read that may be old shows a value that somebody wrote, and had asked for before the read was completed: none
     from the future, and none out of nothing."""
     check = "stale_reads_are_true"
-    doubled = _requests_may_come_twice(evidence)
+    doubled = requests_may_come_twice(evidence)
     written: dict[tuple[str, str], float] = {}
     reads: list[tuple[str, Operation]] = []
     for operation in evidence.history:

@@ -196,3 +196,24 @@ def test_a_read_of_several_keys_is_one_of_each() -> None:
 
 def test_a_run_without_an_acknowledged_write_shows_nothing() -> None:
     assert judged(at(1, Put("k", "a"), NOT_KNOWN), newest(3, None)).verdict is Verdict.UNKNOWN
+
+
+NOISE: Record = {"event": "noise", "at_s": 0.5, "links": "client->n1,n1->n2", "detail": "duplication 0.5"}
+
+
+@pytest.mark.parametrize(
+    "twice", [at(1.5, Put("k", "b"), Told(Outcome.FAILED, "not leader")), done(0.8, Put("k", "b"), 3)]
+)
+def test_where_requests_may_come_twice_one_may_have_been_done_though_it_was_refused_or_once_more(
+    twice: Operation,
+) -> None:
+    """Noise doubles clients' requests: a leader may take on what another node has refused, or what it has done."""
+    history = (twice, done(2, Put("k", "a"), 5), newest(3, "b"))
+    assert acknowledged_writes_survive(Evidence(history, {}, ())).verdict is Verdict.INVALID
+    assert acknowledged_writes_survive(Evidence(history, {}, (NOISE,))).verdict is Verdict.VALID
+
+
+def test_a_write_that_is_numbered_takes_effect_once_however_often_it_comes() -> None:
+    numbered = done(0.8, Put("k", "b", client_id="c", sequence=1), 3)
+    lost = Evidence((numbered, done(2, Put("k", "a"), 5), newest(3, "b")), {}, (NOISE,))
+    assert acknowledged_writes_survive(lost).verdict is Verdict.INVALID

@@ -6,7 +6,6 @@ import itertools
 import math
 import random
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -414,22 +413,18 @@ def test_what_a_client_was_told_decides_what_is_said_of_its_call() -> None:
     ]
 
 
-def test_a_usual_run_costs_milliseconds() -> None:
+def test_a_usual_run_takes_a_step_or_two_for_each_call() -> None:
     rng = random.Random(3)
     calls = [one._replace(client=next(clients)) for one in history("kv", rng, 12, crashes=0)]
     many = [one._replace(key=f"k{number}") for number in range(50) for one in calls]
     many = [one._replace(client=(one.client, one.key)) for one in many]
-    began_s = time.process_time()
-    assert check_linearizable(many, kv).verdict is Verdict.VALID
-    assert time.process_time() - began_s < 0.5
+    found = check_linearizable(many, kv)
+    assert (found.verdict, found.steps < 10 * len(many)) == (Verdict.VALID, True)
 
 
-def test_ten_thousand_calls_of_five_clients_at_one_key_take_no_second() -> None:
-    calls = history("register", random.Random(5), 10_000, clients=5, crashes=0)
-    began_s = time.process_time()
-    found = check_linearizable(calls, register)
-    assert (found.verdict, time.process_time() - began_s < 1) == (Verdict.VALID, True)
-    assert found.steps < 100_000
+def test_ten_thousand_calls_of_five_clients_at_one_key_take_ten_steps_each_at_most() -> None:
+    found = check_linearizable(history("register", random.Random(5), 10_000, clients=5, crashes=0), register)
+    assert (found.verdict, found.steps < 100_000) == (Verdict.VALID, True)
 
 
 # Reads that may be old
