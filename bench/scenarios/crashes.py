@@ -122,6 +122,15 @@ def follower_of(cluster: Cluster) -> str:
     return all_followers(cluster)[0]
 
 
+def goes_on_without(cluster: Cluster, strike: Callable[[], str]) -> None:
+    """Amid writes a node is struck and stops; the others go on, it comes back, and nothing is lost."""
+    with cluster.writing() as load:
+        write_more(cluster, load)
+        carry_on_without(cluster, load, strike())
+    cluster.wait_until_agreed()
+    read_back(cluster)
+
+
 @scenario(
     nodes=3,
     checks=[*SAFETY, *CLIENTS],
@@ -130,12 +139,7 @@ def follower_of(cluster: Cluster) -> str:
 )
 def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
     """A node whose disk is full stops instead of acknowledging what it cannot keep; the others go on without it."""
-    with cluster.writing() as load:
-        write_more(cluster, load)
-        victim = cluster.fill_disk(victim_of(cluster))
-        carry_on_without(cluster, load, victim)
-    cluster.wait_until_agreed()
-    read_back(cluster)
+    goes_on_without(cluster, lambda: cluster.fill_disk(victim_of(cluster)))
 
 
 @scenario(
@@ -146,12 +150,7 @@ def full_disk(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
 )
 def failed_save(cluster: Cluster, victim_of: Callable[[Cluster], str]) -> None:
     """A node one of whose saves fails stops, though its disk is well again: it cannot know what it has saved."""
-    with cluster.writing() as load:
-        write_more(cluster, load)
-        victim = cluster.fail_save(victim_of(cluster))
-        carry_on_without(cluster, load, victim)
-    cluster.wait_until_agreed()
-    read_back(cluster)
+    goes_on_without(cluster, lambda: cluster.fail_save(victim_of(cluster)))
 
 
 @scenario(nodes=3, checks=[*SAFETY, *CLIENTS], needs=["older_disk"])
