@@ -248,11 +248,6 @@ def in_breadth(part: Part) -> Search:
     return None
 
 
-def _configurations(sets: Sets) -> Iterator[Configuration]:
-    for (state, mask), ways in sets.items():
-        yield from ((mask, used, state, order) for used, order in ways.items())
-
-
 def _keep_least(sets: Sets, key: tuple[Any, int], used: int, order: Order) -> bool:
     """Add it, unless no more was used to come there already; and drop what has used more."""
     ways = sets.setdefault(key, {})
