@@ -11,7 +11,7 @@ The vocabulary
   of faults and all else that a run depends on, in one file. `bench.player` plays it on any cluster.
 * A *scenario* (`bench.scenarios`) is a plain function of a cluster, with its promise as its docstring.
 * *Evidence* (`bench.evidence`) is what a run leaves behind: the history, every node's trace, the bench's own timeline,
-  all on one monotonic clock. `bench.store` keeps it, and trusts nothing that was changed since.
+  all on one clock, which is 0 when the run begins. `bench.store` keeps it, and trusts nothing that was changed since.
 * A *checker* (`bench.checkers`) is a pure function from evidence to a finding; a *verdict* (`bench.verdict`) is VALID,
   INVALID or UNKNOWN, and the exit status 0, 1 or 2. What a world cannot play is SKIPPED, with 0.
 
@@ -19,7 +19,9 @@ The way of a run
 ----------------
 `runner` has all of it on a page: open a cluster, play, collect, check, store. `worlds` names the two kinds of cluster:
 `live/`, of real processes, and `simulated/`, in virtual time. `systems/` says how a system is put on the bench, and
-nothing else knows any one system. `search/` makes up cases and plays them by the thousand. `measure/` times the live
-cluster. `cli` and `commands/` are the command line. Only `simulated/` imports the node, and only the pure part of it:
-everywhere else the node is known as a command line.
+nothing else knows any one system. `telling` says in words what came of a run, with `timeline` (what happened, and what
+was in force when), `words` and `mistakes` (of a story's author); `picture` shows the links of a running cluster.
+`search/` makes up cases and plays them by the thousand. `measure/` times the live cluster. `cli` and `commands/` are
+the command line. Only `simulated/` imports the node, and only the pure part of it: everywhere else the node is known as
+a command line.
 """

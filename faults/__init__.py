@@ -45,6 +45,7 @@ replaced, with all the faults that last (`network`). Children die with the bench
 
 The way through
 ---------------
-`links` -> `cuts` -> `lasting` (what overlaps) -> `nodes` (faults on nodes) -> `acquire` (getting the server) ->
-`processes` and `lifeline` -> `toxiproxy` -> `network`. `foreign` guards the use of other projects' internals.
+`links` -> `cuts` -> `lasting` (what overlaps) and `stillness` (what outlasts an error) -> `nodes` (faults on nodes) ->
+`acquire` (getting the server) -> `processes` and `lifeline` -> `toxiproxy` -> `network`. `foreign` guards the use of
+other projects' internals.
 """

@@ -10,7 +10,7 @@ ports, where no fault is in the way.
 * `clients`, `workers`: who asks the nodes, in the foreground and in the background.
 * `log`: what all nodes log, in one stream. `traffic`: how much went over each link. `bypasses`: what went past one.
   `waiting`: with a deadline.
-* `control`, `remote`, `registry`: a running bench, spoken to from another terminal.
+* `control`, `remote`, `registry`: a running bench, spoken to from another terminal; `serving` brings them together.
 
 A node is known by `bench.systems.protocol` alone: nothing here names a system or speaks its language.
 """
