@@ -34,5 +34,4 @@ The way through
 `engine` and `clock` -> `network` and `disk` -> `process` (which gets these as arguments, and knows no world) -> `stage`
 (what all nodes share) -> `node` -> `world` -> `cluster` (a `bench.cluster.Cluster`) and `clients`. `observer` is told
 of every step: `chronicle` remembers it, `words` puts it in words, and `invariants` says which promise was broken.
-`rest` judges what can only be judged once nothing is owed any more.
 """

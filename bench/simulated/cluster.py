@@ -17,7 +17,6 @@ from bench.cluster import Cluster, NodeStatus, PromiseBrokenError, Recorder, Wai
 from bench.evidence import Evidence
 from bench.operations import Operation, Question
 from bench.schedule import AnyFault
-from bench.simulated import rest
 from bench.simulated.clients import SimulatedWorkers
 from bench.simulated.network import SimulatedNetwork
 from bench.simulated.node import SimulatedNode, recorded
@@ -111,7 +110,7 @@ class SimulatedCluster(Cluster):
     def at_rest(self) -> None:
         super().at_rest()
         with self._telling():
-            rest.judge(self.world, clocks_alike=self._clocks_alike)
+            self.world.observer.at_rest(self.world, clocks_alike=self._clocks_alike)
 
     # Clients
 

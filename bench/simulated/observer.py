@@ -7,7 +7,7 @@ and when, and what clients were told. It changes nothing; to stop the world it r
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.operations import Told
 from bench.simulated.requests import Replied, Request
@@ -15,6 +15,9 @@ from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import Effects, Entry, HardState, Message, Raft, Snapshot
 from node.server import Answer, Leased, Status
+
+if TYPE_CHECKING:
+    from bench.simulated.world import VirtualWorld
 
 
 class LocalClock(Protocol):
@@ -112,3 +115,7 @@ class Observer:
         target, on which nothing is cut, lost, or later than usual, each with when the last of what a fault has made
         late is over: what was sent on it, and what its ends save.
         """
+
+    def at_rest(self, world: VirtualWorld, *, clocks_alike: bool) -> None:
+        """Every fault is over, all nodes agree and nothing is owed any more. `clocks_alike` says whether clocks ran so
+        all the time that leases ended in time."""

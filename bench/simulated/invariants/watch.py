@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bench.operations import Freshness, Get, GetAll, Told, Writing
 from bench.simulated import observer
+from bench.simulated.invariants import rest
 from bench.simulated.invariants.clients import (
     acknowledged_is_committed,
     acknowledged_is_what_was_asked,
@@ -106,6 +107,7 @@ from bench.simulated.invariants.status import (
 )
 from bench.simulated.invariants.violation import violated
 from bench.simulated.requests import Replied, Request
+from bench.simulated.world import VirtualWorld
 from node.machine.kv import KeyValueStore, Result
 from node.machine.state_machine import Frozen
 from node.raft import (
@@ -350,6 +352,11 @@ class Invariants(observer.Observer):
 
     def unanswered(self, name: str, request: Request, busy: bool, at_s: float) -> None:
         nobody_waits_in_vain(self.ledger, name, request.question, busy)
+
+    # The end
+
+    def at_rest(self, world: VirtualWorld, *, clocks_alike: bool) -> None:
+        rest.judge(world, clocks_alike=clocks_alike)
 
     # What servers say of themselves
 

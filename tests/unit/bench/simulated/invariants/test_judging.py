@@ -11,8 +11,8 @@ import pytest
 from bench.simulated import invariants
 
 ROOM = Path(invariants.__file__).parent
-WRITING = {"__init__", "ledger", "progress", "touch", "violation", "watch"}
-"""What is noted, who notes, and what judges nothing; every other file of the room judges."""
+WRITING = {"__init__", "ledger", "progress", "rest", "touch", "violation", "watch"}
+"""What is noted, who notes or lets time pass, and what judges nothing; every other file of the room judges."""
 JUDGING = sorted(file for file in ROOM.glob("*.py") if file.stem not in WRITING)
 NOTING = ("ledger", "progress", "touch")
 BUILT_IN = {"setattr", "delattr"} | {

@@ -10,7 +10,8 @@ import pytest
 
 from bench.cluster import PromiseBrokenError
 from bench.operations import Cas, Delete, Freshness, Get, GetAll, Leave, Put, Question, Transfer
-from bench.simulated.invariants import Invariants, redirects_come_to_the_leader
+from bench.simulated.invariants import Invariants
+from bench.simulated.invariants.replies import redirects_come_to_the_leader
 from bench.simulated.requests import Replied, Request, told_by
 from node.machine.kv import Decision, Result, Value
 from node.raft import Role

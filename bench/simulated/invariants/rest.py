@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from bench.checkers.elections import one_leader_at_a_time
 from bench.evidence import Evidence
 from bench.operations import Transfer
-from bench.simulated import invariants
+from bench.simulated.invariants.liveness import questions_are_answered_in_the_end
+from bench.simulated.invariants.replies import redirects_come_to_the_leader
+from bench.simulated.invariants.status import status_is_true_in_the_end, traces_tell_of_one_leader
 from bench.simulated.node import Record, recorded
 from bench.simulated.requests import arriving, told_by
 from bench.simulated.world import VirtualWorld
@@ -48,7 +50,7 @@ def _wait_until_answered(world: VirtualWorld) -> None:
     while waiting := [(node, request) for node in world.nodes.values() if (request := node.unanswered)]:
         if engine.now >= deadline_s:
             node, request = waiting[0]
-            invariants.questions_are_answered_in_the_end(node.name, request.question)
+            questions_are_answered_in_the_end(node.name, request.question)
         engine.run(engine.now + LOOK_S)
 
 
@@ -56,7 +58,7 @@ def _judge_what_is_said(world: VirtualWorld) -> None:
     """Judge what the nodes now say of themselves."""
     for name, node in world.nodes.items():
         if node.process is not None and not node.process.busy:
-            invariants.status_is_true_in_the_end(name, node.process.status, node.process.raft)
+            status_is_true_in_the_end(name, node.process.status, node.process.raft)
 
 
 def _follow_redirects(world: VirtualWorld) -> None:
@@ -66,7 +68,7 @@ def _follow_redirects(world: VirtualWorld) -> None:
         if status.is_leader_at(world.nodes[leader].clock.at(world.engine.now)):
             for member in status.configuration.servers:
                 if member.id in said:
-                    invariants.redirects_come_to_the_leader(leader, list(_way(world, member.id)))
+                    redirects_come_to_the_leader(leader, list(_way(world, member.id)))
 
 
 def _way(world: VirtualWorld, start: str) -> Iterator[str]:
@@ -89,7 +91,7 @@ def _way(world: VirtualWorld, start: str) -> Iterator[str]:
 def _judge_who_led(world: VirtualWorld) -> None:
     """Judge by what is in the nodes' traces."""
     reigns = {name: tuple(map(recorded, _of_reigns(node.records))) for name, node in world.nodes.items()}
-    invariants.traces_tell_of_one_leader(one_leader_at_a_time(Evidence(history=(), traces=reigns, timeline=())))
+    traces_tell_of_one_leader(one_leader_at_a_time(Evidence(history=(), traces=reigns, timeline=())))
 
 
 def _of_reigns(records: Iterable[Record]) -> list[Record]:
