@@ -154,6 +154,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     workload: str = "mixed"
     """What each client does (`bench.workload.WORKLOADS`)."""
+    rate_per_s: Annotated[float, msgspec.Meta(gt=0, le=10_000)] | None = None
+    """How often each client asks; without it, a quarter of a second after each answer."""
+    retries: bool = True
+    """Whether each question is asked until it is decided; all tries of a write take effect once."""
     system: str = "konsul"
     flaw: str | None = None
     version: int = VERSION
@@ -189,7 +193,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def _lines(self) -> Iterator[bytes]:
         encode, fields = msgspec.json.encode, msgspec.to_builtins(self)
-        head = {key: fields[key] for key in ("version", "system", "flaw", "workload", "seed")}
+        head = {key: fields[key] for key in ("version", "system", "flaw", "workload", "rate_per_s", "retries", "seed")}
         yield encode(head)[:-1] + b',\n"settings": {\n'
         yield b",\n".join(b"  " + encode(key) + b": " + encode(value) for key, value in fields["settings"].items())
         yield b'\n},\n"schedule": ' + self.schedule.to_json().rstrip() + b"}\n"

@@ -21,6 +21,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import itertools
+import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ from bench.operations import (
 )
 from bench.schedule import AnyFault
 from bench.words import Hindered, hindrances, nobody
-from bench.workload import PAUSE_S, Script, distinct_writes
+from bench.workload import BRISK, Pace, Script, distinct_writes, script_of
 from faults.links import CLIENT, Link
 from faults.network import NetworkFaults
 from faults.nodes import NodeFaults, NodeKind, NodeState
@@ -385,9 +386,9 @@ class Cluster(abc.ABC):
         """Have this client ask, and wait for the outcome."""
 
     @abc.abstractmethod
-    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float = PAUSE_S) -> Workers:
-        """One client for each script. Each asks its script's questions in turn, with a pause of `pause_s` on average
-        between them, until it is stopped or its script ends.
+    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pace: Pace = BRISK) -> Workers:
+        """One client for each script. Each asks its script's questions in turn, at this pace, until it is stopped or
+        its script ends.
 
         A client that is not served goes to the next of `nodes` and asks its script's next question there: the same
         write again if the script is `bench.workload.retrying`. A role means the node that has it when asked.
@@ -664,9 +665,11 @@ class Cluster(abc.ABC):
         return next(self._client_numbers)
 
     @contextlib.contextmanager
-    def working(self, scripts: Sequence[Script], nodes: Collection[str] | None = None) -> Iterator[Workers]:
+    def working(
+        self, scripts: Sequence[Script], nodes: Collection[str] | None = None, pace: Pace = BRISK
+    ) -> Iterator[Workers]:
         """`workers` at work until the block ends, and then until each has its last answer."""
-        workers = self.workers(scripts, list(nodes or self.nodes))
+        workers = self.workers(scripts, list(nodes or self.nodes), pace)
         workers.start()
         try:
             yield workers
@@ -678,6 +681,23 @@ class Cluster(abc.ABC):
         """Clients that each write distinct keys, one after another, to whichever node leads, until the block ends."""
         series = next(self._series)
         return self.working([distinct_writes(series, turn) for turn in range(clients)], nodes)
+
+    def workload(
+        self,
+        name: str,
+        clients: int = 3,
+        nodes: Collection[str] | None = None,
+        *,
+        retries: bool = True,
+        pace: Pace = BRISK,
+    ) -> AbstractContextManager[Workers]:
+        """Clients at work as a workload says (`bench.workload.WORKLOADS`), until the block ends. With `retries` each
+        question is asked until it is decided, and each write takes effect once. Raises KeyError for a name that there
+        is none of."""
+        numbers = [next(self._series) for _ in range(clients)]
+        random_of = {number: random.Random(f"{self.plan.seed}/workload/{number}") for number in numbers}
+        scripts = [script_of(name, number, rng, retries=retries) for number, rng in random_of.items()]
+        return self.working(scripts, nodes, pace)
 
     # Waiting
 

@@ -52,11 +52,12 @@ from bench.schedule import (
     SlowDisk,
 )
 from bench.words import question, whom
-from bench.workload import WORKLOADS, Script, until_done
+from bench.workload import Pace, Script, script_of, until_done
 from faults.nodes import NodeKind, NodeState
 
 PAUSE_S = 0.25
-"""Between a client's answer and its next question: about ten operations a second from three clients."""
+"""Between a client's answer and its next question, if a case names no rate: about ten operations a second from three
+clients."""
 RETRY_S = 0.2
 """Between two requests for the same change."""
 LOOK_S = 0.05
@@ -182,8 +183,8 @@ class Player:
 
     # What is asked
 
-    def _workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float) -> Workers:
-        workers = self.cluster.workers(scripts, nodes, pause_s)
+    def _workers(self, scripts: Sequence[Script], nodes: Sequence[str], pace: Pace) -> Workers:
+        workers = self.cluster.workers(scripts, nodes, pace)
         self._at_work.append(workers)
         return workers
 
@@ -195,10 +196,13 @@ class Player:
 
     @contextmanager
     def clients(self, fault: Clients) -> Iterator[None]:
-        new = WORKLOADS[self.case.workload]
+        case = self.case
         numbers = list(itertools.islice(self._clients, fault.number))
-        scripts = [new(number, self._random(f"client/{number}")) for number in numbers]
-        workers = self._workers(scripts, self.cluster.nodes, PAUSE_S)
+        scripts = [
+            script_of(case.workload, number, self._random(f"client/{number}"), retries=case.retries)
+            for number in numbers
+        ]
+        workers = self._workers(scripts, self.cluster.nodes, Pace(PAUSE_S, case.rate_per_s))
         workers.start()
         try:
             yield
@@ -229,7 +233,7 @@ class Player:
     def _asking(self, whom: str, asked: Question, until_s: float) -> Iterator[None]:
         """Ask at once, and again until it is done, the block ends, or the time comes near `until_s`."""
         script = until_done(asked, lambda: self.cluster.now_s + RETRY_S < until_s)
-        workers = self._workers([script], [whom], RETRY_S)
+        workers = self._workers([script], [whom], Pace(RETRY_S))
         workers.start(at_once=True)
         try:
             yield
@@ -308,7 +312,7 @@ class Player:
         """Liveness as clients see it: with every fault over, the leader takes writes and answers reads."""
         cluster = self.cluster
         heard: list[Operation] = []
-        workers = self._workers([_until_heard(asked, heard)], [by], RETRY_S)
+        workers = self._workers([_until_heard(asked, heard)], [by], Pace(RETRY_S))
         workers.start(at_once=True)
         while not heard or heard[-1].outcome is not Outcome.OK:
             if cluster.now_s >= deadline_s:

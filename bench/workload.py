@@ -2,14 +2,15 @@
 
 A *script* is a generator that yields its client's next question and is sent what came of it; `retrying` makes one that
 asks each question until it is decided. A `Talker` is one client at work: its script, and the node it talks to, which
-it changes when it is not served. `WORKLOADS` are the scripts that a case may name.
+it changes when it is not served, at the `Pace` that it is given. `WORKLOADS` are the scripts that a case may name.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import NamedTuple
 
 from bench.history import as_one
 from bench.operations import (
@@ -30,8 +31,7 @@ from bench.operations import (
     with_changes,
 )
 
-PAUSE_S = 0.005
-"""Between an answer and the next question."""
+MISMATCH = "cas mismatch"
 
 Script = Generator[Question, Operation, None]
 
@@ -64,6 +64,25 @@ def until_done(asked: Question, may_go_on: Callable[[], bool]) -> Script:
     told = yield asked
     while told.outcome is not Outcome.OK and may_go_on():
         told = yield asked
+
+
+class Pace(NamedTuple):
+    """How often a client asks. A client never has two questions under way."""
+
+    pause_s: float = 0.005
+    """After an answer, on average."""
+    rate_per_s: float | None = None
+    """So many questions a second on average, instead, as long as they are answered fast enough for that."""
+
+    def wait_s(self, asking_s: float, chance: float) -> float:
+        """How long it waits after an answer that took `asking_s`; `chance` is drawn from 0 to 1."""
+        if self.rate_per_s is None:
+            return 2 * self.pause_s * chance
+        return max(0.0, 2 * chance / self.rate_per_s - asking_s)
+
+
+BRISK = Pace()
+"""Some hundred questions a second, if they are answered at once."""
 
 
 class Talker:
@@ -99,21 +118,102 @@ class Talker:
 
 SIZES = (0,) * 17 + (300, 1500, 6000)
 """How many bytes a value is padded by: most values fit many times into what a link or a message takes, some do not."""
+PER_KEY = 40
+"""After so many changes of its own a client goes on to another list, counter or set, so that none grows for ever."""
+LIST, COUNTER, SET = "work.list", "work.counter", "work.set"
+"""What a key begins with whose value is a list, a number or a set (`bench.checkers.totals`)."""
 
 
-def mixed(client: int, rng: random.Random) -> Script:
-    """Every kind of write and read, over few keys, each asked for until it is decided."""
-    return retrying(_mixed(rng), f"client-{client}")
+class Work(NamedTuple):
+    """What one client is told: its number, and its own random numbers. No two clients ever write the same value."""
+
+    client: int
+    rng: random.Random
+
+    def value(self, count: int) -> str:
+        return f"{self.client}.{count}{'.' * self.rng.choice(SIZES)}"
 
 
-def _mixed(rng: random.Random) -> Script:
-    """A retried write must not take effect twice: a second put would undo what was written in between, and a second CAS
-    or delete would be told that it failed. Batches share a key."""
+def register(work: Work) -> Script:
+    """Reads, writes and compare-and-sets of two keys, so that most of them overlap."""
+    rng = work.rng
+    seen: dict[str, int] = {}
+    for count in itertools.count(1):
+        chance, key = rng.random(), f"r{rng.randrange(2)}"
+        if chance < 0.3:
+            seen[key] = (yield Put(key, work.value(count))).modify_index or 0
+        elif chance < 0.5:
+            seen[key] = (yield Cas(key, work.value(count), seen.get(key, 0))).modify_index or 0
+        else:
+            yield Get(key, _fresh(rng))
+
+
+def keys(work: Work) -> Script:
+    """Keys that are never written twice."""
+    return distinct_writes(work.client, 0)
+
+
+def lists(work: Work) -> Script:
+    """A text is put behind those that are there."""
+    return _changing(work, LIST, lambda former, new: f"{former} {new}".strip())
+
+
+def counters(work: Work) -> Script:
+    """Numbers grow by one."""
+    return _changing(work, COUNTER, lambda former, _: str(int(former or "0") + 1))
+
+
+def sets(work: Work) -> Script:
+    """A text is added to those that are there, whose order means nothing."""
+    return _changing(work, SET, lambda former, new: " ".join([*sorted(former.split()), new]))
+
+
+def _changing(work: Work, kind: str, change: Callable[[str, str], str]) -> Script:
+    """What is there is read, and replaced if nobody else has replaced it meanwhile. A mismatch names the index of what
+    is there. If that is still the index when the client writes, its read in between has shown what stands there."""
+    rng = work.rng
+    known: dict[str, tuple[str, int]] = {}
+    for count in itertools.count(1):
+        key = f"{kind}-{count // PER_KEY}-{rng.randrange(2)}"
+        if rng.random() < 0.3:
+            yield Get(key, _fresh(rng) if rng.random() < 0.8 else Freshness.STALE)
+            continue
+        value, index = known.pop(key, ("", 0))
+        written = yield Cas(key, change(value, f"{work.client}.{count}"), index)
+        if written.outcome is Outcome.OK and written.modify_index is not None:
+            assert isinstance(written.asked, Cas)
+            known[key] = written.asked.value, written.modify_index
+        elif written.reason == MISMATCH and written.modify_index:
+            read = yield Get(key, Freshness.LINEARIZABLE)
+            if read.outcome is Outcome.OK:
+                known[key] = read.value or "", written.modify_index
+
+
+def batches(work: Work) -> Script:
+    """Two of three keys are set together, and all are read together."""
+    rng = work.rng
+    seen: dict[str, int] = {}
+    for count in itertools.count(1):
+        chance, pair = rng.random(), rng.sample(("b0", "b1", "b2"), 2)
+        if chance < 0.5:
+            yield from _set_together(pair, work.value(count), seen, expects=rng.random() < 0.5)
+        elif chance < 0.6:
+            yield DeleteAll(tuple(map(Item, pair)))
+            seen |= dict.fromkeys(pair, 0)
+        elif chance < 0.8:
+            yield GetAll(("b0", "b1", "b2"))
+        else:
+            yield Get(pair[0], _fresh(rng))
+
+
+def mixed(work: Work) -> Script:
+    """Every kind of write and read, over few keys. Batches share a key."""
+    rng = work.rng
     seen: dict[str, int] = {}
     """The modify_index of each key, 0 when it is not there, as this client knows it."""
     for count in itertools.count(1):
         chance, key = rng.random(), f"k{rng.randrange(4)}"
-        value = f"{count}{'.' * rng.choice(SIZES)}"
+        value = work.value(count)
         if chance < 0.25:
             seen[key] = (yield Put(key, value)).modify_index or 0
         elif chance < 0.45:
@@ -124,26 +224,42 @@ def _mixed(rng: random.Random) -> Script:
         elif chance < 0.55:
             yield Delete(key, seen.get(key, 0))
         elif chance < 0.6:
-            pair, expects = (key, "both"), rng.random() < 0.5
-            items = tuple(Item(each, value, seen.get(each, 0) if expects else None) for each in pair)
-            seen |= dict.fromkeys(pair, (yield SetAll(items)).modify_index or 0)
+            yield from _set_together((key, "both"), value, seen, expects=rng.random() < 0.5)
         elif chance < 0.62:
             yield DeleteAll((Item(key), Item("both")))
             seen |= {key: 0, "both": 0}
         elif chance < 0.65:
             yield GetAll((key, "both"))
-        elif chance < 0.8:
-            yield Get(key, Freshness.LINEARIZABLE)
         elif chance < 0.95:
-            yield Get(key, Freshness.LEASE)
+            yield Get(key, _fresh(rng))
         else:
             yield Get(key)
 
 
-def keys(client: int, rng: random.Random) -> Script:
-    """Keys that are never written twice, each write asked for until it is decided."""
-    return retrying(distinct_writes(0, client), f"client-{client}")
+def _set_together(together: Sequence[str], value: str, seen: dict[str, int], *, expects: bool) -> Script:
+    items = tuple(Item(key, value, seen.get(key, 0) if expects else None) for key in together)
+    told = yield SetAll(items)
+    seen.update(dict.fromkeys(together, told.modify_index or 0))
 
 
-WORKLOADS: dict[str, Callable[[int, random.Random], Script]] = {"mixed": mixed, "keys": keys}
-"""By name: the script of a client, from its number and its random numbers."""
+def _fresh(rng: random.Random) -> Freshness:
+    return rng.choice((Freshness.LINEARIZABLE, Freshness.LEASE))
+
+
+WORKLOADS: Mapping[str, Callable[[Work], Script]] = {
+    "register": register,
+    "keys": keys,
+    "append": lists,
+    "counter": counters,
+    "set": sets,
+    "batches": batches,
+    "mixed": mixed,
+}
+"""By name: the script of a client that asks each question once."""
+
+
+def script_of(workload: str, client: int, rng: random.Random, *, retries: bool = True) -> Script:
+    """What a client does; with `retries` it asks each question until it is decided. Raises KeyError for a workload that
+    there is none of."""
+    script = WORKLOADS[workload](Work(client, rng))
+    return retrying(script, f"client-{client}") if retries else script

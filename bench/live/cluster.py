@@ -26,7 +26,7 @@ from bench.live.workers import LiveWorkers
 from bench.operations import Operation, Question
 from bench.store import Recording
 from bench.systems.protocol import Connection, NodePlan, Running, System
-from bench.workload import PAUSE_S, Script
+from bench.workload import BRISK, Pace, Script
 from faults import processes
 from faults.links import BYPASS, CLIENT, KEPT, RESTARTED, Address, Link, Route, peer_links
 from faults.network import FaultEvent, ToxiproxyNetwork
@@ -178,10 +178,10 @@ class LiveCluster(Cluster):
         told = self._connections.ask(client, node, asked)
         return self.history.completed(number, told, self.now_s)
 
-    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float = PAUSE_S) -> LiveWorkers:
+    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pace: Pace = BRISK) -> LiveWorkers:
         clients = [(self.new_client(), script) for script in scripts]
         rng = random.Random(f"{self.plan.seed}/workers/{len(self._workers)}")
-        workers = LiveWorkers(clients, nodes, self.ask, pause_s=pause_s, rng=rng)
+        workers = LiveWorkers(clients, nodes, self.ask, pace=pace, rng=rng)
         self._workers.append(workers)
         return workers
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from bench.cluster import CannotError, NoSuchNodeError
 from bench.operations import Operation, Question
-from bench.workload import Script, Talker
+from bench.workload import Pace, Script, Talker
 
 Ask = Callable[[int, str, Question], Operation]
 
@@ -24,11 +24,11 @@ class LiveWorkers:
         nodes: Sequence[str],
         ask: Ask,
         *,
-        pause_s: float,
+        pace: Pace,
         rng: random.Random,
     ) -> None:
         self._ask = ask
-        self._pause_s = pause_s
+        self._pace = pace
         self._random = rng.random
         self._talkers = [(number, Talker(script, nodes, turn)) for turn, (number, script) in enumerate(clients)]
         self._stopping = threading.Event()
@@ -74,15 +74,15 @@ class LiveWorkers:
 
     def _work(self, number: int, talker: Talker, at_once: bool) -> None:
         if not at_once:
-            self._rest()
+            self._rest(0.0)
         # A client that starts `at_once` asks once, however soon it is stopped: many an operator gets no time at all.
         while talker.asks is not None and (at_once or not self._stopping.is_set()):
-            at_once = False
+            at_once, asked_s = False, time.monotonic()
             try:
                 talker.told(self._ask(number, talker.node, talker.asks))
             except NoSuchNodeError:
                 talker.move_on()
-            self._rest()
+            self._rest(time.monotonic() - asked_s)
 
-    def _rest(self) -> None:
-        self._stopping.wait(2 * self._pause_s * self._random())
+    def _rest(self, asking_s: float) -> None:
+        self._stopping.wait(self._pace.wait_s(asking_s, self._random()))

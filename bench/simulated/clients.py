@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from bench.cluster import NoSuchNodeError
 from bench.operations import Operation
 from bench.simulated.world import VirtualWorld
-from bench.workload import Script, Talker
+from bench.workload import Pace, Script, Talker
 
 
 class SimulatedWorkers:
-    """One client for each script, from `start` to `stop`, each pausing `pause_s` on average between two questions.
+    """One client for each script, from `start` to `stop`, each at this pace.
     `resolve` says which node a name or role means."""
 
     def __init__(
@@ -20,13 +20,13 @@ class SimulatedWorkers:
         scripts: Sequence[tuple[int, Script]],
         nodes: Sequence[str],
         *,
-        pause_s: float,
+        pace: Pace,
         resolve: Callable[[str], str],
     ) -> None:
         self._world = world
         self._random = world.engine.random(f"workers/{scripts[0][0] if scripts else ''}").random
         self._clients = [(number, Talker(script, nodes, turn)) for turn, (number, script) in enumerate(scripts)]
-        self._pause_s = pause_s
+        self._pace = pace
         self._resolve = resolve
         self._working = False
         self._under_way = 0
@@ -41,13 +41,16 @@ class SimulatedWorkers:
     def start(self, *, at_once: bool = False) -> None:
         self._working = True
         for client in self._clients:
-            (self._ask if at_once else self._rest)(client)
+            if at_once:
+                self._ask(client)
+            else:
+                self._rest(client, 0.0)
 
     def stop(self) -> None:
         self._working = False
 
-    def _rest(self, client: tuple[int, Talker]) -> None:
-        self._world.engine.after(2 * self._pause_s * self._random(), self._ask, client)
+    def _rest(self, client: tuple[int, Talker], asking_s: float) -> None:
+        self._world.engine.after(self._pace.wait_s(asking_s, self._random()), self._ask, client)
 
     def _ask(self, client: tuple[int, Talker]) -> None:
         number, talker = client
@@ -57,13 +60,13 @@ class SimulatedWorkers:
             node = self._resolve(talker.node)
         except NoSuchNodeError:
             talker.move_on()
-            self._rest(client)
+            self._rest(client, 0.0)
             return
 
         def told(operation: Operation) -> None:
             self._under_way -= 1
             talker.told(operation)
-            self._rest(client)
+            self._rest(client, operation.completed_s - operation.invoked_s)
 
         self._under_way += 1
         self._world.ask(number, node, talker.asks, told)

@@ -25,7 +25,7 @@ from bench.simulated.settings import core_of, world_settings
 from bench.simulated.words import Over
 from bench.simulated.world import VirtualWorld
 from bench.words import question
-from bench.workload import PAUSE_S, Script
+from bench.workload import BRISK, Pace, Script
 from faults.nodes import NodeKind, NodeState
 from node.raft import Raft
 
@@ -121,9 +121,9 @@ class SimulatedCluster(Cluster):
         given_up_s = self.plan.settings.client_timeout_s + LOOK_AGAIN_S
         return self.wait_until(lambda: came[0] if came else None, f"an answer to: {question(asked)}", given_up_s)
 
-    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float = PAUSE_S) -> SimulatedWorkers:
+    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pace: Pace = BRISK) -> SimulatedWorkers:
         numbered = [(self.new_client(), script) for script in scripts]
-        return SimulatedWorkers(self.world, numbered, nodes, pause_s=pause_s, resolve=self.resolve)
+        return SimulatedWorkers(self.world, numbered, nodes, pace=pace, resolve=self.resolve)
 
     # Time
 

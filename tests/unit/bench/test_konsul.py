@@ -40,7 +40,7 @@ from bench.systems import SYSTEMS, UnknownSystemError, find_system
 from bench.systems.konsul import KonsulSystem, environment
 from bench.systems.konsul_http import HttpRequest, request_of, told
 from bench.systems.protocol import NodePlan
-from bench.workload import WORKLOADS
+from bench.workload import WORKLOADS, Work
 from faults.links import Address
 from node.config import RaftConfig, TransportLimits, read_config
 from node.raft import FlowLimits, Timing
@@ -227,7 +227,7 @@ BODIES: dict[str, msgspec.json.Decoder[Any]] = {
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_what_a_case_s_clients_ask_is_what_a_node_takes(name: str) -> None:
     """It asks until it is decided: what a node refuses as malformed would be asked for ever."""
-    script = WORKLOADS[name](1, random.Random(1))
+    script = WORKLOADS[name](Work(1, random.Random(1)))
     asked = next(script)
     for number in range(500):
         request = request_of(asked, ADDRESSES)

@@ -14,7 +14,7 @@ from bench.live.clients import MOST_KEPT, Connections
 from bench.live.waiting import wait_until
 from bench.live.workers import LiveWorkers
 from bench.operations import Get, Operation, Outcome, Put, Question, Told
-from bench.workload import Script, distinct_writes
+from bench.workload import Pace, Script, distinct_writes
 
 ASKED = Put("k", "v")
 
@@ -94,7 +94,7 @@ class Nodes:
         return Operation(client, node, asked, Told(self.outcome), 0.0, 0.0)
 
     def workers(self, *scripts: Script, among: tuple[str, ...] = ("a", "b")) -> LiveWorkers:
-        return LiveWorkers(list(enumerate(scripts)), among, self.ask, pause_s=0.001, rng=random.Random(1))
+        return LiveWorkers(list(enumerate(scripts)), among, self.ask, pace=Pace(0.001), rng=random.Random(1))
 
 
 def reads(*keys: str) -> Script:
@@ -188,7 +188,7 @@ def test_a_client_whose_cluster_is_gone_ends_quietly() -> None:
     def gone(client: int, node: str, asked: Question) -> Operation:
         raise CannotError("it has been stopped")
 
-    workers = LiveWorkers([(0, distinct_writes(0, 0))], ["a"], gone, pause_s=0.0, rng=random.Random(1))
+    workers = LiveWorkers([(0, distinct_writes(0, 0))], ["a"], gone, pace=Pace(0.0), rng=random.Random(1))
     workers.start(at_once=True)
     workers.join(20)
     assert workers.idle

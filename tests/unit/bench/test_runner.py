@@ -26,7 +26,7 @@ from bench.simulated.clients import SimulatedWorkers
 from bench.simulated.cluster import SimulatedCluster
 from bench.store import Recording, RunOverError, RunState
 from bench.verdict import Check, Finding, Verdict
-from bench.workload import PAUSE_S, Script
+from bench.workload import BRISK, Pace, Script
 from bench.worlds import SimulatedWorld
 from faults.links import CLIENT, Link
 
@@ -166,8 +166,8 @@ class Mute(SimulatedWorkers):
 
 
 class OutOfRoom(SimulatedCluster):
-    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pause_s: float = PAUSE_S) -> SimulatedWorkers:
-        return Mute(self.world, list(enumerate(scripts)), nodes, pause_s=pause_s, resolve=self.resolve)
+    def workers(self, scripts: Sequence[Script], nodes: Sequence[str], pace: Pace = BRISK) -> SimulatedWorkers:
+        return Mute(self.world, list(enumerate(scripts)), nodes, pace=pace, resolve=self.resolve)
 
 
 def test_what_ends_the_clients_of_a_case_is_not_laid_at_the_nodes_door(tmp_path: Path) -> None:
