@@ -16,7 +16,6 @@ from bench.checkers import (
     SAFETY,
     faults_touched_traffic,
     some_fault_touched_traffic,
-    stale_reads_are_true,
     the_bench_did_not_interfere,
 )
 from bench.evidence import Evidence
@@ -32,14 +31,10 @@ OURS: dict[str, Check] = {
 }
 OF_A_SCENARIO: tuple[Check, ...] = (faults_touched_traffic, the_bench_did_not_interfere)
 """Checks of every scenario, beside its own."""
-OF_A_CASE: tuple[Check, ...] = (
-    *SAFETY,
-    *CLIENTS,
-    stale_reads_are_true,
-    some_fault_touched_traffic,
-    the_bench_did_not_interfere,
-)
+OF_A_CASE: tuple[Check, ...] = (*SAFETY, *CLIENTS, some_fault_touched_traffic, the_bench_did_not_interfere)
 """A case has no checks of its own."""
+FROM_OUTSIDE: tuple[Check, ...] = tuple(check for check in OF_A_CASE if check not in SAFETY)
+"""Those of them that take no node's word for anything."""
 LIMIT_S = 120.0
 """How long one check may take."""
 OWN = "own:"

@@ -12,6 +12,8 @@ contradict each other.
 * `durability`: what was acknowledged is there.
 * `linearizability`: calls took effect one after the other, each while it was under way; of a run, and of any calls by
   any model (`orders` has the searches).
+* `sessions`: several reads of one node or of one instant fit together, also where each may be old.
+* `totals`: lists, counters and sets that clients change together add up.
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
 * `interference`: the bench did nothing that nobody had asked for; asked of each run.
 """
@@ -27,14 +29,26 @@ from bench.checkers.faults import faults_touched_traffic, some_fault_touched_tra
 from bench.checkers.interference import the_bench_did_not_interfere
 from bench.checkers.linearizability import Budget, check_linearizable, linearizable, stale_reads_are_true
 from bench.checkers.logs import logs_agree
+from bench.checkers.sessions import reads_never_go_back, several_keys_are_read_at_once
+from bench.checkers.totals import totals_add_up
 
 SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree)
 """What Raft promises of the nodes, whatever a scenario is about."""
-CLIENTS = (acknowledged_writes_survive, linearizable)
-"""What clients of a store are promised: their writes are kept, and took effect in an order that all saw."""
+ONE_STORY = (
+    linearizable,
+    stale_reads_are_true,
+    reads_never_go_back,
+    several_keys_are_read_at_once,
+    totals_add_up,
+)
+"""What clients of a store are promised of what they are told: that all of it together is one story."""
+CLIENTS = (acknowledged_writes_survive, *ONE_STORY)
+"""The same, and that what was acknowledged is kept, for which it has to be read back. This is judged by what clients
+were told alone, so of any system."""
 
 __all__ = [
     "CLIENTS",
+    "ONE_STORY",
     "SAFETY",
     "Budget",
     "acknowledged_writes_survive",
@@ -46,7 +60,10 @@ __all__ = [
     "nobody_disturbs_a_leader",
     "one_leader_at_a_time",
     "one_leader_per_term",
+    "reads_never_go_back",
+    "several_keys_are_read_at_once",
     "some_fault_touched_traffic",
     "stale_reads_are_true",
     "the_bench_did_not_interfere",
+    "totals_add_up",
 ]

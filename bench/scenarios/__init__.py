@@ -26,6 +26,7 @@ from importlib import import_module
 from bench.case import Settings
 from bench.checkers import (
     CLIENTS,
+    ONE_STORY,
     SAFETY,
     acknowledged_writes_survive,
     leadership_is_handed_over,
@@ -86,6 +87,7 @@ SCENARIOS = by_name(member for name in MODULES for member in gather(import_modul
 __all__ = [
     "CLIENT",
     "CLIENTS",
+    "ONE_STORY",
     "SAFETY",
     "SCENARIOS",
     "Cas",

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.checkers import CLIENTS, SAFETY, linearizable
+from bench.checkers import CLIENTS, ONE_STORY, SAFETY
 from bench.cluster import Client, Cluster
 from bench.operations import Item, Operation, Outcome, SetAll
 from bench.scenarios.registry import scenario
@@ -20,7 +20,7 @@ TOGETHER = 100 * WIDTH
 """How many keys are read in one request: whole batches."""
 
 
-@scenario(nodes=3, checks=[*SAFETY, linearizable], needs=["batches"])
+@scenario(nodes=3, checks=[*SAFETY, *ONE_STORY], needs=["batches"])
 def batches(cluster: Cluster) -> None:
     """A batch is set, replaced and deleted as a whole, and not at all when one of its keys is not as expected."""
 
@@ -71,7 +71,7 @@ def _always_new(client: int) -> Script:
         yield _batch(f"{client}-{count}", str(count))
 
 
-@scenario(nodes=3, checks=[*SAFETY, linearizable], needs=["batches"])
+@scenario(nodes=3, checks=[*SAFETY, *ONE_STORY], needs=["batches"])
 def batches_are_read_whole(cluster: Cluster) -> None:
     """While the same keys are set again and again, whoever reads them together reads the values of one batch."""
     clients = {node: cluster.client(node) for node in cluster.nodes}

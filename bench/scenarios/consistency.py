@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from functools import partial
 
-from bench.checkers import SAFETY, linearizable
+from bench.checkers import ONE_STORY, SAFETY
 from bench.cluster import Client, Cluster, Workers
 from bench.operations import Cas, Operation, Outcome, Put
 from bench.scenarios.registry import scenario
@@ -18,7 +18,7 @@ from faults.links import CLIENT, Link, Mode
 LOOKS = 10
 
 
-@scenario(nodes=3, checks=[*SAFETY, linearizable])
+@scenario(nodes=3, checks=[*SAFETY, *ONE_STORY])
 def stale_and_linearizable_reads(cluster: Cluster) -> None:
     """A leader that was cut off answers a plain read with an old value, and a linearizable read not at all."""
     old = put(cluster, "x", "old")
@@ -32,7 +32,7 @@ def stale_and_linearizable_reads(cluster: Cluster) -> None:
     assert {cluster.client(node).get("x").value for node in cluster.nodes} == {"new"}
 
 
-@scenario(nodes=3, checks=[*SAFETY, linearizable])
+@scenario(nodes=3, checks=[*SAFETY, *ONE_STORY])
 def reads_of_a_leader_that_wakes(cluster: Cluster) -> None:
     """A leader that was stopped while another took over answers no linearizable read with an old value (thesis 6.4)."""
     old = put(cluster, "x", "old")
@@ -46,7 +46,7 @@ def reads_of_a_leader_that_wakes(cluster: Cluster) -> None:
     assert read_newest(cluster, "x") == "new"
 
 
-@scenario(nodes=3, checks=[*SAFETY, linearizable])
+@scenario(nodes=3, checks=[*SAFETY, *ONE_STORY])
 def reads_never_go_back(cluster: Cluster) -> None:
     """While a number grows, no node ever reads a smaller one than before, and a linearizable read finds the newest.
 
@@ -89,7 +89,7 @@ def _look(cluster: Cluster, load: Workers, seen: dict[str, int]) -> None:
         assert newest >= acknowledged, f"the newest is {newest}, but {acknowledged} writes had been acknowledged"
 
 
-@scenario(nodes=3, checks=[*SAFETY, linearizable])
+@scenario(nodes=3, checks=[*SAFETY, *ONE_STORY])
 def compare_and_set(cluster: Cluster) -> None:
     """A write that names the version it replaces takes effect if that version is there, and changes nothing if not."""
 
@@ -107,7 +107,7 @@ def compare_and_set(cluster: Cluster) -> None:
     assert read.value == "c"
 
 
-@scenario(nodes=3, checks=[*SAFETY, linearizable])
+@scenario(nodes=3, checks=[*SAFETY, *ONE_STORY])
 def cas_race(cluster: Cluster) -> None:
     """Of several clients that replace the same value one succeeds, also while one leader follows another."""
     with cluster.working([_chain("x") for _ in range(3)]) as load:
@@ -134,7 +134,7 @@ def _chain(key: str) -> Script:
 
 
 @scenario(
-    nodes=3, checks=[*SAFETY, linearizable], each={"mode": list(Mode)}, needs=["identity", "transfer"], settings=OFTEN
+    nodes=3, checks=[*SAFETY, *ONE_STORY], each={"mode": list(Mode)}, needs=["identity", "transfer"], settings=OFTEN
 )
 def retries_take_effect_once(cluster: Cluster, mode: Mode) -> None:
     """A write that is asked for again, because its answer was lost, takes effect once, whoever answers (thesis 6.3).

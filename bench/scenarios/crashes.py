@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from functools import partial
 
-from bench.checkers import CLIENTS, SAFETY
+from bench.checkers import CLIENTS, ONE_STORY, SAFETY
 from bench.cluster import Cluster, DidNotStartError
 from bench.operations import Outcome, Put
 from bench.scenarios.registry import scenario
@@ -236,7 +236,7 @@ def is_killed(cluster: Cluster, node: str) -> None:
     cluster.kill(node)
 
 
-@scenario(nodes=3, checks=SAFETY, each={"then": [hangs_on, is_killed]}, needs=["slow_disk"])
+@scenario(nodes=3, checks=[*SAFETY, *ONE_STORY], each={"then": [hangs_on, is_killed]}, needs=["slow_disk"])
 def hung_disk(cluster: Cluster, then: Callable[[Cluster, str], None]) -> None:
     """A leader whose disk hangs says no more that it leads once its lease is over, and others lead and write on."""
     old = write(cluster, "before")

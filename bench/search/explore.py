@@ -1,4 +1,9 @@
-"""Walks seeds: each is a case, played in virtual time under the invariants."""
+"""Walks seeds: each is a case, played in virtual time under the invariants, and then judged by its evidence.
+
+From *outside* nothing reads the core: no invariant watches, and no trace is read. What is left is what anybody has who
+tests a system in the wild: what clients were told, what the nodes say of themselves when asked, and when each was
+started and stopped.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from bench import judging
 from bench.case import PROFILES, Case, Settings
 from bench.cluster import PromiseBrokenError
 from bench.player import Player
@@ -17,12 +23,19 @@ from bench.schedule import Schedule
 from bench.search.stories import generate
 from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.invariants import Invariants
+from bench.verdict import Verdict
 
 CHUNK = 8
 """Seeds that a worker takes at once."""
 
 LENGTHS_S = (9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 24.0)
 """Most schedules are short; some are long (`bench.search.stories.LONG_S`)."""
+WORKLOADS = (("mixed", 6), ("register", 3), ("batches", 2), ("append", 2), ("counter", 1), ("set", 1), ("keys", 1))
+"""What clients do, and how often."""
+RATES_PER_S = (None, None, 2.0, 10.0)
+"""How often each client asks; None is a quarter of a second after each answer."""
+RETRYING = 0.75
+"""How often clients ask until each question is decided."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +107,53 @@ def schedule_of(seed: int, nodes: int, length_s: float | None = None) -> Schedul
 
 def case_of(seed: int, nodes: int, flaw: str | None = None, length_s: float | None = None) -> Case:
     """The case of a seed."""
-    return Case(schedule=schedule_of(seed, nodes, length_s), settings=settings_of(seed), seed=seed, flaw=flaw)
+    rng = random.Random(f"{seed}/workload")
+    (workload,) = rng.choices([name for name, _ in WORKLOADS], [often for _, often in WORKLOADS])
+    return Case(
+        schedule=schedule_of(seed, nodes, length_s),
+        settings=settings_of(seed),
+        seed=seed,
+        workload=workload,
+        rate_per_s=rng.choice(RATES_PER_S),
+        retries=rng.random() < RETRYING,
+        flaw=flaw,
+    )
 
 
-def play(case: Case) -> Walk:
+def play(case: Case, *, outside: bool = False) -> Walk:
     """Play one case, from its beginning to agreement or to the first violation. Raises LookupError for an unknown
     flaw."""
     began_s = time.process_time()
-    cluster = SimulatedCluster(case.plan, observer=Invariants())
-    violation = None
+    cluster = SimulatedCluster(case.plan, observer=None if outside else Invariants())
+    broken = None
     try:
         with cluster.opened():
             Player(cluster, case).play()
     except PromiseBrokenError as error:
-        digest = cluster.world.chronicle.digest()
-        violation = Violation(case, error.promise, error.words, cluster.now_s, digest)
+        broken = error.promise, error.words
+    broken = broken or _found(cluster, outside)
+    violation = Violation(case, *broken, cluster.now_s, cluster.world.chronicle.digest()) if broken else None
     return Walk(1, cluster.now_s, time.process_time() - began_s, violation)
 
 
-def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None, length_s: float | None = None) -> Walk:
+def _found(cluster: SimulatedCluster, outside: bool) -> tuple[str, str] | None:
+    """The first promise that the evidence shows to be broken, and how."""
+    evidence = cluster.seen_from_outside() if outside else cluster.evidence()
+    for check in judging.FROM_OUTSIDE if outside else judging.OF_A_CASE:
+        found = check(evidence)
+        if found.verdict is Verdict.INVALID:
+            return found.check, found.reason
+    return None
+
+
+def walk(
+    seeds: Iterable[int],
+    nodes: int,
+    flaw: str | None = None,
+    length_s: float | None = None,
+    *,
+    outside: bool = False,
+) -> Walk:
     """These seeds one after the other, up to the first violation."""
     # Objects that were there before belong to no world; keeping the garbage collector from searching them again and
     # again is worth 5%. Once only: a second freeze would keep for ever what is left of earlier worlds, 100 MB in a few
@@ -121,23 +162,30 @@ def walk(seeds: Iterable[int], nodes: int, flaw: str | None = None, length_s: fl
         gc.freeze()
     total = Walk()
     for seed in seeds:
-        total = plus(total, play(case_of(seed, nodes, flaw, length_s)))
+        total = plus(total, play(case_of(seed, nodes, flaw, length_s), outside=outside))
         if total.violation is not None:
             break
     return total
 
 
-def _walk(task: tuple[range, int, str | None, float | None]) -> Walk:
-    return walk(*task)
+def _walk(task: tuple[range, int, str | None, float | None, bool]) -> Walk:
+    seeds, nodes, flaw, length_s, outside = task
+    return walk(seeds, nodes, flaw, length_s, outside=outside)
 
 
 def explore(
-    ranges: Iterable[range], nodes: int, flaw: str | None = None, jobs: int = 1, length_s: float | None = None
+    ranges: Iterable[range],
+    nodes: int,
+    flaw: str | None = None,
+    jobs: int = 1,
+    length_s: float | None = None,
+    *,
+    outside: bool = False,
 ) -> Iterator[Walk]:
     """Walk all seeds of these ranges, which ascend, with `jobs` processes. The walks come in order, so that the first
-    violation is that of the lowest seed, and end with it."""
+    violation is that of the lowest seed, and end with it. From `outside` nothing reads the core."""
     chunks = (seeds[first : first + CHUNK] for seeds in ranges for first in range(0, len(seeds), CHUNK))
-    tasks = ((seeds, nodes, flaw, length_s) for seeds in chunks)
+    tasks = ((seeds, nodes, flaw, length_s, outside) for seeds in chunks)
     if jobs == 1:
         yield from _until_violation(map(_walk, tasks))
         return

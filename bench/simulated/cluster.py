@@ -28,6 +28,7 @@ from bench.words import question
 from bench.workload import BRISK, Pace, Script
 from faults.nodes import NodeKind, NodeState
 from node.raft import Raft
+from node.server import Started, Stopped
 
 T = TypeVar("T")
 
@@ -106,6 +107,14 @@ class SimulatedCluster(Cluster):
         """What a run leaves behind."""
         traces = {name: tuple(map(recorded, node.records)) for name, node in self.world.nodes.items()}
         return Evidence(tuple(self.history), traces, tuple(self.timeline), self.plan.settings)
+
+    def seen_from_outside(self) -> Evidence:
+        """The same without what nodes trace, except when each started and stopped."""
+        lives = {
+            name: tuple(recorded(record) for record in node.records if type(record[1]) in (Started, Stopped))
+            for name, node in self.world.nodes.items()
+        }
+        return Evidence(tuple(self.history), lives, tuple(self.timeline), self.plan.settings)
 
     def at_rest(self) -> None:
         super().at_rest()
