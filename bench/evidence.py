@@ -13,6 +13,9 @@ ERROR = "error"
 """The event of the timeline that an error in the story ends the blocks of faults, which are in force until then."""
 STORY_OVER = "story_over"
 """The event of the timeline that ends the story; what the bench does later is no part of it."""
+SAID = "said"
+"""The event of the timeline that has what a `node` said of itself, having been asked at `since_s`: its `role` and
+`term`, up to which `applied_index` it had applied the log, and the `digest` of what it had applied."""
 
 Record = Mapping[str, Any]
 """One line of a node's trace or of the bench's timeline: `at_s`, `event` and the event's own fields."""

@@ -15,6 +15,9 @@ from bench.checkers import (
     CLIENTS,
     SAFETY,
     faults_touched_traffic,
+    leadership_is_handed_over,
+    nobody_disturbs_a_leader,
+    nodes_say_one_thing,
     some_fault_touched_traffic,
     the_bench_did_not_interfere,
 )
@@ -31,12 +34,22 @@ OURS: dict[str, Check] = {
 }
 OF_A_SCENARIO: tuple[Check, ...] = (faults_touched_traffic, the_bench_did_not_interfere)
 """Checks of every scenario, beside its own."""
-OF_A_CASE: tuple[Check, ...] = (*SAFETY, *CLIENTS, some_fault_touched_traffic, the_bench_did_not_interfere)
+OF_A_CASE: tuple[Check, ...] = (
+    *SAFETY,
+    *CLIENTS,
+    nodes_say_one_thing,
+    some_fault_touched_traffic,
+    the_bench_did_not_interfere,
+)
 """A case has no checks of its own."""
 FROM_OUTSIDE: tuple[Check, ...] = tuple(check for check in OF_A_CASE if check not in SAFETY)
 """Those of them that take no node's word for anything."""
 LIMIT_S = 120.0
 """How long one check may take."""
+BY_NODES = frozenset(
+    name for name, check in OURS.items() if check in (*SAFETY, leadership_is_handed_over, nobody_disturbs_a_leader)
+)
+"""The checks of ours that take the nodes' traces for true."""
 OWN = "own:"
 """Stands before the name of a user's own check."""
 DID_NOT_END = Finding("outcome", Verdict.UNKNOWN, "the run did not end")
@@ -48,6 +61,11 @@ def name_of(check: Check) -> str:
     """
     name = getattr(check, "__name__", type(check).__name__)
     return name if OURS.get(name) is check else f"{OWN}{name}"
+
+
+def from_outside(checks: Iterable[str]) -> bool:
+    """Whether none of these takes a node's trace for true."""
+    return BY_NODES.isdisjoint(checks)
 
 
 def find(name: str, own: Iterable[Check] = ()) -> Check | None:

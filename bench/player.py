@@ -62,6 +62,8 @@ RETRY_S = 0.2
 """Between two requests for the same change."""
 LOOK_S = 0.05
 """Between two checks whether all nodes agree."""
+LOOK_AROUND_S = 0.2
+"""Between two looks at what all nodes say of themselves."""
 CORRECT_AGAIN_S = 1.0
 """Between two requests to correct one node's address."""
 PATIENCE = 20
@@ -104,6 +106,7 @@ class Player:
                 self._at(fault.at_s, partial(self._begin, fault, lasting))
             # After the faults that are there from the beginning, which may keep a node down.
             self._at(0.0, self._start_all)
+            self._at(LOOK_AROUND_S, partial(self._look_around, LOOK_AROUND_S))
             self._pass_time(schedule.length_s)
         self._settle()
 
@@ -123,6 +126,12 @@ class Player:
                 cluster.pass_time(at_s)
             action()
         cluster.pass_time(until_s)
+
+    def _look_around(self, at_s: float) -> None:
+        """Have the nodes asked what they say of themselves, now and again."""
+        self.cluster.look()
+        again_s = max(at_s + LOOK_AROUND_S, self.cluster.now_s - self._began_s)
+        self._at(again_s, partial(self._look_around, again_s))
 
     def _start_all(self) -> None:
         for node in dict.fromkeys((*self.cluster.plan.members, *self.cluster.nodes)):

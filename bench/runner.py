@@ -129,10 +129,10 @@ def run_case(
     file: Path | None = None,
     kind: RunKind = RunKind.CASE,
     leave_out: bool = False,
+    checks: tuple[Check, ...] = judging.OF_A_CASE,
 ) -> Run:
     """Play `case` on a cluster of its own in `world`, and judge what came of it. With `leave_out`, faults that cannot
     be played there are left out, and findings list them. Raises what the bench itself could not do."""
-    checks = judging.OF_A_CASE
     with store.begin(
         runs,
         kind=kind,

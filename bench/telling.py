@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bench import timeline
+from bench import judging, timeline
 from bench.evidence import Evidence
 from bench.manifest import RunKind
 from bench.store import CASE, RunState, StoredRun
@@ -84,7 +84,8 @@ def again(run: StoredRun) -> Iterator[str]:
         case RunKind.CASE | RunKind.EXPLORE:
             leave_out = ["--leave-out"] if manifest.left_out else []
             live = ["--world", "live"] if manifest.world == "live" else []
-            yield shlex.join([*PROGRAM.split(), "play", str(_near(run.folder / CASE)), *live, *leave_out])
+            outside = ["--outside"] if judging.from_outside(manifest.checks) else []
+            yield shlex.join([*PROGRAM.split(), "play", str(_near(run.folder / CASE)), *live, *leave_out, *outside])
 
 
 def _near(path: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench import words
-from bench.evidence import ERROR, STORY_OVER, Evidence, Record
+from bench.evidence import ERROR, SAID, STORY_OVER, Evidence, Record
 from bench.operations import Operation
 from bench.schedule import AnyFault, Clients, FullDisk, Move, SlowDisk
 from faults.links import BYPASS, KEPT, RESTARTED, Kind
@@ -144,6 +144,7 @@ OF_THE_BENCH: Mapping[str, Callable[[Record], str]] = {
     BYPASS: lambda record: f"sees {record['links']} gone past: {record['detail']}",
     RESTARTED: lambda record: f"has to start Toxiproxy again ({record['detail']}): every connection breaks",
     STORY_OVER: lambda _: "",
+    SAID: lambda _: "",
     ERROR: lambda _: "meets an error in the story, which ends what was begun",
     Kind.CUT: lambda record: f"cuts {_links(record)} ({record['detail']})",
     Kind.DELAY: lambda record: f"delays {_links(record)} by {record['detail']}",

@@ -13,6 +13,7 @@ contradict each other.
 * `linearizability`: calls took effect one after the other, each while it was under way; of a run, and of any calls by
   any model (`orders` has the searches).
 * `sessions`: several reads of one node or of one instant fit together, also where each may be old.
+* `statuses`: what nodes say of themselves when they are asked, now and again, is no contradiction.
 * `totals`: lists, counters and sets that clients change together add up.
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
 * `interference`: the bench did nothing that nobody had asked for; asked of each run.
@@ -30,6 +31,7 @@ from bench.checkers.interference import the_bench_did_not_interfere
 from bench.checkers.linearizability import Budget, check_linearizable, linearizable, stale_reads_are_true
 from bench.checkers.logs import logs_agree
 from bench.checkers.sessions import reads_never_go_back, several_keys_are_read_at_once
+from bench.checkers.statuses import nodes_say_one_thing
 from bench.checkers.totals import totals_add_up
 
 SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree)
@@ -58,6 +60,7 @@ __all__ = [
     "linearizable",
     "logs_agree",
     "nobody_disturbs_a_leader",
+    "nodes_say_one_thing",
     "one_leader_at_a_time",
     "one_leader_per_term",
     "reads_never_go_back",

@@ -7,18 +7,31 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench import judging
 from bench.commands.helping import Listing, examples
-from bench.commands.options import FLAWS, Amount, Count, NodeCount, Seed, SeedListOrCount, flaw_option, runs_folder
+from bench.commands.options import (
+    FLAWS,
+    Amount,
+    Count,
+    NodeCount,
+    Seed,
+    SeedListOrCount,
+    flaw_option,
+    outside_option,
+    runs_folder,
+)
 from bench.commands.showing import console, tell
 from bench.manifest import RunKind
 from bench.runner import Run, run_case
 from bench.search.explore import Violation, Walk, explore, plus
 from bench.seeds import Seeds
+from bench.simulated.observer import Observer
 from bench.worlds import SimulatedWorld
 
 
@@ -26,7 +39,7 @@ from bench.worlds import SimulatedWorld
     "explore",
     cls=Listing,
     lists=FLAWS,
-    epilog=examples("explore --nodes 5 --seeds 1000", "explore --flaw forget_vote"),
+    epilog=examples("explore --nodes 5 --seeds 1000", "explore --flaw forget_vote --outside"),
 )
 @click.option(
     "--world",
@@ -45,6 +58,7 @@ from bench.worlds import SimulatedWorld
 )
 @click.option("--first", type=Seed(), help="The first of so many seeds; 0 if not given.")
 @flaw_option
+@outside_option
 @click.option("--length", type=Amount(1), metavar="SECONDS", help="How long each schedule is; 9 or 24 by default.")
 @click.option("--jobs", type=Count(1, 256), help="How many processes; by default one for each core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, with the case that breaks a promise.")
@@ -54,6 +68,7 @@ def explore_command(
     seeds: Seeds | int,
     first: int | None,
     flaw: str | None,
+    outside: bool,
     length: float | None,
     jobs: int | None,
     as_json: bool,
@@ -62,18 +77,18 @@ def explore_command(
 
     It stops at the first broken promise. Each seed, a number, is a schedule of faults: crashes, pauses, cuts, lost and
     late messages, slow disks, drifting clocks, changes of membership, snapshots and transfers, under client load.
-    Raft's promises are checked after every event. The case that breaks a promise is stored, and the last lines say how
-    to play it again.
+    Raft's promises are checked after every event, and what clients were told at the end of each schedule. The case that
+    breaks a promise is stored, and the last lines say how to play it again.
 
     Exit status: 0 no promise was broken, 1 one was, 2 not possible as asked.
     """
     asked = _asked(seeds, first)
     runs = runs_folder().absolute()
     began_s = time.monotonic()
-    walks = explore(asked.ranges, nodes, flaw, jobs or os.cpu_count() or 1, length)
+    walks = explore(asked.ranges, nodes, flaw, jobs or os.cpu_count() or 1, length, outside=outside)
     total = _add_up(walks, len(asked), quiet=as_json)
     seconds = time.monotonic() - began_s
-    stored = _stored(total.violation, runs) if total.violation is not None else None
+    stored = _stored(total.violation, runs, outside) if total.violation is not None else None
     if as_json:
         click.echo(json.dumps(_as_json(total, seconds, stored)))
     else:
@@ -89,9 +104,12 @@ def _asked(seeds: Seeds | int, first: int | None) -> Seeds:
     return seeds
 
 
-def _stored(violation: Violation, runs: Path) -> Run:
+def _stored(violation: Violation, runs: Path, outside: bool) -> Run:
     """Store the case as a run like any other, by playing it again with everything written down."""
-    return run_case(violation.case, runs=runs, world=SimulatedWorld(), name=violation.promise, kind=RunKind.EXPLORE)
+    play = partial(run_case, violation.case, runs=runs, name=violation.promise, kind=RunKind.EXPLORE)
+    if outside:
+        return play(world=SimulatedWorld(watched_by=Observer), checks=judging.FROM_OUTSIDE)
+    return play(world=SimulatedWorld())
 
 
 def _add_up(walks: Iterable[Walk], seeds: int, *, quiet: bool) -> Walk:

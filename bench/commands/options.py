@@ -69,6 +69,14 @@ def world_option(default: str) -> Callable[[F], F]:
     )
 
 
+outside_option = click.option(
+    "--outside",
+    is_flag=True,
+    help="Judge by what clients were told and saw alone, as for a system in the wild: nothing reads the nodes' core or "
+    "their traces.",
+)
+
+
 def name_as_typed(name: str) -> str:
     """What makes a command mean the cluster of this name: an option after a space, or nothing."""
     return "" if name == DEFAULT_NAME else f" --name {name}"

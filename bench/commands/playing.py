@@ -9,12 +9,14 @@ from pathlib import Path
 
 import click
 
-from bench import cases, telling
+from bench import cases, judging, telling
 from bench.commands.getting import get_toxiproxy
-from bench.commands.options import runs_folder, world_option
+from bench.commands.options import outside_option, runs_folder, world_option
 from bench.commands.reporting import as_json, stdout_for_json
 from bench.commands.showing import console, tell
 from bench.runner import Run, run_case
+from bench.simulated.invariants import Invariants
+from bench.simulated.observer import Observer
 from bench.store import CASE, MANIFEST
 from bench.verdict import Verdict
 from bench.worlds import LiveWorld, SimulatedWorld
@@ -25,8 +27,9 @@ from faults import lifeline
 @click.argument("file", type=click.Path(path_type=Path))
 @world_option("simulated")
 @click.option("--leave-out", is_flag=True, help="Play it without the faults that this world or system cannot do.")
+@outside_option
 @click.option("--json", "wants_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
-def play_command(file: Path, world: str, leave_out: bool, wants_json: bool) -> None:
+def play_command(file: Path, world: str, leave_out: bool, outside: bool, wants_json: bool) -> None:
     """Play the case in FILE, and judge what comes of it.
 
     A case is everything that a run depends on, as `explore` stores it or as edited by hand. In virtual time it is the
@@ -39,11 +42,13 @@ def play_command(file: Path, world: str, leave_out: bool, wants_json: bool) -> N
     runs = runs_folder().absolute()
     with stdout_for_json(wants_json) as stdout, console(stderr=wants_json).status("starting") as progress:
         play = partial(run_case, case, runs=runs, name=_name_of(file), file=file.absolute(), leave_out=leave_out)
+        if outside:
+            play = partial(play, checks=judging.FROM_OUTSIDE)
         schedule = case.schedule
         what = f"playing {len(schedule.faults)} faults in {schedule.length_s:g} s on {len(schedule.nodes)} nodes"
         if world == "simulated":
             progress.update(what)
-            done = play(world=SimulatedWorld())
+            done = play(world=SimulatedWorld(watched_by=Observer if outside else Invariants))
         else:
             lifeline.wanted()
             server = get_toxiproxy(progress)
