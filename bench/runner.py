@@ -98,7 +98,7 @@ def run_scenario(
 ) -> Run:
     """Play `scenario` on a cluster of its own in `world`, and judge what came of it. If the story goes wrong,
     `on_failure` is called with the cluster still up and what was found. Raises what the bench itself could not do."""
-    checks = (*scenario.checks, *judging.OF_A_SCENARIO)
+    checks = judging.of_a_scenario(scenario.checks)
     allowed_s = scenario.limit_s if limit_s is None else limit_s
     story = Story[C](scenario.promise, lambda cluster: cluster, scenario.play, allowed_s, checks)
     plan = scenario.plan(nodes, profile=profile, seed=seed, flaw=flaw)

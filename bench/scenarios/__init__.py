@@ -14,6 +14,7 @@ do (clocks that drift, links that lose messages, files that are damaged) it `nee
 * `membership`: who belongs, and who leads by request.
 * `snapshots`: what stands for the log.
 * `consistency`, `batches`: what clients may see.
+* `random_faults`: what nobody has thought of.
 
 A family (`split_brain`) is one function with every combination of its parameters. A member is named
 ``split_brain[leader_alone-both_ways-hold]``; the family's own name means all its members.
@@ -33,6 +34,7 @@ from bench.checkers import (
     linearizable,
     logs_agree,
     nobody_disturbs_a_leader,
+    nodes_say_one_thing,
     one_leader_at_a_time,
     one_leader_per_term,
     stale_reads_are_true,
@@ -78,7 +80,17 @@ from bench.verdict import Finding, Verdict
 from bench.workload import Script, distinct_writes, retrying
 from faults.links import CLIENT, Link, Mode, peer_links
 
-MODULES = ("elections", "partitions", "crashes", "clocks", "membership", "snapshots", "consistency", "batches")
+MODULES = (
+    "elections",
+    "partitions",
+    "crashes",
+    "clocks",
+    "membership",
+    "snapshots",
+    "consistency",
+    "batches",
+    "random_faults",
+)
 
 explain_in(__name__)
 SCENARIOS = by_name(member for name in MODULES for member in gather(import_module(f"{__name__}.{name}")).values())
@@ -134,6 +146,7 @@ __all__ = [
     "logs_agree",
     "members",
     "nobody_disturbs_a_leader",
+    "nodes_say_one_thing",
     "one_leader_at_a_time",
     "one_leader_per_term",
     "peer_links",

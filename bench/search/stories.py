@@ -35,12 +35,18 @@ from faults.links import Mode
 LONG_S = 20.0
 """A schedule of this length leaves a fault in force for longer than a majority may be without a leader."""
 
+CROWDED_S = 60.0
+"""A schedule of this length, or a longer one, has as many stories in each second as a short one."""
+USUAL_S = 9.0
+"""How long a schedule is if nobody says so."""
 
-def generate(rng: random.Random, nodes: int, *, length_s: float = 9.0) -> Schedule:
+
+def generate(rng: random.Random, nodes: int, *, length_s: float = USUAL_S) -> Schedule:
     """A hostile schedule for n1..nN: a few short stories laid over one another, everything over at `length_s`.
 
     The same state of `rng` gives the same schedule. A long schedule (`LONG_S`) is a calm one, whose leader hears nobody
     for most of it: that the others are owed a new leader shows only where nothing else keeps them from electing one.
+    One that is longer still (`CROWDED_S`) is for clusters that shall have no rest.
     """
     if nodes < 2:
         raise ScheduleError("a schedule of faults between nodes needs two nodes at least")
@@ -50,9 +56,12 @@ def generate(rng: random.Random, nodes: int, *, length_s: float = 9.0) -> Schedu
     faults: list[AnyFault] = [Clients(at_s=0.0, for_s=length_s, number=rng.randint(1, 4))]
     if rng.random() < 0.25:
         faults += _beginning(teller)
-    if length_s >= LONG_S:
+    is_calm = LONG_S <= length_s < CROWDED_S
+    if is_calm:
         faults += _long_deafness(teller, round(rng.uniform(0.3, length_s / 5), 3))
-    many = rng.randint(1, 3) if length_s >= LONG_S else rng.randint(4, 10)
+    many = rng.randint(1, 3) if is_calm else rng.randint(4, 10)
+    if length_s >= CROWDED_S:
+        many = round(many * length_s / USUAL_S)
     for story in rng.choices([s for s, _ in _STORIES], [w for _, w in _STORIES], k=many):
         faults += story(teller, round(rng.uniform(0.3, length_s * 0.8), 3))
     faults += [

@@ -68,7 +68,7 @@ def test_a_manifest_says_what_was_run(tmp_path: Path) -> None:
     manifest = store.read(done.folder).manifest
     assert (manifest.name, manifest.file, manifest.world) == ("three_nodes", str(scenario.file), "simulated")
     assert (manifest.profile, manifest.plan) == ("default", scenario.plan(5, profile="default", seed=9))
-    assert manifest.checks == tuple(check.__name__ for check in (*scenario.checks, *judging.OF_A_SCENARIO))
+    assert manifest.checks == tuple(check.__name__ for check in judging.of_a_scenario(scenario.checks))
     assert (manifest.verdict, manifest.digest) == (done.verdict, done.digest)
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from bench import timeline
-from bench.evidence import ERROR, STORY_OVER, Evidence, Record
+from bench.evidence import ERROR, SAID, STORY_OVER, Evidence, Record
 from bench.operations import Get, Operation, Outcome, Put, Told
 from bench.schedule import Crash, SlowDisk
 from faults.links import BYPASS, KEPT, RESTARTED
@@ -95,7 +95,7 @@ def test_of_a_cases_faults_those_are_told_of_which_no_other_record_tells() -> No
     assert [line[2] for line in found] == ["kills n1", "each save of n2 takes 5 ms longer for 1 s"]
 
 
-@pytest.mark.parametrize("event", sorted({*timeline.OF_THE_BENCH} - {STORY_OVER}))
+@pytest.mark.parametrize("event", sorted({*timeline.OF_THE_BENCH} - {SAID, STORY_OVER}))
 def test_whatever_the_bench_did_is_told_in_words(event: str) -> None:
     fields = {"node": "n1", "links": "n1->n2", "detail": "x", "nodes": ["n1"], "words": "w", "address": "a"}
     record = did(1.0, event, **fields, exit_code=1, latency_ms=5.0, rate=0.5)

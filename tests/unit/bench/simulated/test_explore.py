@@ -343,7 +343,7 @@ def test_seeds_are_asked_for_by_how_many_or_by_which(
 ) -> None:
     walked: list[int] = []
 
-    def walks(ranges: Iterable[range], *_: object) -> Iterator[Walk]:
+    def walks(ranges: Iterable[range], *_: object, **__: object) -> Iterator[Walk]:
         for seed in itertools.chain.from_iterable(ranges):
             walked.append(seed)
             yield Walk(1, 1.0, 1.0)
