@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -250,13 +250,32 @@ class ToxiproxyNetwork(LinkFaults):
     def state(self) -> Mapping[Link, LinkState]:
         with self._lock:
             proxies = self._insist(self._server.proxies)
-            return {link: _read_back(proxies[str(link)]) for link in self._wanted}
+            return {link: self._shown(link, _read_back(proxies[str(link)])) for link in self._wanted}
+
+    def _shown(self, link: Link, found: LinkState) -> LinkState:
+        """What waits for a cut to end makes no difference to anybody yet."""
+        return self._wanted[link] if found == self._in_force[link] else found
 
     def _enforce(self, links: tuple[Link, ...]) -> None:
         self._insist(self._bring_into_force)
 
     def _changed(self, action: str, links: tuple[Link, ...], detail: str, attempted: int | None) -> None:
         self._on_change(FaultEvent(time.monotonic(), action, links, detail, attempted))
+
+    def ended(self, node: str) -> None:
+        """The process of this node has ended, and its connections with it. What a toxic still holds of such a
+        connection has nowhere to go: Toxiproxy 2.12.0 waits for it, five seconds for each piece, when the toxic is
+        taken away. So faulty links of the node get new proxies now, while nothing can be sent over them."""
+        with self._lock:
+            faulty = [
+                link
+                for link, state in self._in_force.items()
+                if node in (link.source, link.target) and state != UP and state.cut is not Mode.REFUSE
+            ]
+            if faulty and not self._server.is_over:
+                self._server.renew(faulty)
+                self._in_force |= dict.fromkeys(faulty, UP)
+                self._insist(self._bring_into_force)
 
     def _insist(self, request: Callable[[], T]) -> T:
         """Make the request; if the server does not answer, ask a fresh one once more, with everything in force."""
@@ -276,30 +295,43 @@ class ToxiproxyNetwork(LinkFaults):
             self._in_force = dict(self._wanted)
         for link, wanted in self._wanted.items():
             former = self._in_force[link]
-            if wanted != former:
+            now = _for_now(former, wanted)
+            if now != former:
                 proxy = Proxy(name=str(link), upstream="", listen="", enabled=True)
-                self._server.call(partial(_apply, proxy, former, wanted))
-                self._in_force[link] = wanted
+                self._server.call(partial(_apply, proxy, former, now))
+                self._in_force[link] = now
 
     def _all_clear(self) -> bool:
         return all(state == UP for state in self._wanted.values())
+
+
+def _for_now(former: LinkState, wanted: LinkState) -> LinkState:
+    """What of it is brought into force at once. While a cut stands on the link, delays and limits stay as they are:
+    nothing gets through anyway, and Toxiproxy 2.12.0 is easily confused then. A toxic hands on what it has when it or
+    its neighbour is taken away, and waits for seconds for one that takes nothing; and from a connection that ends
+    meanwhile it takes away nothing, and ends itself at the next toxic that is added."""
+    if wanted.cut not in CUTS:
+        return wanted
+    return replace(former, cut=wanted.cut)
 
 
 def _apply(proxy: Any, former: LinkState, wanted: LinkState) -> None:
     """Bring a proxy from one state to the other. A toxic that differs is deleted and added, never changed in place."""
     old, new = _toxics(former), _toxics(wanted)
     refused, refuses = former.cut is Mode.REFUSE, wanted.cut is Mode.REFUSE
-    # Add before deleting: where one cut replaces another, nothing slips through.
+    # A new cut before anything is deleted: where one replaces another, nothing slips through.
     if refuses and not refused:
         proxy.disable()
-    for name in [name for name in new if name not in old]:
-        _add(proxy, name, new[name])
-    # In order, upstream first: a connection ends with the first of a blackhole's toxics, and what is sent at once on
-    # the next connection must find the way upstream open.
+    if wanted.cut is not former.cut:
+        for name in CUT_BY[wanted.cut]:
+            _add(proxy, name, new[name])
+    # In order, cuts first, since only they are on the link from the beginning of a cut to its end, and of these
+    # upstream first: a connection ends with the first of a blackhole's toxics, and what is sent at once on the next
+    # connection must find the way upstream open.
     for name in [name for name, toxic in old.items() if new.get(name) != toxic]:
         proxy.destroy_toxic(name)
-        if name in new:
-            _add(proxy, name, new[name])
+    for name in [name for name, toxic in new.items() if name not in CUT_BY[wanted.cut] and old.get(name) != toxic]:
+        _add(proxy, name, new[name])
     if refused and not refuses:
         proxy.enable()
 
@@ -315,20 +347,25 @@ CUTS: dict[Mode | None, tuple[tuple[str, str, dict[str, int]], ...]] = {
     Mode.HOLD: (("bandwidth", "hold", {"rate": 0}), ("latency", "hold_guard", {"latency": 0, "jitter": 0})),
 }
 """The toxics of a cut, on each stream."""
+STREAMS = ("upstream", "downstream")
+CUT_BY: dict[Mode | None, list[str]] = {
+    mode: [f"{name}_{stream}" for _, name, _ in CUTS.get(mode, ()) for stream in STREAMS] for mode in (None, *Mode)
+}
+"""Their names."""
 
 
 def _toxics(state: LinkState) -> dict[str, dict[str, Any]]:
     """The toxics that make up a state, by name. Only requests are delayed and limited; a cut is on both streams."""
     assert not state.noisy, "a proxy of TCP streams knows no messages"
     toxics: dict[str, dict[str, Any]] = {}
+    for type, name, attributes in CUTS.get(state.cut, ()):
+        for stream in STREAMS:
+            toxics[f"{name}_{stream}"] = {"type": type, "stream": stream, "attributes": attributes}
     if state.latency_ms or state.jitter_ms:
         attributes = {"latency": state.latency_ms, "jitter": state.jitter_ms}
         toxics["delay"] = {"type": "latency", "stream": "upstream", "attributes": attributes}
     if state.rate_kib_s is not None:
         toxics["limit"] = {"type": "bandwidth", "stream": "upstream", "attributes": {"rate": state.rate_kib_s}}
-    for type, name, attributes in CUTS.get(state.cut, ()):
-        for stream in ("upstream", "downstream"):
-            toxics[f"{name}_{stream}"] = {"type": type, "stream": stream, "attributes": attributes}
     return toxics
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from toxiproxy.api import APIConsumer
 
 from faults.acquire import ToxiproxyUnavailableError, describe_sources, find_server
 from faults.foreign import replace
-from faults.links import Address, Route
+from faults.links import Address, Link, Route
 from faults.processes import ManagedProcess, launch_program
 
 __all__ = ["ToxiproxyError", "ToxiproxyServer", "ToxiproxyUnavailableError", "describe_sources", "find_server"]
@@ -78,16 +79,16 @@ class ToxiproxyServer:
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was stopped for good."""
+        return self._over
+
     def start(self) -> None:
         argv = [str(self._binary), "-host", self._api.host, "-port", str(self._api.port)]
         self._process = launch_program(argv, env={"LOG_LEVEL": "warn"}, output=self._log, name="toxiproxy")
         self._wait_until_ours_answers(self._process)
-        # Never without `listen`: the server would then bind every interface.
-        proxies = [
-            {"name": str(route.link), "listen": str(route.listen), "upstream": str(route.upstream), "enabled": True}
-            for route in self._routes
-        ]
-        self.call(lambda: APIConsumer.post("/populate", json=proxies))
+        self._populate(self._routes)
         missing = {str(route.link) for route in self._routes} - set(self.proxies())
         if missing:
             raise ToxiproxyError(f"Toxiproxy did not create {', '.join(sorted(missing))}; see {self._log}")
@@ -123,6 +124,20 @@ class ToxiproxyServer:
     def reset(self) -> None:
         """Enable every proxy and take away all toxics, in one call."""
         self.call(Toxiproxy().reset)
+
+    def renew(self, links: Collection[Link]) -> None:
+        """Put new proxies without toxics in the place of these, whose connections nobody needs any more."""
+        for link in links:
+            self.call(partial(APIConsumer.delete, f"/proxies/{link}"))
+        self._populate([route for route in self._routes if route.link in links])
+
+    def _populate(self, routes: Iterable[Route]) -> None:
+        # Never without `listen`: the server would then bind every interface.
+        proxies = [
+            {"name": str(route.link), "listen": str(route.listen), "upstream": str(route.upstream), "enabled": True}
+            for route in routes
+        ]
+        self.call(lambda: APIConsumer.post("/populate", json=proxies))
 
     def _wait_until_ours_answers(self, process: ManagedProcess) -> None:
         """A server whose API port is taken only logs that and lives on, so an answer may come from another process."""

@@ -57,6 +57,8 @@ class LiveCluster(Cluster):
     """A `Cluster` of real processes of `system`, with all its files where `recording` says. `server` is the Toxiproxy
     server."""
 
+    network: ToxiproxyNetwork
+
     def __init__(self, plan: Plan, recording: Recording, *, system: System, server: Path) -> None:
         super().__init__(plan, recording)
         self.recording = recording
@@ -293,6 +295,7 @@ class LiveCluster(Cluster):
             found = self._processes.pop(node)
             found.process.stop()
             found.ended()
+            self.network.ended(node)
             self.note("shut_down", node=node)
 
     def _end(self, node: str, found: Running, *, short_of_room: bool = False) -> None:
@@ -304,6 +307,7 @@ class LiveCluster(Cluster):
         dead = not found.process.alive
         found.process.kill()
         found.ended()
+        self.network.ended(node)
         del self._processes[node]
         if dead:
             code = found.process.exit_code
