@@ -14,6 +14,7 @@ from bench import checkers
 from bench.checkers import (
     CLIENTS,
     SAFETY,
+    availability,
     faults_touched_traffic,
     leadership_is_handed_over,
     nobody_disturbs_a_leader,
@@ -40,6 +41,7 @@ OF_A_CASE: tuple[Check, ...] = (
     served_while_a_majority_is_well,
     some_fault_touched_traffic,
     the_bench_did_not_interfere,
+    availability,
 )
 """A case has no checks of its own."""
 BY_NODES: tuple[Check, ...] = (
@@ -63,7 +65,7 @@ def of_a_scenario(own: Iterable[Check]) -> tuple[Check, ...]:
     met something."""
     own = tuple(own)
     met = () if some_fault_touched_traffic in own else (faults_touched_traffic,)
-    return (*own, served_while_a_majority_is_well, *met, the_bench_did_not_interfere)
+    return (*own, served_while_a_majority_is_well, *met, the_bench_did_not_interfere, availability)
 
 
 def name_of(check: Check) -> str:

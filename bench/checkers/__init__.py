@@ -17,9 +17,11 @@ contradict each other.
 * `totals`: lists, counters and sets that clients change together add up.
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
 * `liveness`: a majority that was well had a leader, and served its clients (`majorities` says when that is owed).
+* `availability`: for how long no write was acknowledged, and beside which faults. A figure, which convicts nobody.
 * `interference`: the bench did nothing that nobody had asked for; asked of each run.
 """
 
+from bench.checkers.availability import availability
 from bench.checkers.durability import acknowledged_writes_survive
 from bench.checkers.elections import (
     leadership_is_handed_over,
@@ -56,6 +58,7 @@ __all__ = [
     "SAFETY",
     "Budget",
     "acknowledged_writes_survive",
+    "availability",
     "check_linearizable",
     "faults_touched_traffic",
     "leadership_is_handed_over",
