@@ -14,10 +14,12 @@ from bench import checkers
 from bench.checkers import (
     CLIENTS,
     SAFETY,
+    availability,
     faults_touched_traffic,
     leadership_is_handed_over,
     nobody_disturbs_a_leader,
     nodes_say_one_thing,
+    served_while_a_majority_is_well,
     some_fault_touched_traffic,
     the_bench_did_not_interfere,
 )
@@ -36,18 +38,23 @@ OF_A_CASE: tuple[Check, ...] = (
     *SAFETY,
     *CLIENTS,
     nodes_say_one_thing,
+    served_while_a_majority_is_well,
     some_fault_touched_traffic,
     the_bench_did_not_interfere,
+    availability,
 )
 """A case has no checks of its own."""
-FROM_OUTSIDE: tuple[Check, ...] = tuple(check for check in OF_A_CASE if check not in SAFETY)
-"""Those of them that take no node's word for anything."""
-LIMIT_S = 120.0
-"""How long one check may take."""
-BY_NODES = frozenset(
-    name for name, check in OURS.items() if check in (*SAFETY, leadership_is_handed_over, nobody_disturbs_a_leader)
+BY_NODES: tuple[Check, ...] = (
+    *SAFETY,
+    leadership_is_handed_over,
+    nobody_disturbs_a_leader,
+    served_while_a_majority_is_well,
 )
 """The checks of ours that take the nodes' traces for true."""
+FROM_OUTSIDE: tuple[Check, ...] = tuple(check for check in OF_A_CASE if check not in BY_NODES)
+"""Those of a case that take no node's word for anything."""
+LIMIT_S = 120.0
+"""How long one check may take."""
 OWN = "own:"
 """Stands before the name of a user's own check."""
 DID_NOT_END = Finding("outcome", Verdict.UNKNOWN, "the run did not end")
@@ -58,7 +65,7 @@ def of_a_scenario(own: Iterable[Check]) -> tuple[Check, ...]:
     met something."""
     own = tuple(own)
     met = () if some_fault_touched_traffic in own else (faults_touched_traffic,)
-    return (*own, *met, the_bench_did_not_interfere)
+    return (*own, served_while_a_majority_is_well, *met, the_bench_did_not_interfere, availability)
 
 
 def name_of(check: Check) -> str:
@@ -71,7 +78,7 @@ def name_of(check: Check) -> str:
 
 def from_outside(checks: Iterable[str]) -> bool:
     """Whether none of these takes a node's trace for true."""
-    return BY_NODES.isdisjoint(checks)
+    return not set(checks).intersection(map(name_of, BY_NODES))
 
 
 def find(name: str, own: Iterable[Check] = ()) -> Check | None:

@@ -16,8 +16,7 @@ from typing import Any, Generic
 
 from bench import judging, store, telling, timeline, words
 from bench.case import Case
-from bench.checkers import the_bench_did_not_interfere
-from bench.checkers.faults import gone_past
+from bench.checkers.interference import in_the_way
 from bench.checkers.stable import excused
 from bench.cluster import Cluster, PromiseBrokenError, WaitTimeoutError
 from bench.evidence import STORY_OVER, Evidence
@@ -251,8 +250,7 @@ def _excused(finding: Finding, evidence: Evidence) -> Finding:
     links were faulty and gone past; and what was broken, not against nodes whose disks forgot what they had saved."""
     if finding.check != OUTCOME:
         finding = excused(finding, evidence)
-    interference = the_bench_did_not_interfere(evidence)
-    excuse = interference.reason if interference.verdict is not Verdict.VALID else gone_past(evidence)
+    excuse = in_the_way(evidence)
     if finding.verdict is not Verdict.INVALID or excuse is None:
         return finding
     if finding.check not in (OUTCOME, *OWED_IN_THE_END):

@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from bench import words
+from bench.case import Settings
 from bench.evidence import ERROR, SAID, STORY_OVER, Evidence, Record
 from bench.operations import Operation
-from bench.schedule import AnyFault, Clients, FullDisk, Move, SlowDisk
-from faults.links import BYPASS, KEPT, RESTARTED, Kind
+from bench.schedule import AnyFault, Clients, Fault, FullDisk, JoinAstray, Move, SlowDisk
+from faults.links import BYPASS, KEPT, RESTARTED, Kind, LinkState
 
 FEW = 4
 """A client that asks no more than this is told of in full."""
@@ -92,14 +93,21 @@ def _sum(together: list[Happening]) -> Iterator[Happening]:
 
 def _of_the_bench(record: Record) -> str:
     """Empty for a record of which others tell."""
-    if record["event"] in ("begins", "over"):
-        # In a run that did not end, this may have been edited since.
-        with contextlib.suppress(msgspec.ValidationError):
-            fault: AnyFault = msgspec.convert(msgspec.to_builtins(record["fault"]), AnyFault)
-            over = "over: " if record["event"] == "over" else ""
-            return f"{over}{words.fault(fault)}" if isinstance(fault, SHOWN) else ""
+    if record["event"] in ("begins", "over") and (fault := _fault_of(record)) is not None:
+        over = "over: " if record["event"] == "over" else ""
+        return f"{over}{words.fault(fault)}" if isinstance(fault, SHOWN) else ""
     tell = OF_THE_BENCH.get(record["event"])
     return tell(record) if tell is not None else " ".join([record["event"], *_fields(record)])
+
+
+def _fault_of(record: Record) -> AnyFault | None:
+    """Of a case. In a run that did not end, the record may have been edited since: None."""
+    fault: AnyFault | None = record["fault"]
+    if not isinstance(fault, Fault):
+        fault, written = None, msgspec.to_builtins(fault)
+        with contextlib.suppress(msgspec.ValidationError):
+            fault = msgspec.convert(written, AnyFault)
+    return fault
 
 
 def _fields(record: Record) -> list[str]:
@@ -175,79 +183,139 @@ OF_A_NODE: Mapping[str, Callable[[Record], str]] = {
 def in_force(evidence: Evidence, at_s: float) -> list[str]:
     """The faults that were in force on links and nodes at that instant, a line each, with since when; if an error came
     up then, those that it found."""
-    standing: dict[tuple[str, str], tuple[float, str]] = {}
-    for began_s, whom, kind, what in sorted(_changes(evidence), key=lambda change: change[0]):
-        if began_s > at_s or (kind == ERROR and began_s == at_s):
+    return in_force_within(evidence, at_s, at_s)
+
+
+def in_force_within(evidence: Evidence, since_s: float, until_s: float) -> list[str]:
+    """The same of a span: those that were in force at any instant of it."""
+    standing: dict[tuple[str, str], _Standing] = {}
+    ended: list[_Standing] = []
+    for change in sorted(changes(evidence), key=lambda change: change.at_s):
+        if change.at_s > until_s or (change.kind == ERROR and change.at_s == until_s):
             break
-        for key in [key for key in standing if key[0] == whom and kind in (key[1], ALL)]:
-            del standing[key]
-        if what:
-            standing[whom, kind] = began_s, what
-    return [f"since {began_s:.4f} {what}" for began_s, what in _by_what(standing)]
+        for key in [key for key in standing if key[0] == change.whom and change.kind in (key[1], ALL)]:
+            over = standing.pop(key)
+            if change.at_s > since_s:
+                ended.append(over)
+        if change.what:
+            standing[change.whom, change.kind] = _Standing(change.at_s, change.what, change.whom)
+    return [f"since {began_s:.4f} {what}" for began_s, what in _by_what([*standing.values(), *ended])]
 
 
 ALL = "all"
 """In place of a kind of fault."""
-_Change = tuple[float, str, str, str]
-"""When, on which node or link, which kind of fault, and what it does from then on; nothing ends it."""
+DOWN = "down"
 
 
-def _changes(evidence: Evidence) -> Iterator[_Change]:
+class Change(NamedTuple):
+    """A fault began or ended."""
+
+    at_s: float
+    whom: str
+    """The node or link; where a case names a role, the role in words."""
+    kind: str
+    """Which fault, of those that last there."""
+    what: str
+    """What it does from then on; nothing ends it."""
+    late_s: float = 0.0
+    """By how much it makes late what it does not stop."""
+
+
+class _Standing(NamedTuple):
+    began_s: float
+    what: str
+    whom: str
+
+
+def changes(evidence: Evidence) -> Iterator[Change]:
+    """Every fault that began or ended on a node or link, in no order. A node that has a trace is down until that says
+    that it has started."""
     for record in evidence.timeline:
         at_s, event = record["at_s"], record["event"]
         if event == ERROR:
-            yield at_s, "", ERROR, ""
+            yield Change(at_s, "", ERROR, "")
+        elif event in ("begins", "over"):
+            yield from _of_a_case(record)
         elif "links" in record and event not in (BYPASS, RESTARTED):
             for link in filter(None, record["links"].split(",")):
-                yield from ((at_s, link, kind, what) for kind, what in _on_a_link(record))
+                yield from (Change(at_s, link, *how) for how in _on_a_link(record))
+        elif event == "restart":
+            over = OVER_BY_RESTART if evidence.traces.get(record["node"]) else (*OVER_BY_RESTART, DOWN)
+            yield from (Change(at_s, record["node"], kind, "") for kind in over)
         elif event in ON_A_NODE:
-            kind, tell = ON_A_NODE[event]
-            yield at_s, record["node"], kind, tell(record)
+            kind, how = ON_A_NODE[event]
+            yield Change(at_s, record["node"], kind, *how(record, evidence.settings))
     for node, trace in evidence.traces.items():
-        yield from ((record["at_s"], node, "down", "") for record in trace if record["event"] == "start")
+        yield from (Change(record["at_s"], node, DOWN, "") for record in trace if record["event"] == "start")
 
 
-def _on_a_link(record: Record) -> list[tuple[str, str]]:
+def _on_a_link(record: Record) -> list[tuple[str, str, float]]:
     match record["event"]:
         case "heal":
-            return [(ALL, "")]
+            return [(ALL, "", 0.0)]
         case event if event == KEPT:
             return []
         case "end":
-            return [(kind, "") for kind in record["detail"].split(", ")]
+            return [(kind, "", 0.0) for kind in record["detail"].split(", ")]
         case event:
-            return [(event, IN_FORCE[event].format(record["detail"]))]
+            late_s = LinkState.latest_s(record["detail"]) if event == Kind.DELAY else 0.0
+            return [(event, IN_FORCE[event].format(record["detail"]), late_s)]
 
 
+def _of_a_case(record: Record) -> Iterator[Change]:
+    """Of the faults that no other record tells of: who is meant by a role is in no record."""
+    fault = _fault_of(record)
+    if fault is None or type(fault) not in OF_A_CASE:
+        return
+    assert isinstance(fault, FullDisk | SlowDisk | Move | JoinAstray)
+    what, late_s = OF_A_CASE[type(fault)](fault)
+    yield Change(
+        record["at_s"], words.whom(fault.node), repr(fault), what if record["event"] == "begins" else "", late_s
+    )
+
+
+OF_A_CASE: Mapping[type[AnyFault], Callable[[Any], tuple[str, float]]] = {
+    FullDisk: lambda _: ("has no room on its disk", 0.0),
+    SlowDisk: lambda fault: (f"saves {fault.latency_ms} ms late", fault.latency_ms / 1000),
+    Move: lambda _: ("moves to another address", 0.0),
+    JoinAstray: lambda _: ("is said to have another address", 0.0),
+}
 IN_FORCE = {
     Kind.CUT: "cut ({})",
     Kind.DELAY: "delayed by {}",
     Kind.LIMIT: "limited to {}",
     Kind.NOISE: "disturbed: {}",
 }
-ON_A_NODE: Mapping[str, tuple[str, Callable[[Record], str]]] = {
-    "kill": ("down", lambda _: "is down"),
-    "died": ("down", lambda _: "is down"),
-    "shut_down": ("down", lambda _: "is down"),
-    "restart": (ALL, lambda _: ""),
-    "pause": ("pause", lambda _: "is paused"),
-    "resume": ("pause", lambda _: ""),
-    "full_disk": ("full disk", lambda _: "has no room on its disk"),
-    "no_memory": ("memory", lambda _: "gets no more memory"),
-    "slow_disk": ("slow disk", lambda record: _while_it_is(record["latency_ms"], "saves {:g} ms late")),
-    "clock_rate": ("clock", lambda record: _while_it_is(record["rate"] - 1, "has a clock off by {:+.0%}")),
+OVER_BY_RESTART = ("pause", "full disk", "failed save", "memory")
+"""What ends with the process that it was done to."""
+ON_A_NODE: Mapping[str, tuple[str, Callable[[Record, Settings], tuple[str, float]]]] = {
+    "kill": (DOWN, lambda *_: ("is down", 0.0)),
+    "died": (DOWN, lambda *_: ("is down", 0.0)),
+    "shut_down": (DOWN, lambda *_: ("is down", 0.0)),
+    "pause": ("pause", lambda *_: ("is paused", 0.0)),
+    "resume": ("pause", lambda *_: ("", 0.0)),
+    "full_disk": ("full disk", lambda *_: ("has no room on its disk", 0.0)),
+    "failed_save": ("failed save", lambda *_: ("fails in its next save", 0.0)),
+    "no_memory": ("memory", lambda *_: ("gets no more memory", 0.0)),
+    "slow_disk": ("slow disk", lambda record, _: _slow(record["latency_ms"])),
+    "clock_rate": ("clock", lambda record, settings: (_off(record["rate"] - 1, settings), 0.0)),
 }
 
 
-def _while_it_is(amount: float, told: str) -> str:
-    return told.format(amount) if amount else ""
+def _slow(latency_ms: float) -> tuple[str, float]:
+    return (f"saves {latency_ms:g} ms late", latency_ms / 1000) if latency_ms else ("", 0.0)
 
 
-def _by_what(standing: Mapping[tuple[str, str], tuple[float, str]]) -> Iterator[tuple[float, str]]:
+def _off(by: float, settings: Settings) -> str:
+    """Empty of a clock that is no further off than clocks may be anyway."""
+    return f"has a clock off by {by:+.0%}" if abs(by) > settings.clock_spread else ""
+
+
+def _by_what(standing: Iterable[_Standing]) -> Iterator[tuple[float, str]]:
     """Links that became faulty in the same way at once are told together, and nodes one by one."""
     alike: dict[tuple[float, str], list[str]] = {}
-    for (whom, _), told in standing.items():
-        alike.setdefault(told, []).append(whom)
+    for began_s, what, whom in standing:
+        alike.setdefault((began_s, what), []).append(whom)
     for (began_s, what), names in sorted(alike.items()):
         if "->" in names[0]:
             yield began_s, f"{words.links(names)} {'are' if len(names) > 1 else 'is'} {what}"

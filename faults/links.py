@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -131,6 +132,11 @@ class LinkState:
         if self.noisy:
             parts.append(f"loss {self.loss:g} duplication {self.duplication:g} reordering {self.reordering:g}")
         return ", ".join(parts) or "up"
+
+    @staticmethod
+    def latest_s(told: str) -> float:
+        """By how many seconds a message is late at most, of a state as `__str__` tells it."""
+        return sum(int(ms) for ms in re.findall(r"(\d+)ms", told)) / 1000
 
 
 def _either(one: float, other: float) -> float:

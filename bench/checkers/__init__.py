@@ -16,9 +16,12 @@ contradict each other.
 * `statuses`: what nodes say of themselves when they are asked, now and again, is no contradiction.
 * `totals`: lists, counters and sets that clients change together add up.
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
+* `liveness`: a majority that was well had a leader, and served its clients (`majorities` says when that is owed).
+* `availability`: for how long no write was acknowledged, and beside which faults. A figure, which convicts nobody.
 * `interference`: the bench did nothing that nobody had asked for; asked of each run.
 """
 
+from bench.checkers.availability import availability
 from bench.checkers.durability import acknowledged_writes_survive
 from bench.checkers.elections import (
     leadership_is_handed_over,
@@ -29,6 +32,7 @@ from bench.checkers.elections import (
 from bench.checkers.faults import faults_touched_traffic, some_fault_touched_traffic
 from bench.checkers.interference import the_bench_did_not_interfere
 from bench.checkers.linearizability import Budget, check_linearizable, linearizable, stale_reads_are_true
+from bench.checkers.liveness import served_while_a_majority_is_well
 from bench.checkers.logs import logs_agree
 from bench.checkers.sessions import reads_never_go_back, several_keys_are_read_at_once
 from bench.checkers.statuses import nodes_say_one_thing
@@ -54,6 +58,7 @@ __all__ = [
     "SAFETY",
     "Budget",
     "acknowledged_writes_survive",
+    "availability",
     "check_linearizable",
     "faults_touched_traffic",
     "leadership_is_handed_over",
@@ -64,6 +69,7 @@ __all__ = [
     "one_leader_at_a_time",
     "one_leader_per_term",
     "reads_never_go_back",
+    "served_while_a_majority_is_well",
     "several_keys_are_read_at_once",
     "some_fault_touched_traffic",
     "stale_reads_are_true",

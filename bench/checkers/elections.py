@@ -54,7 +54,10 @@ def one_leader_at_a_time(evidence: Evidence) -> Finding:
     for earlier, later in itertools.pairwise(found):
         # Sorted by start, so a reign that overlaps any later one overlaps the next, unless it is one node's own.
         if later.since_s < earlier.until_s and later.node != earlier.node:
-            reason = f"two leaders at once: {earlier}; {later}"
+            # The later one may have led for a shorter time than was left to the earlier one.
+            both_s = min(earlier.until_s, later.until_s) - later.since_s
+            lasted = f"for {1000 * both_s:.0f} ms" if math.isfinite(both_s) else "until the end"
+            reason = f"two leaders at once {lasted}: {earlier}; {later}"
             return Finding("one_leader_at_a_time", Verdict.INVALID, reason, later.since_s)
     return _seen("one_leader_at_a_time", len(found), f"{times(len(found))} a node led, no two at once")
 

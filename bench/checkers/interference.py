@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.checkers.faults import gone_past
 from bench.evidence import Evidence
 from bench.verdict import Finding, Verdict
 from faults.links import RESTARTED
@@ -17,3 +18,10 @@ def the_bench_did_not_interfere(evidence: Evidence) -> Finding:
             reason = f"{what}: every connection broke, and a leader may have fallen"
             return Finding(CHECK, Verdict.UNKNOWN, reason)
     return Finding(CHECK, Verdict.VALID, "nothing was done to the cluster but what was asked for")
+
+
+def in_the_way(evidence: Evidence) -> str | None:
+    """Why what did not come about in time is not held against the nodes, if so: the bench itself got in their way, or
+    their links were faulty and gone past."""
+    interference = the_bench_did_not_interfere(evidence)
+    return interference.reason if interference.verdict is not Verdict.VALID else gone_past(evidence)

@@ -76,6 +76,22 @@ def test_two_leaders_at_one_instant_are_found_though_their_terms_differ() -> Non
     assert one_leader_at_a_time(found).verdict is Verdict.INVALID
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "lasted"),
+    [
+        ([*leads(1, 2), role(3.212, "Follower", 2)], leads(3, 3), "for 212 ms: n1 in term 2"),
+        (leads(1, 2), [*leads(3, 3), role(3.05, "Follower", 3)], "for 50 ms: n1 in term 2"),
+        (leads(1, 2, None), leads(3, 3, None), "until the end: n1 in term 2"),
+    ],
+)
+def test_two_leaders_at_once_are_told_with_how_long_both_led(
+    first: list[Record], second: list[Record], lasted: str
+) -> None:
+    found = one_leader_at_a_time(evidence(n1=first, n2=second))
+    assert (found.verdict, found.at_s) == (Verdict.INVALID, 3)
+    assert found.reason.startswith(f"two leaders at once {lasted}")
+
+
 def test_one_leader_after_the_other_is_fine() -> None:
     found = evidence(n1=[*leads(1, 2), role(3, "Follower", 2)], n2=leads(3, 3))
     assert one_leader_at_a_time(found).verdict is Verdict.VALID

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from bench import timeline
@@ -158,3 +160,47 @@ def test_what_an_error_found_in_force_is_told_though_its_blocks_have_ended_at_on
 def test_what_the_bench_saw_or_had_to_do_is_no_fault_in_force() -> None:
     seen = (did(1.0, BYPASS, links="n1->n2", detail="x"), did(1.0, RESTARTED, links="n1->n2", detail="x"))
     assert timeline.in_force(Evidence((), {}, seen), 2.0) == []
+
+
+def test_in_force_within_a_span_is_what_was_so_at_any_instant_of_it() -> None:
+    started = Evidence((), {"n2": (did(5.0, "start", last_index=3),)}, FAULTS)
+    paused, delayed = "since 2.0000 n3 is paused", "since 1.5000 n2->n3 is delayed by 200ms"
+    down, slow = "since 4.0000 n2 is down", "since 6.0000 n1 saves 20 ms late"
+    assert timeline.in_force_within(started, 5.5, 6.5) == [delayed, slow]
+    assert timeline.in_force_within(started, 4.5, 9.0) == [delayed, down, slow]
+    assert paused in timeline.in_force_within(started, 2.2, 4.5)
+    assert timeline.in_force_within(started, 8.0, 8.0) == timeline.in_force(started, 8.0)
+
+
+def test_a_node_is_down_until_its_trace_says_that_it_has_started() -> None:
+    restarted = did(1.0, "kill", node="n1"), did(2.0, "restart", node="n1")
+    traced = {"n1": (did(0.0, "start", last_index=0), did(3.0, "start", last_index=0))}
+    assert timeline.in_force(Evidence((), traced, restarted), 2.5) == ["since 1.0000 n1 is down"]
+    assert timeline.in_force(Evidence((), traced, restarted), 3.5) == []
+    assert timeline.in_force(Evidence((), {}, restarted), 2.5) == []
+
+
+def test_a_restart_ends_what_was_done_to_the_process_and_leaves_the_disk_slow() -> None:
+    done = (
+        did(1.0, "pause", node="n1"),
+        did(1.0, "failed_save", node="n1"),
+        did(1.0, "slow_disk", node="n1", latency_ms=20.0),
+        did(2.0, "restart", node="n1"),
+    )
+    assert timeline.in_force(Evidence((), {}, done), 2.5) == ["since 1.0000 n1 saves 20 ms late"]
+
+
+def test_a_clock_is_off_if_it_is_so_by_more_than_clocks_may_be_anyway() -> None:
+    rates = did(1.0, "clock_rate", node="n1", rate=0.5), did(2.0, "clock_rate", node="n1", rate=1.01)
+    assert timeline.in_force(Evidence((), {}, rates), 1.5) == ["since 1.0000 n1 has a clock off by -50%"]
+    assert timeline.in_force(Evidence((), {}, rates), 2.5) == []
+
+
+@pytest.mark.parametrize("written", [lambda fault: fault, msgspec.to_builtins], ids=["played", "stored"])
+def test_a_fault_of_a_case_of_which_nothing_else_tells_is_in_force_until_it_is_over(
+    written: Callable[[SlowDisk], object],
+) -> None:
+    fault = SlowDisk(at_s=1.0, for_s=1.0, node="leader", latency_ms=30)
+    case = did(1.0, "begins", fault=written(fault)), did(2.0, "over", fault=written(fault))
+    assert timeline.in_force(Evidence((), {}, case), 1.5) == ["since 1.0000 the leader saves 30 ms late"]
+    assert timeline.in_force(Evidence((), {}, case), 2.5) == []

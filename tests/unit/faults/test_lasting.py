@@ -99,3 +99,9 @@ def test_a_kind_ends_whoever_began_it_and_the_others_stay() -> None:
 def test_what_nothing_can_do_to_a_link_is_refused(state: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         LinkState(**state)  # type: ignore[arg-type]
+
+
+def test_how_late_a_state_makes_messages_at_most_can_be_read_in_its_words() -> None:
+    assert LinkState.latest_s(str(ONE)) == 0.045
+    assert LinkState.latest_s(str(LinkState(latency_ms=200))) == 0.2
+    assert LinkState.latest_s(str(UP)) == LinkState.latest_s(str(LinkState(rate_kib_s=8))) == 0
