@@ -181,31 +181,102 @@ members = _of_rules("set", frozenset(), {"add": _put_in, "remove": _take_out, "r
 # A store of keys whose writes stand in a log
 
 
-class Kept(NamedTuple):
-    """What the store has of one key."""
-
-    value: Any = None
-    """None is no key."""
-    at: int = 0
-    """Its modify_index; 0 is no key."""
-    sure: bool = True
-    """If not, nobody was told its modify_index, and it is known only to be greater than `at`."""
-
-
 class Refused(NamedTuple):
     """What a write is told that the store did not do, because a key was not as expected."""
 
     at: int | None = None
-    """The modify_index that the key had; 0 if there was none; None if nobody said."""
+    """The modify_index that the key had; 0 if there was none; None if nobody said. Of a batch nobody says."""
 
 
-ABSENT = Kept()
-State = tuple[int, tuple[tuple[str, Kept], ...]]
-"""The last index that a write was told, and what is kept of each key that is there, in the order of the keys.
+class Stands(NamedTuple):
+    """A write that stands in the log, and what is still there of it."""
 
-The index is that of the log, so it grows from write to write, at whatever key. That leaves acknowledged writes one
-order, and the search few choices.
-"""
+    kept: tuple[tuple[str, Any], ...]
+    """Its keys with their values, in the order of the keys. The write's index is the modify_index of each."""
+    low: int
+    high: float
+    """Its index, twice; or what it lies between, if nobody was told it."""
+
+    def may_be_at(self, index: int) -> bool:
+        return self.low == index == self.high or self.low < index < self.high
+
+
+class Log(NamedTuple):
+    """What the store has. The index grows from write to write, at whatever key: that leaves acknowledged writes one
+    order, and the search few choices."""
+
+    last: int = 0
+    """The greatest index that a write is known to have. The next one has a greater one."""
+    writes: tuple[Stands, ...] = ()
+    """In the order of the log; those of which something is still there. Between two known indexes there is room for any
+    number of writes whose indexes nobody was told: that an index is a whole number is not counted on."""
+    doubts: frozenset[frozenset[tuple[str, int]]] = frozenset()
+    """Of each of these not all is so: that the write with this first key stands at this index."""
+
+    def of(self, key: str) -> Stands | None:
+        return next((write for write in self.writes if any(each == key for each, _ in write.kept)), None)
+
+    def value(self, key: str) -> Any:
+        return next((value for write in self.writes for each, value in write.kept if each == key), None)
+
+    def at(self, key: str, index: int | None) -> Log | None:
+        """The same, now that the key is known to have this modify_index, 0 being no key; None if it cannot have it."""
+        write = self.of(key)
+        if index is None or write is None:
+            return None if index else self
+        if not write.may_be_at(index):
+            return None
+        number = self.writes.index(write)
+        before, after = self.writes[:number], self.writes[number + 1 :]
+        found = (
+            *(each._replace(high=min(each.high, index)) for each in before),
+            write._replace(low=index, high=index),
+            *(each._replace(low=max(each.low, index)) for each in after),
+        )
+        return self._replace(last=max(self.last, index), writes=found)
+
+    def as_expected(self, items: Iterable[Item]) -> Log | None:
+        """The same, now that each key is known to be as expected; None if one cannot be."""
+        found: Log | None = self
+        for item in items:
+            found = found and found.at(item.key, item.expected_index)
+        return found
+
+    def doubting(self, doubts: Iterable[frozenset[tuple[str, int]]]) -> Log | None:
+        """With these doubts as far as they are still open; None if one is refuted."""
+        still = set()
+        for doubt in doubts:
+            if (found := self.as_expected(Item(key, None, index) for key, index in doubt)) == self:
+                return None
+            if found is not None:
+                still.add(frozenset(fact for fact in doubt if self.at(*fact) != self))
+        return self._replace(doubts=frozenset(still))
+
+    def doubting_all(self, items: Sequence[Item]) -> Log | None:
+        """With the doubt whether all of them are as expected; None if they surely are."""
+        if self.as_expected(items) is None:
+            return self
+        facts = ((self.of(item.key), item.expected_index) for item in items)
+        doubt = frozenset((write.kept[0][0], index) for write, index in facts if write and index is not None)
+        return self.doubting({*self.doubts, doubt})
+
+    def written(self, items: Iterable[Item], told: int | None) -> Log | None:
+        """With one more write; None if it cannot be at the index that was told."""
+        if told is not None and told <= self.last:
+            return None
+        new = {item.key: item.value for item in items}
+        left = [write._replace(kept=tuple(pair for pair in write.kept if pair[0] not in new)) for write in self.writes]
+        names = {write.kept[0][0]: now.kept[0][0] for write, now in zip(self.writes, left, strict=True) if now.kept}
+        # Of a write that is gone nobody can learn where it stood.
+        doubts = frozenset(
+            frozenset((names[key], index) for key, index in doubt)
+            for doubt in self.doubts
+            if all(key in names for key, _ in doubt)
+        )
+        kept = tuple(sorted((key, value) for key, value in new.items() if value is not None))
+        here = Stands(kept, self.last, math.inf) if told is None else Stands(kept, told, told)
+        writes = (write._replace(high=min(write.high, here.high)) for write in (*left, here) if write.kept)
+        return Log(self.last if told is None else told, tuple(writes), doubts)
 
 
 def _key_of(call: Call) -> str:
@@ -222,83 +293,59 @@ ITEMS: Mapping[str, Callable[[Call], tuple[Item, ...]]] = {
 }
 """What each kind of write leaves at which keys, and what it expects there. The value of a `cas_index` is what it writes
 and the modify_index that it expects, that of a `delete` what it expects, if anything."""
+BATCHES = ("set_all", "delete_all")
 
 
-def _may_be_at(kept: Kept, expected: int | None) -> bool:
-    if expected is None:
-        return True
-    return expected == kept.at if kept.sure else expected > kept.at
+def _or_illegal(log: Log | None) -> Any:
+    return ILLEGAL if log is None else log
 
 
-def _is_surely_at(kept: Kept, expected: int | None) -> bool:
-    return expected is None or (kept.sure and expected == kept.at)
-
-
-def _store(state: State, call: Call) -> Any:
+def _store(log: Log, call: Call) -> Any:
     """All items, or none if one is not as expected."""
     items = ITEMS[call.does](call)
-    if isinstance(call.told, Refused) and call.known:
-        return _refuse(state, items, call.told.at, finds_none=call.does == "delete")
-    last, kept = state[0], dict(state[1])
-    fits = all(_may_be_at(kept.get(item.key, ABSENT), item.expected_index) for item in items)
-    if not fits or (call.does == "delete" and items[0].key not in kept):
+    if call.known and isinstance(call.told, Refused):
+        return _or_illegal(_refused(log, call, items, call.told.at))
+    before = log.as_expected(items)
+    if before is None or (call.does == "delete" and log.of(items[0].key) is None):
         return ILLEGAL
-    last = max(last, *(item.expected_index or 0 for item in items), 0)
-    told = call.told if call.known else None
-    if told is not None and told <= last:
-        return ILLEGAL
-    for item in items:
-        if item.value is None:
-            kept.pop(item.key, None)
-        else:
-            kept[item.key] = Kept(item.value, last, False) if told is None else Kept(item.value, told)
-    return last if told is None else told, tuple(sorted(kept.items()))
+    known = before.doubting(log.doubts)
+    return _or_illegal(known and known.written(items, call.told if call.known else None))
 
 
-def _refuse(state: State, items: tuple[Item, ...], found: int | None, *, finds_none: bool) -> Any:
-    """`finds_none`: it is also refused where there is no key."""
-    last, kept = state[0], dict(state[1])
-    if found is None:
-        differ = any(not _is_surely_at(kept.get(item.key, ABSENT), item.expected_index) for item in items)
-        return state if differ else ILLEGAL
-    key, before = items[0].key, kept.get(items[0].key, ABSENT)
-    as_expected = items[0].expected_index in (None, found) and not (finds_none and found == 0)
-    if as_expected or not _may_be_at(before, found):
-        return ILLEGAL
-    # What nobody had been told is known from here on.
-    return state if before.sure else (max(last, found), _with(state[1], key, before._replace(at=found, sure=True)))
+def _refused(log: Log, call: Call, items: Sequence[Item], found: int | None) -> Log | None:
+    key, expected = (items[0].key, items[0].expected_index) if items else ("", None)
+    # It is refused where there is no key, whatever it expects.
+    nothing_there = call.does == "delete" and log.of(key) is None
+    if found is None or call.does in BATCHES:
+        return log if nothing_there else log.doubting_all(items)
+    if expected in (None, found) and not (nothing_there and found == 0):
+        return None
+    known = log.at(key, found)
+    return known and known.doubting(log.doubts)
 
 
-def _with(kept: tuple[tuple[str, Kept], ...], key: str, new: Kept) -> tuple[tuple[str, Kept], ...]:
-    return tuple((each, new if each == key else old) for each, old in kept)
+def _get(log: Log, call: Call) -> Any:
+    return log if not call.known or call.told == log.value(_key_of(call)) else ILLEGAL
 
 
-def _value(state: State, key: str) -> Any:
-    return next((kept.value for each, kept in state[1] if each == key), None)
-
-
-def _get(state: State, call: Call) -> Any:
-    return state if not call.known or call.told == _value(state, _key_of(call)) else ILLEGAL
-
-
-def _get_all(state: State, call: Call) -> Any:
+def _get_all(log: Log, call: Call) -> Any:
     """Its value is the keys, and it is told those that are there, with their values."""
-    found = {key: kept.value for key, kept in state[1] if key in call.value}
-    return state if not call.known or dict(call.told) == found else ILLEGAL
+    found = {key: value for write in log.writes for key, value in write.kept if key in call.value}
+    return log if not call.known or dict(call.told) == found else ILLEGAL
 
 
-def _lengthen(state: State, call: Call) -> Any:
+def _lengthen(log: Log, call: Call) -> Any:
     """Puts a text behind the one that is there, which may be none."""
-    return _store(state, call._replace(does="put", value=(_value(state, _key_of(call)) or "") + call.value))
+    return _store(log, call._replace(does="put", value=(log.value(_key_of(call)) or "") + call.value))
 
 
-def _swap(state: State, call: Call) -> Any:
+def _swap(log: Log, call: Call) -> Any:
     """A cas by value, as a register has it."""
     expected, new = call.value
-    matches = _value(state, _key_of(call)) == expected
+    matches = log.value(_key_of(call)) == expected
     if call.known and call.told is False:
-        return ILLEGAL if matches else state
-    return _store(state, call._replace(does="put", value=new, told=None)) if matches else ILLEGAL
+        return ILLEGAL if matches else log
+    return _store(log, call._replace(does="put", value=new, told=None)) if matches else ILLEGAL
 
 
 def _shows(call: Call) -> bool:
@@ -332,7 +379,7 @@ def _coupled(calls: Sequence[Call]) -> Parts:
 
 def _keys(call: Call) -> tuple[str, ...]:
     match call.does:
-        case "set_all" | "delete_all":
+        case does if does in BATCHES:
             return tuple(item.key for item in call.value) or ("",)
         case "get_all":
             return tuple(call.value) or ("",)
@@ -341,7 +388,7 @@ def _keys(call: Call) -> tuple[str, ...]:
 
 kv = _of_rules(
     "kv",
-    (0, ()),
+    Log(),
     {
         **dict.fromkeys(ITEMS, _store),
         "get": _get,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -40,7 +42,8 @@ def measure_command(
 ) -> None:
     """Measure how fast live clusters of three are.
 
-    Without NAMES it is the usual measurements, which take about three minutes.
+    Without NAMES it is the usual measurements, which take about three minutes. `judging` tells how fast histories are
+    judged, and needs neither a cluster nor Toxiproxy.
 
     What has an aim is said to have met or missed it. That does not change the exit status, since a busy machine misses
     too: it is 0 if everything could be measured, and 2 otherwise.
@@ -51,15 +54,23 @@ def measure_command(
         return
     chosen = [find(name) for name in names or USUAL]
     found: dict[str, Measured] = {}
-    server = get_toxiproxy()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     aside = Console(stderr=True)
     # Outside a terminal it would leave an empty line.
     with Progress(*columns, console=aside, disable=not aside.is_terminal, transient=True) as progress:
         task = progress.add_task("starting", total=None)
+
+        @functools.cache
+        def get_server() -> Path:
+            """Shows its own progress meanwhile."""
+            progress.stop()
+            server = get_toxiproxy()
+            progress.start()
+            return server
+
         for measurement in chosen:
             progress.update(task, description=measurement.name)
-            found[measurement.name] = _measure(measurement, server, profile, count, seconds, progress, task)
+            found[measurement.name] = _measure(measurement, get_server, profile, count, seconds, progress, task)
     if as_json:
         click.echo(json.dumps({name: {"profile": profile, **result.as_json()} for name, result in found.items()}))
     else:
@@ -68,7 +79,7 @@ def measure_command(
 
 def _measure(
     measurement: Measurement,
-    server: Path,
+    get_server: Callable[[], Path],
     profile: str,
     count: int | None,
     seconds: float | None,
@@ -79,7 +90,7 @@ def _measure(
     with tempfile.TemporaryDirectory(prefix=f"bench-{measurement.name}-") as folder:
         setting = Setting(
             folder=Path(folder),
-            server=server,
+            get_server=get_server,
             profile=profile,
             count=count or measurement.count,
             seconds=seconds or measurement.seconds,

@@ -66,6 +66,7 @@ def bounded_log(setting: Setting) -> Measured:
 
 
 def _start_ms(setting: Setting) -> float:
+    setting.get_server()
     began_s = time.monotonic()
     with setting.cluster() as cluster:
         return (first_acknowledged(cluster.nodes, cluster, cluster.system.put_request("first", "x")) - began_s) * 1000

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.measure.result import Measured
 from bench.measure.setting import Setting
 
-MODULES = ("requests", "outages", "lifetimes")
+MODULES = ("requests", "outages", "lifetimes", "judging")
 
 
 class UnknownMeasurementError(LookupError):
@@ -23,6 +23,10 @@ class Measurement:
     count: int
     """How many values it takes by default."""
     seconds: float
+
+    @property
+    def module(self) -> str:
+        return self.run.__module__.rpartition(".")[2]
 
     @property
     def about(self) -> str:
@@ -48,7 +52,8 @@ def measurements() -> dict[str, Measurement]:
     """All of them, in the order of their modules."""
     for module in MODULES:
         importlib.import_module(f"bench.measure.{module}")
-    return dict(_FOUND)
+    # Somebody may have imported a later module first.
+    return dict(sorted(_FOUND.items(), key=lambda found: MODULES.index(found[1].module)))
 
 
 def find(name: str) -> Measurement:

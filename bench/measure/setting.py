@@ -23,8 +23,8 @@ NODES = 3
 @dataclass(frozen=True)
 class Setting:
     folder: Path
-    server: Path
-    """The toxiproxy-server."""
+    get_server: Callable[[], Path]
+    """For the toxiproxy-server, which only a cluster needs."""
     profile: str
     count: int
     """How many values to take, where that is not decided by `seconds`."""
@@ -41,7 +41,7 @@ class Setting:
         )
         system = find_system(planned.system)
         with begun as recording:
-            with LiveCluster(planned, recording, system=system, server=self.server) as cluster:
+            with LiveCluster(planned, recording, system=system, server=self.get_server()) as cluster:
                 yield cluster
             recording.finish(store.Findings())
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bench.checkers.orders import Part, Stuck, in_breadth, in_depth
+from bench.measure.histories import Asked, Shape, made
 from bench.models import MODELS, Call, Refused
 from bench.operations import Item
 
@@ -54,6 +55,18 @@ def of_set(state: Any, call: Call) -> Outcomes:
 A_LITTLE = 1e-9
 
 
+def items_of(call: Call) -> Sequence[Item]:
+    match call.does:
+        case "put":
+            return [Item(call.key or "", call.value)]
+        case "cas_index":
+            return [Item(call.key or "", *call.value)]
+        case "delete":
+            return [Item(call.key or "", None, call.value)]
+    batch: Sequence[Item] = call.value
+    return batch
+
+
 def of_kv(state: Any, call: Call) -> Outcomes:
     """The state is the last index, and of each key its value and index. A write takes any greater index: the one that
     its client was told, or one that somebody else may be told of, or one that nobody is."""
@@ -62,29 +75,34 @@ def of_kv(state: Any, call: Call) -> Outcomes:
     if call.does == "get":
         yield state, kept.get(call.key or "", (None, 0))[0]
         return
-    match call.does:
-        case "put":
-            items = [Item(call.key or "", call.value)]
-        case "cas_index":
-            items = [Item(call.key or "", *call.value)]
-        case "delete":
-            items = [Item(call.key or "", None, call.value)]
-        case _:
-            items = call.value
+    if call.does == "get_all":
+        yield state, {key: kept[key][0] for key in call.value if key in kept}
+        return
+    items = items_of(call)
     found = [kept.get(item.key, (None, 0))[1] for item in items]
     if any(item.expected_index not in (None, at) for item, at in zip(items, found, strict=True)):
-        yield state, Refused(None if call.does == "set_all" else found[0])
+        yield state, Refused(None if call.does in ("set_all", "delete_all") else found[0])
     elif call.does == "delete" and not found[0]:
         yield state, Refused(0)
     else:
         free: list[float]
-        if isinstance(call.told, int):
+        if call.known and isinstance(call.told, int):
             free = [call.told] if call.told > last else []
         else:
             free = [*range(math.floor(last) + 1, 13), last + A_LITTLE]
         for at in free:
             new = kept | {item.key: (item.value, at) for item in items}
             yield (at, {key: one for key, one in new.items() if one[0] is not None}), at
+
+
+def fits(call: Call, told: Any) -> bool:
+    """Whether a client may be told this call's outcome where the object tells `told`. Clients of the store may be left
+    without an index."""
+    if not call.known or told == call.told:
+        return True
+    left_out = {None: int | float, Refused(): Refused}
+    is_write = call.does in ("put", "cas_index", "delete", "set_all", "delete_all")
+    return is_write and call.told in left_out and isinstance(told, left_out[call.told])
 
 
 REAL: dict[str, Callable[[Any, Call], Outcomes]] = {
@@ -109,74 +127,84 @@ def has_an_order(name: str, must: Sequence[Call], may: Sequence[Call] = (), stat
             rest = [*which[:number], *which[number + 1 :]]
             left, optional = (rest, may) if which is must else (must, rest)
             for new, told in REAL[name](state, call):
-                if (not call.known or told == call.told) and has_an_order(name, left, optional, new):
+                if fits(call, told) and has_an_order(name, left, optional, new):
                     return True
     return False
 
 
-def _asked(name: str, rng: random.Random, key: str) -> tuple[str, Any]:
-    value = rng.randrange(3)
-    does = rng.choice(
-        {
-            "register": ["read", "write", "cas"],
-            "append": ["read", "append"],
-            "counter": ["read", "add"],
-            "set": ["read", "add", "remove"],
-            "kv": ["get", "get", "put", "cas_index", "delete"],
-        }[name]
-    )
-    match name, does:
+ASKING = {
+    "register": ["read", "write", "cas"],
+    "append": ["read", "append"],
+    "counter": ["read", "add"],
+    "set": ["read", "add", "remove"],
+    "kv": ["get", "get", "put", "cas_index", "delete"],
+    "batches": ["get", "get_all", "put", "cas_index", "delete", "set_all", "set_all", "delete_all"],
+    "guesses": ["put", "set_all", "set_all", "set_all"],
+}
+"""By what histories of which kind ask. Those with batches are of the store too; in those of
+guesses nobody is told an index, and many ask for one."""
+OF_KV = ("kv", "batches", "guesses")
+MODEL_OF = {kind: "kv" if kind in OF_KV else kind for kind in ASKING}
+KEYS = {"kv": "k", "batches": "kji", "guesses": "kj"}
+EXPECTED = {"guesses": [None, 1, 2, 2]}
+
+
+def _asked(kind: str, rng: random.Random) -> Asked:
+    value, does = rng.randrange(3), rng.choice(ASKING[kind])
+    key = rng.choice(KEYS[kind]) if kind in OF_KV else None
+    match kind, does:
         case _, "cas":
-            return does, (value, rng.randrange(3))
+            return does, (value, rng.randrange(3)), key
         case _, "cas_index":
-            return does, (str(value), rng.randrange(5))
+            return does, (str(value), rng.choice(EXPECTED.get(kind, range(5)))), key
         case _, "delete":
-            return does, rng.choice([None, None, 0, 1, 2, 3])
+            return does, rng.choice([None, None, 0, 1, 2, 3]), key
         case _, "put":
-            return does, str(value)
+            return does, str(value), key
+        case _, "get_all":
+            return does, _several(kind, rng), None
+        case _, "set_all" | "delete_all":
+            to = str(value) if does == "set_all" else None
+            expected = EXPECTED.get(kind, [None, None, 0, 1, 2, 3, 4])
+            return does, tuple(Item(each, to, rng.choice(expected)) for each in _several(kind, rng)), None
         case "counter", "add":
-            return does, value - 1
+            return does, value - 1, key
         case _, "read" | "get":
-            return does, None
-    return does, value
+            return does, None, key
+    return does, value, key
 
 
-def history(name: str, rng: random.Random, count: int, *, clients: int = 3, crashes: float = 0.3) -> list[Call]:
-    """One that is linearizable: each call takes effect at a random instant on a real object."""
-    free = [0.0] * clients
-    calls, instants = [], []
-    for _ in range(count):
-        client = rng.randrange(clients)
-        began_s = free[client] + rng.randrange(3)
-        ended_s = began_s + rng.randrange(1, 6)
-        free[client] = ended_s + 1
-        does, value = _asked(name, rng, "k")
-        key = "k" if name == "kv" else None
-        calls.append(Call(client, does, value, None, began_s, ended_s, key, rng.random() > crashes))
-        # A call of which nobody heard may take effect late, or never.
-        late_s = ended_s if calls[-1].known else ended_s + rng.choice([0, 10, math.inf])
-        instants.append(min(began_s + rng.random() * (late_s - began_s), 1e9) if late_s < math.inf else math.inf)
+def _several(kind: str, rng: random.Random) -> tuple[str, ...]:
+    return tuple(rng.sample(KEYS[kind], rng.randrange(1, len(KEYS[kind]) + 1)))
+
+
+def history(kind: str, rng: random.Random, count: int, *, clients: int = 3, crashes: float = 0.3) -> list[Call]:
+    """One that is linearizable."""
     state: Any = None
-    for number in sorted(range(count), key=lambda number: instants[number]):
-        if instants[number] < math.inf:
-            outcomes = list(REAL[name](state, calls[number]))
-            state, told = rng.choice(outcomes[:2])
-            if calls[number].known:
-                calls[number] = calls[number]._replace(told=told)
-    return calls
+
+    def do(call: Call) -> Any:
+        nonlocal state
+        state, told = rng.choice(list(REAL[MODEL_OF[kind]](state, call))[:2])
+        if kind == "guesses":
+            return Refused() if isinstance(told, Refused) else None
+        return told
+
+    return made(rng, Shape(count, clients, crashes), lambda rng: _asked(kind, rng), do)
 
 
-def mutated(name: str, rng: random.Random, calls: list[Call]) -> list[Call]:
+def mutated(kind: str, rng: random.Random, calls: list[Call]) -> list[Call]:
     """With one thing different: what somebody was told, when, or whether."""
     number = rng.randrange(len(calls))
     call = calls[number]
     told: Any = {
-        "read": {"append": [0], "set": [1]}.get(name, rng.randrange(3)),
+        "read": {"append": [0], "set": [1]}.get(kind, rng.randrange(3)),
         "get": rng.choice([None, "0", "1", "2"]),
+        "get_all": {key: rng.choice("012") for key in _several(kind, rng)} if call.does == "get_all" else None,
         "cas": call.told is False,
     }.get(call.does, call.told)
-    if name == "kv" and call.does != "get" and call.known:
-        told = rng.choice([1, 2, 3, 4, 5, Refused(rng.randrange(5))])
+    if kind in OF_KV and not call.does.startswith("get") and call.known:
+        refused = Refused(None if call.does.endswith("_all") else rng.randrange(5))
+        told = rng.choice([None, Refused()] if kind == "guesses" else [1, 2, 3, 4, 5, None, refused, Refused()])
     changes = [{"told": told}, {"told": told}, {"completed_s": call.invoked_s}, {"known": False, "told": None}]
     return [*calls[:number], call._replace(**rng.choice(changes)), *calls[number + 1 :]]
 
@@ -191,9 +219,10 @@ def ended(search: Any) -> Stuck | None:
             return found
 
 
-def compared(name: str, calls: list[Call]) -> bool:
+def compared(kind: str, calls: list[Call]) -> bool:
     """Whether it is linearizable; asserts that both searches say what trying everything says, and at which call; up to
     the one before it, it was."""
+    name = MODEL_OF[kind]
     expected = has_an_order(name, [call for call in calls if call.known], [call for call in calls if not call.known])
     part = Part(MODELS[name], calls)
     depth, breadth = (ended(search(part)) for search in (in_depth, in_breadth))
@@ -206,18 +235,19 @@ def compared(name: str, calls: list[Call]) -> bool:
     return expected
 
 
-def compare(count: int, seed: int) -> Counter[tuple[str, bool]]:
-    """How many of so many histories of each model were linearizable."""
+def compare(count: int, seed: int, kinds: Sequence[str] = tuple(ASKING)) -> Counter[tuple[str, bool]]:
+    """How many of so many histories, of each kind in turn, were linearizable."""
     rng, found = random.Random(seed), Counter[tuple[str, bool]]()
     for number in range(count):
-        name = list(REAL)[number % len(REAL)]
-        calls = history(name, rng, rng.randrange(1, 7))
+        kind = kinds[number % len(kinds)]
+        calls = history(kind, rng, rng.randrange(1, 7))
         for _ in range(rng.choice([0, 1, 1, 2, 3])):
-            calls = mutated(name, rng, calls)
-        found[name, compared(name, calls)] += 1
+            calls = mutated(kind, rng, calls)
+        found[kind, compared(kind, calls)] += 1
     return found
 
 
 if __name__ == "__main__":
-    for (model, legal), times in sorted(compare(int(sys.argv[1]), seed=1).items()):
-        print(f"{times:7} {model} {'linearizable' if legal else 'not linearizable'}")
+    kinds = sys.argv[2:] or list(ASKING)
+    for (kind, legal), times in sorted(compare(int(sys.argv[1]), 1, kinds).items()):
+        print(f"{times:7} {kind} {'linearizable' if legal else 'not linearizable'}")

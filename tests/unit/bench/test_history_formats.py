@@ -14,7 +14,7 @@ from bench.history_formats import HistoryFormatError, jepsen, porcupine, read
 from bench.models import MODELS, Call, Refused, kv, register
 from bench.operations import Item
 from bench.verdict import Verdict
-from tests.unit.bench.linearizing import REAL, history, mutated
+from tests.unit.bench.linearizing import ASKING, MODEL_OF, history, mutated
 
 LOG = """\
 INFO  jepsen.core - Running test
@@ -79,13 +79,13 @@ def test_the_key_value_text_of_porcupine_is_read() -> None:
     assert check_linearizable(calls, kv).verdict is Verdict.VALID
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_what_was_written_is_read_again_and_judged_the_same(name: str) -> None:
-    rng = random.Random(name)
+@pytest.mark.parametrize("kind", ASKING)
+def test_what_was_written_is_read_again_and_judged_the_same(kind: str) -> None:
+    rng = random.Random(kind)
     for _ in range(100):
-        calls = mutated(name, rng, history(name, rng, 6))
+        calls = mutated(kind, rng, history(kind, rng, 6))
         again = of("\n".join(jepsen(calls)))
-        verdicts = [check_linearizable(each, MODELS[name]).verdict for each in (calls, again)]
+        verdicts = [check_linearizable(each, MODELS[MODEL_OF[kind]]).verdict for each in (calls, again)]
         assert verdicts[0] is verdicts[1], calls
 
 

@@ -12,6 +12,8 @@ from rich.console import Console
 
 from bench.cli import cli
 from bench.commands import measuring
+from bench.measure import judging
+from bench.measure.histories import Shape
 from bench.measure.registry import Measurement, UnknownMeasurementError, find, measurements
 from bench.measure.result import Aim, Measured, Series, Table
 from bench.measure.statistics import Summary, percentile
@@ -82,6 +84,20 @@ def test_the_table_of_figures_says_whether_an_aim_is_met_or_missed_and_stays_in_
     missed, met, neither = (line.split() for line in done.output.splitlines() if re.search(r"1499|99\.99|1\.00", line))
     assert (missed[-1], met[-1], neither[-1]) == ("missed", "met", "1.00")
     assert max(map(len, done.output.splitlines())) <= 80
+
+
+def test_judging_is_measured_without_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LONG", "MANY", "HARD"):
+        monkeypatch.setattr(judging, name, Shape(50, 3, 0.1))
+    for name in ("ETCD_HISTORIES", "HARD_HISTORIES", "SEEDS"):
+        monkeypatch.setattr(judging, name, 2)
+    monkeypatch.setattr(measuring, "get_toxiproxy", lambda: pytest.fail("nobody asked for it"))
+    done = CliRunner().invoke(cli, ["measure", "judging", "--count", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    series = {one["name"]: one for one in json.loads(done.stdout)["judging"]["series"]}
+    assert [one["aim"]["met"] for one in series.values() if one["aim"]] == [True, True]
+    hard = [one["n"] for name, one in series.items() if name.startswith("20 clients")]
+    assert (sum(hard), series["the same, judged"]["n"]) == (4, 4)
 
 
 def test_every_measurement_says_between_which_instants() -> None:
