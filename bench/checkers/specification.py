@@ -28,6 +28,8 @@ from bench.evidence import Record
 from bench.words import listed
 
 FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER = "Follower", "PreCandidate", "Candidate", "Leader"
+START_ANEW = "start anew"
+"""The event of a start on a disk that has lost what it had; no node writes that."""
 NEXT_ROLES: Mapping[str, frozenset[str]] = {
     FOLLOWER: frozenset((PRE_CANDIDATE, CANDIDATE)),
     PRE_CANDIDATE: frozenset((FOLLOWER, PRE_CANDIDATE, CANDIDATE)),
@@ -412,6 +414,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 # What is so from then on
 
 
+def _starts_anew(state: NodeState, record: Record, seen: Seen) -> None:
+    """The persistent state of Figure 2 begins anew too."""
+    state.held = state.stood_in = state.reign = 0
+    _starts(state, record, seen)
+
+
 def _starts(state: NodeState, record: Record, seen: Seen) -> None:
     """The volatile state of Figure 2 begins anew."""
     state.term, state.voted_for, state.role = record["term"], record["voted_for"], FOLLOWER
@@ -475,6 +483,7 @@ def _has_snapshot(state: NodeState, record: Record, seen: Seen) -> None:
 
 FOLLOWS: Mapping[str, Callable[[NodeState, Record, Seen], None]] = {
     "start": _starts,
+    START_ANEW: _starts_anew,
     "term": _enters_term,
     "vote": _votes,
     "role": _takes_role,

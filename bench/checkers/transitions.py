@@ -11,14 +11,15 @@ from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import NamedTuple
 
-from bench.checkers.specification import FOLLOWS, LEADER, RULES, NodeState, Rule, Seen
-from bench.checkers.stable import rests_on_stable_storage
+from bench.checkers.specification import FOLLOWS, LEADER, RULES, START_ANEW, NodeState, Rule, Seen
+from bench.checkers.stable import losses, rests_on_stable_storage
 from bench.evidence import Evidence, Record
-from bench.timeline import in_force
 from bench.verdict import Finding, Verdict
 from bench.words import counted
 
 CHECK = "traces_follow_raft"
+ROUNDING_S = 1e-6
+"""In virtual time, a node can start at the very instant at which it died, as far as its clock can tell."""
 BEFORE = 6
 """So many records of the node are told, and of the others."""
 RELATED: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -64,17 +65,15 @@ def traces_follow_raft(evidence: Evidence) -> Finding:
     for node, trace in evidence.traces.items():
         if trace and trace[0]["event"] != "start":
             return Finding(CHECK, Verdict.UNKNOWN, f"the trace of {node} does not begin with its start")
-    written = in_order(evidence.traces)
-    if not any(record.get("role") == LEADER for _, _, record in written):
-        return Finding(CHECK, Verdict.UNKNOWN, "no trace shows a leader, so nothing was checked")
+    written = in_order(_with_losses(evidence))
     breach = first_breach(written, _last_s(evidence))
-    if breach is None:
-        nodes = sum(map(bool, evidence.traces.values()))
-        return Finding(
-            CHECK, Verdict.VALID, f"{counted(len(written), 'record')} of {counted(nodes, 'node')} follow Raft"
-        )
-    at_s = breach.written.record["at_s"]
-    return Finding(CHECK, Verdict.INVALID, str(breach), at_s, tuple(_details(breach, written, evidence)))
+    if breach is not None:
+        at_s = breach.written.record["at_s"]
+        return Finding(CHECK, Verdict.INVALID, str(breach), at_s, tuple(_details(breach, written)))
+    if not any(record.get("role") == LEADER for _, _, record in written):
+        return Finding(CHECK, Verdict.UNKNOWN, "no trace shows a leader, so little was checked")
+    nodes = counted(sum(map(bool, evidence.traces.values())), "node")
+    return Finding(CHECK, Verdict.VALID, f"{counted(len(written), 'record')} of {nodes} follow Raft")
 
 
 def in_order(traces: Mapping[str, tuple[Record, ...]]) -> list[Written]:
@@ -87,6 +86,22 @@ def in_order(traces: Mapping[str, tuple[Record, ...]]) -> list[Written]:
             written.append(Written(at_s, node, record))
     # Sorting keeps records of one instant in their order, so each node's stay in the order in which it wrote them.
     return sorted(written, key=itemgetter(0))
+
+
+def _with_losses(evidence: Evidence) -> Mapping[str, tuple[Record, ...]]:
+    """The traces. A start after which nobody can hold a node to what it had saved is another event: it may go on as if
+    it had never run, and breaks a promise only if others show it."""
+    traces = dict(evidence.traces)
+    for node, _, down_s, _ in losses(evidence):
+        trace = traces.get(node, ())
+        at = next((at for at, record in enumerate(trace) if _starts_after(record, down_s)), None)
+        if at is not None:
+            traces[node] = (*trace[:at], {**trace[at], "event": START_ANEW}, *trace[at + 1 :])
+    return traces
+
+
+def _starts_after(record: Record, down_s: float) -> bool:
+    return bool(record["event"] in ("start", START_ANEW) and record["at_s"] > down_s - ROUNDING_S)
 
 
 def first_breach(written: list[Written], last_s: Mapping[str, float]) -> Breach | None:
@@ -115,8 +130,8 @@ def _last_s(evidence: Evidence) -> Mapping[str, float]:
 # In words
 
 
-def _details(breach: Breach, written: list[Written], evidence: Evidence) -> Iterator[str]:
-    """What the node wrote last, what others wrote about the same, and which faults were in force."""
+def _details(breach: Breach, written: list[Written]) -> Iterator[str]:
+    """What the node wrote last, and what others wrote about the same."""
     before = written[: written.index(breach.written)]
     _, node, record = breach.written
     own = [one for one in before if one.node == node and one.record["event"] not in ("lease", "applied")]
@@ -124,7 +139,6 @@ def _details(breach: Breach, written: list[Written], evidence: Evidence) -> Iter
     yield from (f"before: {_line(one)}" for one in own[-BEFORE:])
     yield f"not allowed: {_line(breach.written)}"
     yield from (f"others: {_line(one)}" for one in others[:BEFORE])
-    yield from (f"in force: {fault}" for fault in in_force(evidence, record["at_s"]))
 
 
 def _is_related(other: Record, record: Record) -> bool:
