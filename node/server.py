@@ -533,6 +533,8 @@ class Server:
         )
         if raft.snapshot is not None:
             self._note_applied(raft.last_applied, now)
+        if raft.configuration_index:
+            self._trace.append(raft.membership())
 
     def _note_reign(self, transitions: Iterable[Transition], now: float) -> None:
         changes = [*self._changes, self._farewell] if self._farewell else self._changes

@@ -7,6 +7,7 @@ contradict each other.
 * `elections`: one leader a term, no two leaders at any instant, a successor at once where one was asked for, and no
   leader deposed while a majority followed it.
 * `logs`: nodes that applied up to one index applied the same entries.
+* `transitions`: each step that a node wrote down is one of Raft's, of which `specification` has the rules.
 * `clocks`: whether clocks ran about alike, on which what leases keep rests.
 * `stable`: whether each node kept what it had saved, on which most of this rests.
 * `durability`: what was acknowledged is there.
@@ -37,8 +38,9 @@ from bench.checkers.logs import logs_agree
 from bench.checkers.sessions import reads_never_go_back, several_keys_are_read_at_once
 from bench.checkers.statuses import nodes_say_one_thing
 from bench.checkers.totals import totals_add_up
+from bench.checkers.transitions import traces_follow_raft
 
-SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree)
+SAFETY = (one_leader_per_term, one_leader_at_a_time, logs_agree, traces_follow_raft)
 """What Raft promises of the nodes, whatever a scenario is about."""
 ONE_STORY = (
     linearizable,
@@ -75,4 +77,5 @@ __all__ = [
     "stale_reads_are_true",
     "the_bench_did_not_interfere",
     "totals_add_up",
+    "traces_follow_raft",
 ]

@@ -7,20 +7,44 @@ fewer disks than was counted. What looks like a broken promise after that is non
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from bench.evidence import Evidence, Record
 from bench.verdict import Finding, Verdict
 
+DOWN = ("kill", "died", "shut_down")
+"""The events of the timeline after which a node is down."""
+
+
+class Loss(NamedTuple):
+    """A node came back with less than it had saved."""
+
+    node: str
+    at_s: float
+    down_s: float
+    """Since when it had been down."""
+    how: str
+
+    def __str__(self) -> str:
+        return f"at {self.at_s:.4f} {self.node} came back {self.how}"
+
+
+def losses(evidence: Evidence) -> Iterator[Loss]:
+    """Each time that a node came back with less than it had saved, in order."""
+    down_s: dict[str, float] = {}
+    for record in evidence.timeline:
+        if record["event"] in DOWN:
+            down_s[record["node"]] = record["at_s"]
+        elif record["event"] == "restart" and (how := _how(record)):
+            since_s = down_s.setdefault(record["node"], record["at_s"])
+            yield Loss(record["node"], record["at_s"], since_s, how)
+
 
 def forgotten(evidence: Evidence) -> str:
     """Which node was the first to come back with less than it had saved, when and how; empty if none was."""
-    for record in evidence.timeline:
-        how = _how(record) if record["event"] == "restart" else ""
-        if how:
-            return f"at {record['at_s']:.4f} {record['node']} came back {how}"
-    return ""
+    return str(next(losses(evidence), ""))
 
 
 def _how(record: Record) -> str:

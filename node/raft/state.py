@@ -198,14 +198,16 @@ class State:
     def _on_membership(self) -> None:
         if self.role is Role.LEADER:
             self._track_members()
-        self._pending.transitions.append(
-            MembershipChanged(
-                at_s=self._now,
-                term=self.current_term,
-                index=self.configuration_index,
-                voters=self._memberships.voters,
-                others=self.configuration.others,
-            )
+        self._pending.transitions.append(self.membership())
+
+    def membership(self) -> MembershipChanged:
+        """The configuration that is in force now, as the trace tells of it."""
+        return MembershipChanged(
+            at_s=self._now,
+            term=self.current_term,
+            index=self.configuration_index,
+            voters=self._memberships.voters,
+            others=self.configuration.others,
         )
 
     def _commit_to(self, index: int) -> None:
