@@ -45,15 +45,18 @@ WRITES: dict[type[Question], tuple[str, Callable[[Any], tuple[str | None, Any]]]
 
 
 def calls_of(
-    operations: Iterable[Operation], fresh: Collection[Freshness] = FRESH, *, doubled: bool = False
+    operations: Iterable[Operation],
+    fresh: Collection[Freshness] = FRESH,
+    doubled: Callable[[Operation], bool] = lambda _: False,
 ) -> Iterator[Call]:
-    """The operations that a linearizable store is answerable for. `fresh` says which reads are, and `doubled` that
-    requests may have come twice."""
+    """The operations that a linearizable store is answerable for. `fresh` says which reads are, and which
+    may have come twice, `doubled`."""
     for operation in operations:
-        if (call := _call(operation, fresh, doubled)) is None:
+        twice = doubled(operation)
+        if (call := _call(operation, fresh, twice)) is None:
             continue
         yield call
-        if doubled and call.does != "get" and not getattr(operation.asked, "sequence", 0):
+        if twice and call.does != "get" and not getattr(operation.asked, "sequence", 0):
             yield call._replace(client=("again", call.client, call.invoked_s), told=None, known=False)
 
 

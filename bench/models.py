@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -85,6 +85,11 @@ class Model:
     """Whether the call changes nothing, in whatever state it is legal. A search is quicker for knowing it."""
     operations: frozenset[str] = frozenset()
     """The calls that it knows; empty if that is for `step` alone to say."""
+    rank: Callable[[Call], int | None] = lambda _: None
+    """Where in the order of all that it did the object says that it did this; None if it says nothing of the kind, as
+    of a call that only looked."""
+    seen: Callable[[Call], Iterable[int]] = lambda _: ()
+    """Where in that order the writes are which the call shows to have been done."""
 
 
 Rule = Callable[[Any, Call], Any]
@@ -92,12 +97,17 @@ Rule = Callable[[Any, Call], Any]
 
 
 def _of_rules(
-    name: str, initial: Hashable, rules: Mapping[str, Rule], looks: Callable[[Call], bool], partition: Any = by_key
+    name: str,
+    initial: Hashable,
+    rules: Mapping[str, Rule],
+    looks: Callable[[Call], bool],
+    partition: Any = by_key,
+    **ranks: Any,
 ) -> Model:
     def step(state: Any, call: Call) -> Any:
         return rules[call.does](state, call)
 
-    return Model(name, initial, step, partition, looks, frozenset(rules))
+    return Model(name, initial, step, partition, looks, frozenset(rules), **ranks)
 
 
 # A register for each key
@@ -354,6 +364,19 @@ def _shows(call: Call) -> bool:
     )
 
 
+def _index_of(call: Call) -> int | None:
+    return call.told if call.does in ITEMS and isinstance(call.told, int) else None
+
+
+def _indexes_seen(call: Call) -> Iterator[int]:
+    if not call.known or call.does not in ITEMS:
+        return
+    if not isinstance(call.told, Refused):
+        yield from (item.expected_index for item in ITEMS[call.does](call) if item.expected_index)
+    elif call.told.at and call.does not in BATCHES:
+        yield call.told.at
+
+
 def _coupled(calls: Sequence[Call]) -> Parts:
     """Each key by itself, but those together that one call names."""
     heads: dict[str, str] = {}
@@ -399,6 +422,8 @@ kv = _of_rules(
     },
     _shows,
     _coupled,
+    rank=_index_of,
+    seen=_indexes_seen,
 )
 """Keys with values, all absent at first. A write is told its index in the log, or `Refused`."""
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench.checkers.clocks import unlike
-from bench.checkers.faults import requests_may_come_twice
+from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence, Record
 from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, Told, key_by_key
@@ -92,7 +92,7 @@ def _summed_up(acknowledged: Iterable[list[Effect]], unread: int) -> Finding:
 
 def _by_key(evidence: Evidence) -> tuple[dict[str, list[Effect]], dict[str, list[FreshRead]]]:
     """What writes may have left at each key, and the fresh reads of it."""
-    fresh, doubled = _Freshness(evidence), requests_may_come_twice(evidence)
+    fresh, doubled = _Freshness(evidence), requests_that_may_come_twice(evidence)
     effects: dict[str, list[Effect]] = defaultdict(list)
     reads: dict[str, list[FreshRead]] = defaultdict(list)
     for operation in evidence.history:
@@ -103,9 +103,9 @@ def _by_key(evidence: Evidence) -> tuple[dict[str, list[Effect]], dict[str, list
                     if since_s is not None:
                         reads[key].append(FreshRead(part, part.value, since_s))
                 case Put(key=key, value=value) | Cas(key=key, value=value):
-                    effects[key] += _effects(part, value, doubled)
+                    effects[key] += _effects(part, value, doubled(part))
                 case Delete(key=key):
-                    effects[key] += _effects(part, None, doubled)
+                    effects[key] += _effects(part, None, doubled(part))
     return effects, reads
 
 

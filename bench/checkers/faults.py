@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 from bench.evidence import Evidence, Record
+from bench.operations import Operation
 from bench.verdict import Finding, Verdict
 from bench.words import counted, times
 from faults.links import BYPASS, CLIENT, KEPT, Kind
@@ -98,7 +101,31 @@ def _operations(evidence: Evidence, faulty: dict[str, float], until_s: float) ->
     )
 
 
-def requests_may_come_twice(evidence: Evidence) -> bool:
-    """Noise doubles what goes over a link."""
-    noise = (record["links"].split(",") for record in evidence.timeline if record["event"] == Kind.NOISE)
-    return any(link.startswith(f"{CLIENT}->") for links in noise for link in links)
+def requests_that_may_come_twice(evidence: Evidence) -> Callable[[Operation], bool]:
+    """Which operations noise may have doubled: those that were sent over a client's link while messages were doubled
+    there."""
+    since: dict[str, list[float]] = defaultdict(list)
+    spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for record in evidence.timeline:
+        for node in _asked_over(record):
+            if record["event"] == Kind.NOISE:
+                since[node].append(record["at_s"])
+            elif since[node] and (record["event"] == "heal" or Kind.NOISE in record["detail"].split(", ")):
+                began_s = since[node].pop(0) if record["event"] == "end" else since.pop(node)[0]
+                spans[node].append((began_s, record["at_s"]))
+    for node, begun_s in since.items():
+        spans[node] += [(at_s, math.inf) for at_s in begun_s]
+
+    def may_come_twice(operation: Operation) -> bool:
+        return bool(spans) and any(
+            since_s <= at_s <= until_s for node, at_s in operation.questions for since_s, until_s in spans[node]
+        )
+
+    return may_come_twice
+
+
+def _asked_over(record: Record) -> list[str]:
+    """The nodes whose client links the record is about, if it may be about noise there."""
+    if record["event"] not in (Kind.NOISE, "heal", "end"):
+        return []
+    return [link.partition("->")[2] for link in _links(record) if link.startswith(f"{CLIENT}->")]

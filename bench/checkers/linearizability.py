@@ -1,9 +1,10 @@
 """Linearizability: whether each call can have taken effect at one instant between its invocation and its completion.
 
 `check_linearizable` judges any calls by any model (`bench.models`), and needs no run. The calls are taken apart by
-object, and the parts are searched in turns, each by both searches of `bench.checkers.orders` in turns: so the search
-ends at the first illegal part, however long another may take, and neither search's weakness decides. What it may spend
-is a `Budget`. When that is used up the answer is UNKNOWN, never a guess, and so it is where the calls are no history
+object. Where an object says in which order it did what it did, an order is guessed (`bench.checkers.guess`). The parts
+that are left are searched in turns, each by both searches of `bench.checkers.orders` in turns: so the search ends at
+the first illegal part, however long another may take, and neither search's weakness decides. What it may spend is a
+`Budget`. When that is used up the answer is UNKNOWN, never a guess, and so it is where the calls are no history
 that a verdict can rest on.
 
 `linearizable` asks it of a run. A write that was acknowledged says where it stands in the log, which leaves the search
@@ -20,7 +21,8 @@ from typing import Any
 from bench import words
 from bench.calls import FRESH, calls_of
 from bench.checkers.clocks import unlike
-from bench.checkers.faults import requests_may_come_twice
+from bench.checkers.faults import requests_that_may_come_twice
+from bench.checkers.guess import has_order_of_ranks
 from bench.checkers.orders import ModelFailedError, Part, Search, Spent, Stuck, in_breadth, in_depth
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
@@ -116,7 +118,7 @@ def check_linearizable(calls: Sequence[Call], model: Model, budget: Budget | Non
         parts = {name: Part(model, found) for name, found in model.partition(calls).items()}
     except Exception as error:  # noqa: BLE001  Whatever a user's model raises.
         return Checked(Verdict.UNKNOWN, f"the model {model.name} failed: {type(error).__name__}: {error}")
-    return _Check(parts, budget or Budget()).result()
+    return _Check(parts, budget or Budget(), model).result()
 
 
 def why_no_history(calls: Sequence[Call], model: Model) -> str:
@@ -159,10 +161,11 @@ class _Trial:
 
 
 class _Check:
-    def __init__(self, parts: Mapping[str, Part], budget: Budget) -> None:
+    def __init__(self, parts: Mapping[str, Part], budget: Budget, model: Model) -> None:
         self._sizes = {name: len(part.calls) for name, part in parts.items()}
         self._trials = {name: _Trial(part) for name, part in parts.items()}
         self._budget = budget
+        self._model = model
         self._began_s = budget.clock() if budget.clock is not None else 0.0
         self._steps = 0
 
@@ -184,6 +187,7 @@ class _Check:
         return Checked(Verdict.INVALID, f"{reason}fits into no order", self._sizes, found, self._steps)
 
     def _search(self) -> Counterexample | None:
+        self._guess()
         turn = FIRST_TURN
         while self._trials:
             for name, trial in tuple(self._trials.items()):
@@ -194,6 +198,13 @@ class _Check:
                     del self._trials[name]
             turn *= 2
         return None
+
+    def _guess(self) -> None:
+        """Have done with the parts whose order can be guessed."""
+        for name, trial in tuple(self._trials.items()):
+            if has_order_of_ranks(trial.part, self._model):
+                del self._trials[name]
+            self._steps += trial.part.spent(0).steps
 
     def _turns(self, trial: _Trial, turn: int) -> tuple[bool, Stuck | None]:
         """Whether a search has come to its end in its turn, and where it is stuck."""
@@ -258,7 +269,7 @@ def linearizable(evidence: Evidence) -> Finding:
     """Writes, and the reads that promise to be fresh, took effect one after the other, each while it was under way, and
     writes in the order in which they stand in the log."""
     fresh = (Freshness.LINEARIZABLE,) if unlike(evidence) else FRESH
-    calls = list(calls_of(evidence.history, fresh, doubled=requests_may_come_twice(evidence)))
+    calls = list(calls_of(evidence.history, fresh, doubled=requests_that_may_come_twice(evidence)))
     if not calls:
         return Finding(CHECK, Verdict.UNKNOWN, "nothing was asked that has to be linearizable")
     if astray := _out_of_log_order(calls):
@@ -292,7 +303,7 @@ def stale_reads_are_true(evidence: Evidence) -> Finding:
     """A read that may be old shows a value that somebody wrote, and had asked for before the read was completed: none
     from the future, and none out of nothing."""
     check = "stale_reads_are_true"
-    doubled = requests_may_come_twice(evidence)
+    doubled = requests_that_may_come_twice(evidence)
     written: dict[tuple[str, str], float] = {}
     reads: list[tuple[str, Operation]] = []
     for operation in evidence.history:
@@ -301,7 +312,7 @@ def stale_reads_are_true(evidence: Evidence) -> Finding:
                 case Get(key=key, freshness=Freshness.STALE) if part.outcome is Outcome.OK:
                     reads.append((key, part))
                 case Put(key=key, value=value) | Cas(key=key, value=value):
-                    if doubled or part.outcome is not Outcome.FAILED:
+                    if part.outcome is not Outcome.FAILED or doubled(part):
                         written[key, value] = min(part.invoked_s, written.get((key, value), math.inf))
     for key, read in reads:
         asked_s = -math.inf if read.value is None else written.get((key, read.value), math.inf)

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from bench.checkers.faults import requests_may_come_twice
+from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
 from bench.operations import Cas, Delete, Get, GetAll, Operation, Outcome, Put, key_by_key
@@ -129,7 +129,7 @@ class _Versions:
 
 def _reads(evidence: Evidence) -> list[Read]:
     """All reads that were answered, in the order of the history."""
-    doubled = requests_may_come_twice(evidence)
+    doubled = requests_that_may_come_twice(evidence)
     versions: dict[str, _Versions] = defaultdict(_Versions)
     parts_of: list[tuple[Operation, list[Operation]]] = []
     for operation in evidence.history:
@@ -139,7 +139,7 @@ def _reads(evidence: Evidence) -> list[Read]:
                 parts_of.append((operation, parts))
             continue
         for part in parts:
-            for index in _indexes(part, doubled):
+            for index in _indexes(part, doubled(part)):
                 versions[_key(part)].add(_left(part), index)
     return [
         Read(operation, {_key(part): versions[_key(part)].span(part.value) for part in parts})

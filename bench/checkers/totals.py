@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.checkers.clocks import unlike
-from bench.checkers.faults import requests_may_come_twice
+from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
 from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, key_by_key
@@ -82,7 +82,7 @@ def _kind_of(key: str) -> str:
 def _totals(evidence: Evidence) -> Iterator[Total]:
     """Of each key that is named like one and was only read and replaced."""
     fresh = (Freshness.LINEARIZABLE,) if unlike(evidence) else (Freshness.LINEARIZABLE, Freshness.LEASE)
-    doubled = requests_may_come_twice(evidence)
+    doubled = requests_that_may_come_twice(evidence)
     found: dict[str, list[Operation]] = defaultdict(list)
     for operation in evidence.history:
         for part in key_by_key(operation):
@@ -90,7 +90,7 @@ def _totals(evidence: Evidence) -> Iterator[Total]:
             if _kind_of(part.asked.key) in RULES:
                 found[part.asked.key].append(part)
     for key, parts in found.items():
-        changes = [_change(part, doubled) for part in parts if isinstance(part.asked, Cas)]
+        changes = [_change(part, doubled(part)) for part in parts if isinstance(part.asked, Cas)]
         reads = [part for part in parts if isinstance(part.asked, Get)]
         if changes and len(changes) + len(reads) == len(parts):
             yield Total(key, changes, [*_read(reads, fresh), *_left(changes)])
