@@ -534,6 +534,7 @@ class Server:
         if raft.snapshot is not None:
             self._note_applied(raft.last_applied, now)
         if raft.configuration_index:
+            # What the last process saved last it may not have written down.
             self._trace.append(raft.membership())
 
     def _note_reign(self, transitions: Iterable[Transition], now: float) -> None:

@@ -149,8 +149,8 @@ class _Guess:
         return ILLEGAL
 
     def _helpers(self, number: int, done: int) -> Iterator[_Between]:
-        """Those of unknown outcome that may come here, before this call. Most take effect soon, if they do, so those that
-        were asked for last come first."""
+        """Those of unknown outcome that may come here, before this call. Most take effect soon, if they do, so those
+        that were asked for last come first."""
         calls, call = self._part.calls, self._part.calls[number]
         waiting_s = min(
             (calls[look.number].completed_s for look in self._waiting if look.number != number), default=math.inf

@@ -46,7 +46,7 @@ NODES = 5
     lists=FLAWS,
     epilog=examples(
         "play case.json --world live --leave-out",
-        "play --seed 7 --length 60 --workload mixed --world live --leave-out",
+        "play --seed 7 --workload mixed --world live --leave-out",
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path), required=False)
@@ -71,7 +71,7 @@ def play_command(
     outside: bool,
     wants_json: bool,
 ) -> None:
-    """Play the case in FILE, or that of a seed, and judge what comes of it.
+    """Play the case in FILE, or that of a seed, and judge it.
 
     A case is everything that a run depends on, as `explore` stores it or as edited by hand. In virtual time it is the
     same run each time, with the same digest. On real processes the same faults come at the same times, as far as they

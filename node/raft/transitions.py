@@ -56,6 +56,8 @@ class Committed(Transition, frozen=True, kw_only=True, tag="commit"):
 
 
 class MembershipChanged(Transition, frozen=True, kw_only=True, tag="membership"):
+    """The configuration in force is now this one; a node that starts says which one it found."""
+
     index: int
     """Where the configuration is in the log, committed or not; 0 means that there is none."""
     voters: tuple[str, ...]

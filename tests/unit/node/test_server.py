@@ -16,6 +16,8 @@ from node.questions import REFUSALS
 from node.raft import (
     AppendEntries,
     Configuration,
+    Entry,
+    EntryKind,
     FlowLimits,
     HardState,
     Log,
@@ -75,10 +77,12 @@ def put(key: str, value: str, client_id: str = "", sequence: int = 0) -> Write:
     return Write(Command(SetKey(key, value), client_id, sequence).encode())
 
 
-def server(name: str, policy: SnapshotPolicy, now: float, hard_state: HardState | None = None) -> Server:
+def server(
+    name: str, policy: SnapshotPolicy, now: float, hard_state: HardState | None = None, entries: tuple[Entry, ...] = ()
+) -> Server:
     raft = Raft(
         name,
-        log=Log(),
+        log=Log(entries),
         hard_state=hard_state or HardState(),
         timing=TIMING,
         limits=FlowLimits(),
@@ -524,6 +528,17 @@ def test_the_status_is_of_one_instant_and_says_what_the_trace_does() -> None:
         assert isinstance(records[0], Started)
     lease = [record for record in cluster.trace["n1"] if isinstance(record, Leased)][-1]
     assert cluster.leader.status.lease_until_s == lease.until_s
+
+
+def test_a_server_that_starts_writes_down_which_members_it_found() -> None:
+    members = Configuration.first((name, f"{name}:1") for name in EVERYWHERE)
+    first = Entry(1, 1, EntryKind.CONFIGURATION, members.encode())
+    found = server("n1", SnapshotPolicy(), 10.0, HardState(3, "n2"), (first,))
+    found.step((), 10.0)
+    started, membership = found.saved(10.0).trace
+    assert isinstance(started, Started)
+    assert isinstance(membership, MembershipChanged)
+    assert (membership.term, membership.index, membership.voters) == (3, 1, EVERYWHERE)
 
 
 def test_what_is_applied_at_once_is_written_down_up_to_its_last_entry() -> None:
