@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeVar
 
 from bench.case import Plan
-from bench.evidence import ERROR, SAID, Record
+from bench.evidence import ERROR, SAID, Record, Said
 from bench.history import Event, History
 from bench.operations import (
     Cas,
@@ -82,8 +82,6 @@ NEEDS = {
 }
 """What some world or system cannot do, by the name that `Cluster.can` is asked."""
 
-SAYS = ("role", "term", "applied_index", "digest")
-"""What is noted of what a node says of itself."""
 UP_DEADLINE_S = 15.0
 MOST_REDIRECTS = 5
 """How many a client follows for one question."""
@@ -296,7 +294,7 @@ class Cluster(abc.ABC):
         self.node_faults = NodeFaults(plan.nodes, self._enforce, self.still)
         self._recorder = recorder
         self._exits = contextlib.ExitStack()
-        self._said: dict[str, tuple[object, ...]] = {}
+        self._said: dict[str, Said] = {}
         """What each node said of itself when it was looked at last."""
         self._wiped: set[str] = set()
         self._copied: set[str] = set()
@@ -758,13 +756,17 @@ class Cluster(abc.ABC):
     def look(self) -> None:
         """Ask each node what it says of itself, and note in the timeline what is new, and who says that it leads."""
         for node in self.nodes:
-            since_s, status = self.now_s, self.status(node)
-            if status is None:
-                continue
-            said = (status.role, status.term, status.applied_index, status.log_digest)
-            if status.role == "Leader" or self._said.get(node) != said:
+            since_s, said = self.now_s, self._says(node)
+            if said is not None and (said.role == "Leader" or self._said.get(node) != said):
                 self._said[node] = said
-                self.note(SAID, node=node, since_s=since_s, **dict(zip(SAYS, said, strict=True)))
+                self.note(SAID, node=node, since_s=since_s, **said._asdict())
+
+    def _says(self, node: str) -> Said | None:
+        """What the node says of itself; None if it does not answer."""
+        status = self.status(node)
+        if status is None:
+            return None
+        return Said(status.role, status.term, status.applied_index, status.log_digest, status.voters, status.staged)
 
     # What was done
 

@@ -48,9 +48,12 @@ BY_NODES: tuple[Check, ...] = (
     *SAFETY,
     leadership_is_handed_over,
     nobody_disturbs_a_leader,
-    served_while_a_majority_is_well,
 )
-"""The checks of ours that take the nodes' traces for true."""
+"""The checks of ours that rest on the nodes' traces."""
+CONVICTING: tuple[Check, ...] = tuple(
+    check for check in OF_A_CASE if check not in (availability, some_fault_touched_traffic, the_bench_did_not_interfere)
+)
+"""Those of them that can find a promise broken."""
 FROM_OUTSIDE: tuple[Check, ...] = tuple(check for check in OF_A_CASE if check not in BY_NODES)
 """Those of a case that take no node's word for anything."""
 LIMIT_S = 120.0

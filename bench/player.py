@@ -62,7 +62,7 @@ RETRY_S = 0.2
 """Between two requests for the same change."""
 LOOK_S = 0.05
 """Between two checks whether all nodes agree."""
-LOOK_AROUND_S = 0.2
+LOOK_AROUND_S = 0.1
 """Between two looks at what all nodes say of themselves."""
 CORRECT_AGAIN_S = 1.0
 """Between two requests to correct one node's address."""
@@ -199,6 +199,7 @@ class Player:
 
     def _look(self) -> None:
         """Let a little time pass. Raises the error that ended a client early, which is no mistake of a node's."""
+        self.cluster.look()
         self.cluster.pass_time(self.cluster.now_s + LOOK_S)
         for workers in self._at_work:
             _ = workers.idle

@@ -22,7 +22,7 @@ from bench.checkers.clocks import unlike
 from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence, Record
-from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, Told, key_by_key
+from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, Told
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
 from bench.words import counted
@@ -95,17 +95,16 @@ def _by_key(evidence: Evidence) -> tuple[dict[str, list[Effect]], dict[str, list
     fresh, doubled = _Freshness(evidence), requests_that_may_come_twice(evidence)
     effects: dict[str, list[Effect]] = defaultdict(list)
     reads: dict[str, list[FreshRead]] = defaultdict(list)
-    for operation in evidence.history:
-        for part in key_by_key(operation):
-            match part.asked:
-                case Get(key=key, freshness=freshness) if part.outcome is Outcome.OK:
-                    since_s = fresh.since(part, freshness)
-                    if since_s is not None:
-                        reads[key].append(FreshRead(part, part.value, since_s))
-                case Put(key=key, value=value) | Cas(key=key, value=value):
-                    effects[key] += _effects(part, value, doubled(part))
-                case Delete(key=key):
-                    effects[key] += _effects(part, None, doubled(part))
+    for part in evidence.parts:
+        match part.asked:
+            case Get(key=key, freshness=freshness) if part.outcome is Outcome.OK:
+                since_s = fresh.since(part, freshness)
+                if since_s is not None:
+                    reads[key].append(FreshRead(part, part.value, since_s))
+            case Put(key=key, value=value) | Cas(key=key, value=value):
+                effects[key] += _effects(part, value, doubled(part))
+            case Delete(key=key):
+                effects[key] += _effects(part, None, doubled(part))
     return effects, reads
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.checkers.clocks import unlike
 from bench.checkers.stable import rests_on_stable_storage
-from bench.evidence import Evidence, Record
+from bench.evidence import SAID, Evidence, Record
 from bench.verdict import Finding, Verdict
 from bench.words import counted, times
 
@@ -138,6 +138,18 @@ def reigns(evidence: Evidence) -> Iterator[Reign]:
             ends = [record["at_s"] for record in written if record["event"] != "lease"]
             ends += [_leased_until(since, written), *(at_s for at_s in kills if at_s >= since["at_s"])]
             yield Reign(since["at_s"], min(ends), node, since["term"])
+
+
+def said_reigns(timeline: Iterable[Record]) -> Iterator[Reign]:
+    """The same by what nodes said when they were asked: from the first time that one said that it led in a term to the
+    last."""
+    found: dict[tuple[str, int], Reign] = {}
+    for record in timeline:
+        if record["event"] == SAID and record["role"] == "Leader":
+            named = record["node"], record["term"]
+            since_s = found[named].since_s if named in found else record["at_s"]
+            found[named] = Reign(since_s, max(since_s, record["since_s"]), *named)
+    yield from found.values()
 
 
 def _spans(trace: Iterable[Record]) -> Iterator[tuple[Record, list[Record]]]:

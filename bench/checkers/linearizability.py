@@ -27,7 +27,7 @@ from bench.checkers.orders import ModelFailedError, Part, Search, Spent, Stuck, 
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
 from bench.models import Call, Model, kv, unknown_to
-from bench.operations import Cas, Freshness, Get, Operation, Outcome, Put, key_by_key
+from bench.operations import Cas, Freshness, Get, Operation, Outcome, Put
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
 
@@ -306,14 +306,13 @@ def stale_reads_are_true(evidence: Evidence) -> Finding:
     doubled = requests_that_may_come_twice(evidence)
     written: dict[tuple[str, str], float] = {}
     reads: list[tuple[str, Operation]] = []
-    for operation in evidence.history:
-        for part in key_by_key(operation):
-            match part.asked:
-                case Get(key=key, freshness=Freshness.STALE) if part.outcome is Outcome.OK:
-                    reads.append((key, part))
-                case Put(key=key, value=value) | Cas(key=key, value=value):
-                    if part.outcome is not Outcome.FAILED or doubled(part):
-                        written[key, value] = min(part.invoked_s, written.get((key, value), math.inf))
+    for part in evidence.parts:
+        match part.asked:
+            case Get(key=key, freshness=Freshness.STALE) if part.outcome is Outcome.OK:
+                reads.append((key, part))
+            case Put(key=key, value=value) | Cas(key=key, value=value):
+                if part.outcome is not Outcome.FAILED or doubled(part):
+                    written[key, value] = min(part.invoked_s, written.get((key, value), math.inf))
     for key, read in reads:
         asked_s = -math.inf if read.value is None else written.get((key, read.value), math.inf)
         if asked_s > read.completed_s:

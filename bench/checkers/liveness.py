@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bench.case import Settings
-from bench.checkers.elections import Reign, reigns
+from bench.checkers.elections import Reign, reigns, said_reigns
 from bench.checkers.interference import in_the_way
 from bench.checkers.majorities import Majority, majorities
 from bench.checkers.stable import rests_on_stable_storage
@@ -43,7 +43,9 @@ def served_while_a_majority_is_well(evidence: Evidence) -> Finding:
     owed = [majority for majority in majorities(evidence) if majority.lasted_s > patience_s]
     if not owed:
         return Finding(CHECK, Verdict.VALID, f"nothing was owed: no majority was well for more than {patience_s:g} s")
-    led = sorted(reign for reign in reigns(evidence) if reign.since_s < reign.until_s)
+    led = sorted(reign for reign in reigns(evidence) if reign.since_s < reign.until_s) or sorted(
+        said_reigns(evidence.timeline)
+    )
     asked = [_asked(kind, evidence.history, led) for kind in KINDS]
     for majority in owed:
         if found := _without_leader(majority, led, patience_s):

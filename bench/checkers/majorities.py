@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from bench.evidence import STORY_OVER, Evidence
+from bench.evidence import SAID, STORY_OVER, Evidence
 from bench.timeline import ALL, DOWN, Change, changes
 from faults.links import CLIENT
 
@@ -86,12 +86,21 @@ def _told(evidence: Evidence) -> Iterator[Change | Members]:
             # Who was found dead may have been so ever since it last wrote something.
             wrote_s = [one["at_s"] for one in evidence.traces.get(record["node"], ()) if one["at_s"] <= record["at_s"]]
             yield Change(wrote_s[-1] if wrote_s else 0.0, record["node"], DOWN, DOWN)
+    if not any(record["event"] == "membership" for trace in evidence.traces.values() for record in trace):
+        yield from _said(evidence)
     for node, trace in evidence.traces.items():
         for record in trace:
             if record["event"] == "membership":
                 yield Members(record["at_s"], node, Nodes(record["voters"]), Nodes(record["others"]))
             elif record["event"] == "stop":
                 yield Change(record["at_s"], node, DOWN, DOWN)
+
+
+def _said(evidence: Evidence) -> Iterator[Members]:
+    """What nodes said when they were asked, where no trace tells it."""
+    for record in evidence.timeline:
+        if record["event"] == SAID:
+            yield Members(record["at_s"], record["node"], Nodes(record["voters"]), Nodes(record["others"]))
 
 
 class _Known:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
-from bench.operations import Cas, Delete, Get, GetAll, Operation, Outcome, Put, key_by_key
+from bench.operations import Cas, Delete, Get, GetAll, Operation, Outcome, Put
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
 from bench.words import counted
@@ -131,20 +131,23 @@ def _reads(evidence: Evidence) -> list[Read]:
     """All reads that were answered, in the order of the history."""
     doubled = requests_that_may_come_twice(evidence)
     versions: dict[str, _Versions] = defaultdict(_Versions)
-    parts_of: list[tuple[Operation, list[Operation]]] = []
-    for operation in evidence.history:
-        parts = list(key_by_key(operation))
-        if isinstance(operation.asked, Get | GetAll):
-            if operation.outcome is Outcome.OK:
-                parts_of.append((operation, parts))
-            continue
-        for part in parts:
+    for part in evidence.parts:
+        if not isinstance(part.asked, Get):
             for index in _indexes(part, doubled(part)):
                 versions[_key(part)].add(_left(part), index)
+    reads = [operation for operation in evidence.history if isinstance(operation.asked, Get | GetAll)]
     return [
-        Read(operation, {_key(part): versions[_key(part)].span(part.value) for part in parts})
-        for operation, parts in parts_of
+        Read(read, {key: versions[key].span(value) for key, value in _found(read)})
+        for read in reads
+        if read.outcome is Outcome.OK
     ]
+
+
+def _found(read: Operation) -> Iterator[tuple[str, str | None]]:
+    if isinstance(read.asked, Get):
+        yield read.asked.key, read.value
+    elif isinstance(read.asked, GetAll):
+        yield from ((key, read.values.get(key)) for key in read.asked.keys)
 
 
 def _indexes(write: Operation, doubled: bool) -> Iterator[int | None]:
@@ -157,7 +160,7 @@ def _indexes(write: Operation, doubled: bool) -> Iterator[int | None]:
 
 
 def _key(part: Operation) -> str:
-    assert isinstance(part.asked, Put | Cas | Delete | Get)
+    assert isinstance(part.asked, Put | Cas | Delete)
     return part.asked.key
 
 

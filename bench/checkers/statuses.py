@@ -8,10 +8,10 @@ takes no time.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from bench.checkers.clocks import unlike
+from bench.checkers.elections import said_reigns
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import SAID, Evidence, Record
 from bench.verdict import Finding, Verdict
@@ -28,7 +28,13 @@ def nodes_say_one_thing(evidence: Evidence) -> Finding:
     term, and at an instant; and no node's term goes back."""
     said = [record for record in evidence.timeline if record["event"] == SAID]
     alike = not unlike(evidence)
-    rules = (_digests_agree, _one_leads_in_a_term, _terms_never_go_back, *((_one_leads_at_a_time,) if alike else ()))
+    rules = (
+        _digests_agree,
+        _one_leads_in_a_term,
+        _voters_lead,
+        _terms_never_go_back,
+        *((_one_leads_at_a_time,) if alike else ()),
+    )
     for rule in rules:
         for words, record in rule(said):
             return Finding(CHECK, Verdict.INVALID, words, record["at_s"])
@@ -56,6 +62,14 @@ def _one_leads_in_a_term(said: Sequence[Record]) -> Iterator[Contradiction]:
             yield words, record
 
 
+def _voters_lead(said: Sequence[Record]) -> Iterator[Contradiction]:
+    """Who does not vote yet does not stand for election (thesis 4.2.1). A leader that is let go leads to the end of its
+    last change (4.2.2), so nothing is asked of who is no member."""
+    for record in said:
+        if record["role"] == "Leader" and record["node"] in record["others"]:
+            yield f"{record['node']} said that it led in term {record['term']}, and that it has no vote yet", record
+
+
 def _terms_never_go_back(said: Sequence[Record]) -> Iterator[Contradiction]:
     """The term is on disk before anybody hears of it (Raft, Figure 2, persistent state)."""
     last: dict[str, Record] = {}
@@ -69,13 +83,9 @@ def _terms_never_go_back(said: Sequence[Record]) -> Iterator[Contradiction]:
 
 def _one_leads_at_a_time(said: Sequence[Record]) -> Iterator[Contradiction]:
     """`sum(konsul_raft_is_leader) <= 1` at every instant, which the leader's lease keeps (thesis 6.4.1)."""
-    leading = [record for record in said if record["role"] == "Leader"]
-    reigns: dict[tuple[str, int], list[Record]] = defaultdict(list)
-    for record in leading:
-        reigns[record["node"], record["term"]].append(record)
-    for record in leading:
-        for (node, term), records in reigns.items():
-            surely = records[0]["at_s"] <= record["since_s"] and record["at_s"] <= records[-1]["since_s"]
-            if node != record["node"] and surely:
-                words = f"{record['node']} said that it led in term {record['term']}, while {node} led in term {term}"
-                yield words, record
+    reigns = list(said_reigns(said))
+    for record in said:
+        for reign in reigns if record["role"] == "Leader" else ():
+            if reign.node != record["node"] and reign.since_s <= record["since_s"] and record["at_s"] <= reign.until_s:
+                words = f"{record['node']} said that it led in term {record['term']}, while {reign.node} led in term "
+                yield f"{words}{reign.term}", record

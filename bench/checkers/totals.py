@@ -17,7 +17,7 @@ from bench.checkers.clocks import unlike
 from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
-from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put, key_by_key
+from bench.operations import Cas, Delete, Freshness, Get, Operation, Outcome, Put
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
 from bench.words import counted
@@ -84,11 +84,10 @@ def _totals(evidence: Evidence) -> Iterator[Total]:
     fresh = (Freshness.LINEARIZABLE,) if unlike(evidence) else (Freshness.LINEARIZABLE, Freshness.LEASE)
     doubled = requests_that_may_come_twice(evidence)
     found: dict[str, list[Operation]] = defaultdict(list)
-    for operation in evidence.history:
-        for part in key_by_key(operation):
-            assert isinstance(part.asked, Put | Cas | Delete | Get)
-            if _kind_of(part.asked.key) in RULES:
-                found[part.asked.key].append(part)
+    for part in evidence.parts:
+        assert isinstance(part.asked, Put | Cas | Delete | Get)
+        if _kind_of(part.asked.key) in RULES:
+            found[part.asked.key].append(part)
     for key, parts in found.items():
         changes = [_change(part, doubled(part)) for part in parts if isinstance(part.asked, Cas)]
         reads = [part for part in parts if isinstance(part.asked, Get)]

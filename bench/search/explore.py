@@ -139,7 +139,9 @@ def play(case: Case, *, outside: bool = False) -> Walk:
 def _found(cluster: SimulatedCluster, outside: bool) -> tuple[str, str] | None:
     """The first promise that the evidence shows to be broken, and how."""
     evidence = cluster.seen_from_outside() if outside else cluster.evidence()
-    for check in judging.FROM_OUTSIDE if outside else judging.OF_A_CASE:
+    for check in judging.CONVICTING:
+        if outside and check not in judging.FROM_OUTSIDE:
+            continue
         found = check(evidence)
         if found.verdict is Verdict.INVALID:
             return found.check, found.reason
