@@ -106,7 +106,9 @@ def test_every_kind_of_call_comes_back() -> None:
 
 def test_porcupine_is_told_what_it_knows() -> None:
     calls = of(KEY_VALUE)
-    assert [call[1:] for call in of("\n".join(porcupine(calls)))] == [call[1:] for call in calls]
+    written = list(porcupine(calls))
+    assert written[0] == KEY_VALUE.splitlines()[0]
+    assert [call[1:] for call in of("\n".join(written))] == [call[1:] for call in calls]
     with pytest.raises(HistoryFormatError, match="delete cannot be said"):
         list(porcupine([Call(0, "delete", None, 7, 7, 8, "k")]))
 
