@@ -65,7 +65,7 @@ LARGEST_EVIDENCE = 1024 * MIB
 that they can do; what is read takes up to six times as much memory."""
 LONGEST_LINE = 16 * MIB
 MOST_LINES = 5_000_000
-"""In one file."""
+"""In each of these files."""
 TAIL_BYTES = 64 * 1024
 
 UNFIT = re.compile(r"[^A-Za-z0-9_.,+=\[\]-]|^\.+")
@@ -581,8 +581,11 @@ class _Files:
         """A line at a time. Raises StoreError for more than a file of ours has."""
         most = LARGEST.get(file)
         with self._open(file) as stream:
-            if most is not None and os.fstat(stream.fileno()).st_size > most:
-                raise StoreError(f"{self.folder / file}: has more than {most} bytes, which none of ours has")
+            if most is not None:
+                if os.fstat(stream.fileno()).st_size > most:
+                    raise StoreError(f"{self.folder / file}: has more than {most} bytes, which none of ours has")
+                yield from stream
+                return
             lines = iter(lambda: stream.readline(LONGEST_LINE + 1), b"")
             for number, line in enumerate(lines, 1):
                 if len(line) > LONGEST_LINE:
