@@ -51,7 +51,8 @@ class HistoryFormatError(ValueError):
 
     @classmethod
     def at(cls, line: int, why: str) -> HistoryFormatError:
-        return cls(f"line {line}: {why}")
+        """What stands in the file may be told, so nothing of it ends a line or controls a terminal."""
+        return cls(f"line {line}: {''.join(letter if letter.isprintable() else '?' for letter in why)}")
 
 
 class Keyword(str):
@@ -112,7 +113,7 @@ def _of_ours(lines: Iterator[tuple[int, str]]) -> list[Call]:
     try:
         found = operations_of(line.encode(errors="replace") for _, line in _few(lines))
     except HistoryLineError as error:
-        raise HistoryFormatError(str(error)) from error
+        raise HistoryFormatError.at(error.line, error.words) from error
     return sorted(calls_of(found), key=lambda call: call.invoked_s)
 
 

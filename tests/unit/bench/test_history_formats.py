@@ -203,6 +203,7 @@ OURS_WRONG: dict[str, tuple[str, str]] = {
     "an event of EDN": (WROTE + "{:process 0}\n", "line 3: JSON is malformed"),
     "an empty line": (f"{WROTE}\n{WROTE}", "line 3: "),
     "nested for ever": ('{"a":' * 100_000, "line 1: "),
+    "a field with the end of a line in it": ('{"event":"invoked","a\\n\\u001b[31m":1}', r"line 1: .*`a\?\?\[31m`"),
     "binary": ("\0\1\2\ufffd", "line 1: this is neither EDN"),
 }
 
