@@ -72,6 +72,15 @@ class HistoryError(ValueError):
     """These events cannot be one history."""
 
 
+class HistoryLineError(HistoryError):
+    """The line is no event, or cannot be the next one."""
+
+    def __init__(self, line: int, words: str) -> None:
+        super().__init__(f"line {line}: {words}")
+        self.line = line
+        self.words = words
+
+
 class History:
     """Takes events from any thread, and makes operations of them; each event goes to `write` as it happens."""
 
@@ -107,7 +116,8 @@ class History:
 
 
 def operations(events: Iterable[Event]) -> tuple[Operation, ...]:
-    """What `History` has after these events. Raises HistoryError for a question asked twice, or an answer to none."""
+    """What `History` has after these events. Raises HistoryError for a question asked twice, and for an answer to none
+    or from before it was asked."""
     open_: dict[int, Invoked] = {}
     finished: list[Operation] = []
     for event in events:
@@ -117,9 +127,27 @@ def operations(events: Iterable[Event]) -> tuple[Operation, ...]:
             open_[event.number] = event
         elif event.number not in open_:
             raise HistoryError(f"question {event.number} is answered, and nobody is waiting for that")
+        elif event.at_s < (asked := open_.pop(event.number)).at_s:
+            raise HistoryError(f"question {event.number} is answered at {event.at_s:g}, and asked at {asked.at_s:g}")
         else:
-            finished.append(_operation(open_.pop(event.number), event.told, event.at_s))
+            finished.append(_operation(asked, event.told, event.at_s))
     return tuple(joined([*finished, *(_operation(event, NO_ANSWER, math.inf) for event in open_.values())]))
+
+
+def of_lines(lines: Iterable[bytes]) -> tuple[Operation, ...]:
+    """What `History` has after the events of these lines. Raises HistoryLineError."""
+    number = 0
+
+    def events() -> Iterator[Event]:
+        nonlocal number
+        for line in lines:
+            number += 1
+            yield decode(line)
+
+    try:
+        return operations(events())
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise HistoryLineError(number, str(error)) from error
 
 
 def _operation(event: Invoked, told: Told, at_s: float) -> Operation:

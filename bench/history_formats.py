@@ -1,7 +1,9 @@
 """Histories as other tools write them: text to calls, and calls to text. Pure: lines in, lines out.
 
-Three forms are read, and told apart by what stands in them:
+Four forms are read, and told apart by what stands in them:
 
+* Our own, JSON lines, as history.jsonl of a run is written. Reads that promise to be fresh are held to it: whether
+  clocks ran alike, or requests came twice, only the run knows.
 * Jepsen's EDN: maps with `:type`, `:f`, `:value`, `:process`, and perhaps `:key`, `:time` in nanoseconds and `:index`;
   one after the other, or all in one vector.
 * Jepsen's log, a line for each event: `INFO  jepsen.util - 3	:invoke	:write	4`.
@@ -12,8 +14,8 @@ write says it with `:error :refused`; those calls looked. One that was `:info`, 
 have happened. Where the times of all events grow, they are the times of the calls; where there are none, an event's
 place is its time.
 
-Nothing here trusts its input: lines are read one at a time and bounded, and so are nesting and the whole. What is no
-history raises `HistoryFormatError`, which names the line.
+Nothing here trusts its input: lines are read one at a time and bounded, and so are nesting, what one event holds, how
+many events there are, and the whole. What is no history raises `HistoryFormatError`, which names the line.
 """
 
 from __future__ import annotations
@@ -22,14 +24,24 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from bench.calls import calls_of
+from bench.history import HistoryLineError
+from bench.history import of_lines as operations_of
 from bench.models import Call, Refused
 from bench.operations import Item
 
+T = TypeVar("T", bound=tuple[Any, ...])
+
 LONGEST_LINE = 16 * 1024 * 1024
 """In characters: a whole vector may stand on one line."""
-LARGEST = 256 * 1024 * 1024
+LARGEST = 512 * 1024 * 1024
+"""Of characters."""
+MOST_EVENTS = 4_000_000
+MOST_LINES = 10_000_000
+MOST_VALUES = 1_000_000
+"""In one event."""
 DEEPEST = 32
 REFUSED = "refused"
 
@@ -39,7 +51,8 @@ class HistoryFormatError(ValueError):
 
     @classmethod
     def at(cls, line: int, why: str) -> HistoryFormatError:
-        return cls(f"line {line}: {why}")
+        """What stands in the file may be told, so nothing of it ends a line or controls a terminal."""
+        return cls(f"line {line}: {''.join(letter if letter.isprintable() else '?' for letter in why)}")
 
 
 class Keyword(str):
@@ -67,6 +80,8 @@ def read(lines: Iterable[str]) -> list[Call]:
     if first is None:
         raise HistoryFormatError("there is nothing in it")
     rest = _chained(first, numbered)
+    if _OURS.match(first[1]):
+        return _of_ours(rest)
     return _calls((_of_edn if _OPENS.match(first[1]) else _of_log)(rest))
 
 
@@ -78,12 +93,36 @@ def _bounded(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
             raise HistoryFormatError.at(number, f"it is longer than {LONGEST_LINE:,} characters")
         if total > LARGEST:
             raise HistoryFormatError.at(number, f"the history is longer than {LARGEST:,} characters")
+        if number > MOST_LINES:
+            raise HistoryFormatError.at(number, f"the history has more than {MOST_LINES:,} lines")
         yield number, line
 
 
 def _chained(first: tuple[int, str], others: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     yield first
     yield from others
+
+
+# Our own
+
+
+_OURS = re.compile(r'\s*\{\s*"')
+
+
+def _of_ours(lines: Iterator[tuple[int, str]]) -> list[Call]:
+    try:
+        found = operations_of(line.encode(errors="replace") for _, line in _few(lines))
+    except HistoryLineError as error:
+        raise HistoryFormatError.at(error.line, error.words) from error
+    return sorted(calls_of(found), key=lambda call: call.invoked_s)
+
+
+def _few(events: Iterable[T]) -> Iterator[T]:
+    """Raises HistoryFormatError for too many of them, which begin with a line's number."""
+    for count, event in enumerate(events, 1):
+        if count > MOST_EVENTS:
+            raise HistoryFormatError.at(event[0], f"the history has more than {MOST_EVENTS:,} events")
+        yield event
 
 
 # The log
@@ -118,7 +157,7 @@ def _of_log(lines: Iterator[tuple[int, str]]) -> Iterator[Event]:
 
 
 _OPENS = re.compile(r"\s*[\[({#;]")
-_TOKEN = re.compile(r'[\s,]+|;.*|"(?:[^"\\]|\\.)*"|#\{|#[A-Za-z][\w./-]*|[()\[\]{}]|[^\s,;()\[\]{}"]+')
+_TOKEN = re.compile(r'[\s,]+|;.*|"(?:[^"\\]|\\.)*+"|#\{|#[A-Za-z][\w./-]*|[()\[\]{}]|[^\s,;()\[\]{}"]+')
 _CLOSES = {"{": "}", "[": "]", "(": ")", "#{": "}"}
 _CONSTANTS = {"nil": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[+-]?\d{1,40}N?")
@@ -163,7 +202,7 @@ class _Open(NamedTuple):
 def _values(lines: Iterator[tuple[int, str]], *, spread: bool = False) -> Iterator[tuple[int, Any]]:
     """Each value of EDN, and the line where it begins; with `spread`, those in an outermost vector one by one."""
     stack: list[_Open] = []
-    number = 0
+    number = held = 0
     for number, line in lines:
         at = 0
         while at < len(line):
@@ -189,9 +228,13 @@ def _values(lines: Iterator[tuple[int, str]], *, spread: bool = False) -> Iterat
             else:
                 value = _atom(number, text)
             if _outermost(stack, spread):
+                held = 0
                 yield began, value
-            else:
-                stack[-1].items.append(value)
+                continue
+            held += 1
+            if held > MOST_VALUES:
+                raise HistoryFormatError.at(number, f"an event has more than {MOST_VALUES:,} values")
+            stack[-1].items.append(value)
     if stack:
         raise HistoryFormatError.at(number, f"it ends, and {stack[-1].bracket} of line {stack[-1].line} is not closed")
 
@@ -251,7 +294,7 @@ def _calls(events: Iterable[Event]) -> list[Call]:
     found: list[tuple[_Under, Event | None, int]] = []
     former: Event | None = None
     timed = True
-    for place, event in enumerate(events):
+    for place, event in enumerate(_few(events)):
         if former is not None and event.time_ns is not None and former.time_ns is not None:
             if event.time_ns < former.time_ns:
                 raise HistoryFormatError.at(event.line, "time goes back: events are out of order")
@@ -356,7 +399,7 @@ def porcupine(calls: Iterable[Call]) -> Iterator[str]:
             "key": call.key or "",
             "value": value,
         }
-        yield _as_edn(fields)
+        yield _line(fields)
 
 
 FORMS: Mapping[str, Callable[[Iterable[Call]], Iterator[str]]] = {"jepsen": jepsen, "porcupine": porcupine}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -26,24 +26,19 @@ class SealBrokenError(Exception):
         self.words = words
 
 
-def split(content: bytes) -> list[bytes]:
-    """Its lines, each with its end; the last one may have none."""
-    *lines, rest = content.split(b"\n")
-    return [line + b"\n" for line in lines] + ([rest] if rest else [])
+def checksums(lines: Iterable[bytes]) -> bytes:
+    """Of lines with their ends; the last one may have none."""
+    return b"".join(struct.pack("<I", zlib.crc32(line)) for line in lines)
 
 
-def checksums(lines: Sequence[bytes]) -> bytes:
-    return struct.pack(f"<{len(lines)}I", *map(zlib.crc32, lines))
-
-
-def verify(lines: Sequence[bytes], sealed: bytes) -> None:
-    """Raises SealBrokenError unless `sealed` are the checksums of these lines."""
-    if checksums(lines) == sealed:
-        return
-    known = [checksum for (checksum,) in struct.iter_unpack("<I", sealed[: len(sealed) // 4 * 4])]
-    for number, (line, checksum) in enumerate(zip(lines, known, strict=False), 1):
-        if zlib.crc32(line) != checksum:
+def verified(lines: Iterable[bytes], sealed: bytes) -> Iterator[bytes]:
+    """The same lines, each once it is known to be as it was sealed. Raises SealBrokenError at the first that is not."""
+    count, number = len(sealed) // 4, 0
+    for number, line in enumerate(lines, 1):
+        if number > count:
+            raise SealBrokenError(number, "added after the run ended")
+        if zlib.crc32(line) != int.from_bytes(sealed[4 * number - 4 : 4 * number], "little"):
             raise SealBrokenError(number, "changed after the run ended")
-    if len(lines) < len(known):
-        raise SealBrokenError(len(lines) + 1, f"missing; the run ended with {len(known)} lines")
-    raise SealBrokenError(len(known) + 1, "added after the run ended")
+        yield line
+    if number < count:
+        raise SealBrokenError(number + 1, f"missing; the run ended with {count} lines")

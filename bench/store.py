@@ -43,11 +43,11 @@ import msgspec
 from bench import history
 from bench.case import LARGEST_BYTES, Case, CaseError, Plan
 from bench.evidence import Evidence, Record
-from bench.history import Event, HistoryError, operations
+from bench.history import Event, HistoryLineError
 from bench.manifest import FORMAT, Manifest, RunKind, this_machine
 from bench.operations import Operation
 from bench.schedule import Name
-from bench.seal import Seal, SealBrokenError, checksums, split, verify
+from bench.seal import Seal, SealBrokenError, checksums, verified
 from bench.verdict import Finding, combined
 
 T = TypeVar("T")
@@ -57,8 +57,15 @@ HISTORY, TIMELINE = "history.jsonl", "timeline.jsonl"
 EVIDENCE = (MANIFEST, CASE, HISTORY, TIMELINE, VERDICT)
 """What is sealed, with the traces."""
 LOG, PROXIES_LOG, OUTPUT, KEPT_LOG = "cluster.log", "toxiproxy.log", "up.log", "kept.log"
-LARGEST = {MANIFEST: 1024 * 1024, CASE: LARGEST_BYTES, VERDICT: 16 * 1024 * 1024}
+MIB = 1024 * 1024
+LARGEST = {MANIFEST: MIB, CASE: LARGEST_BYTES, VERDICT: 16 * MIB, SEAL: 128 * MIB}
 """A larger file is not one of ours."""
+LARGEST_EVIDENCE = 1024 * MIB
+"""History, timeline and traces together. Five nodes and their clients leave some 500 MiB behind in half an hour of all
+that they can do; what is read takes up to six times as much memory."""
+LONGEST_LINE = 16 * MIB
+MOST_LINES = 5_000_000
+"""In each of these files."""
 TAIL_BYTES = 64 * 1024
 
 UNFIT = re.compile(r"[^A-Za-z0-9_.,+=\[\]-]|^\.+")
@@ -273,8 +280,7 @@ class Recording:
         _write_json(self.folder / MANIFEST, self.manifest)
         traces = [_trace_of(node) for node in self.manifest.plan.nodes]
         files = (file for file in (*EVIDENCE, *traces) if (self.folder / file).exists())
-        lines = {file: checksums(split((self.folder / file).read_bytes())) for file in files}
-        _write_json(self.folder / SEAL, Seal(lines))
+        _write_json(self.folder / SEAL, Seal({file: _checksums(self.folder / file) for file in files}))
 
 
 def _new_folder(runs: Path, manifest: Manifest) -> Path:
@@ -292,6 +298,11 @@ def _new_folder(runs: Path, manifest: Manifest) -> Path:
             (parent / name).mkdir()
             return parent / name
     raise AssertionError("there is always another number")
+
+
+def _checksums(file: Path) -> bytes:
+    with file.open("rb") as lines:
+        return checksums(lines)
 
 
 def _append(file: Any, line: bytes) -> None:
@@ -379,7 +390,7 @@ class StoredRun:
 
     def verify(self) -> None:
         """Check that the manifest is the one that was sealed."""
-        self._files().lines(MANIFEST)
+        self._files().json(MANIFEST, Manifest)
 
     def _files(self) -> _Files:
         unsealed = _Files(self.folder, None)
@@ -473,17 +484,18 @@ class _Files:
     folder: Path
     seal: Seal | None
 
-    def lines(self, file: str) -> list[bytes]:
+    def lines(self, file: str) -> Iterator[bytes]:
         """The lines with their ends, which the last one may lack."""
-        lines = split(self._content(file))
-        if self.seal is not None:
-            if file not in self.seal.lines:
-                raise StoreError(f"{self.folder / file}: added after the run ended")
-            try:
-                verify(lines, self.seal.lines[file])
-            except SealBrokenError as error:
-                raise self._wrong(file, error.line, error.words) from error
-        return lines
+        lines = self._read(file)
+        if self.seal is None:
+            yield from lines
+            return
+        if file not in self.seal.lines:
+            raise StoreError(f"{self.folder / file}: added after the run ended")
+        try:
+            yield from verified(lines, self.seal.lines[file])
+        except SealBrokenError as error:
+            raise self._wrong(file, error.line, error.words) from error
 
     def json(self, file: str, kind: type[T]) -> T:
         content = b"".join(self.lines(file))
@@ -503,7 +515,9 @@ class _Files:
             raise StoreError(f"{self.folder / CASE}: {error}") from error
 
     def evidence(self, plan: Plan) -> Evidence:
-        traces = {node: self._trace(_trace_of(node)) for node in plan.nodes if self._has(_trace_of(node))}
+        files = {node: _trace_of(node) for node in plan.nodes if self._has(_trace_of(node))}
+        self._check_sizes((HISTORY, TIMELINE, *files.values()))
+        traces = {node: self._trace(file) for node, file in files.items()}
         return Evidence(self._operations(), traces, tuple(self._timeline()), plan.settings)
 
     def tail(self, file: str, lines: int) -> list[str]:
@@ -514,18 +528,10 @@ class _Files:
             return stream.read().decode(errors="replace").splitlines()[-lines:]
 
     def _operations(self) -> tuple[Operation, ...]:
-        number = 0
-
-        def events() -> Iterator[Event]:
-            nonlocal number
-            for line in self._whole_lines(HISTORY):
-                number += 1
-                yield history.decode(line)
-
         try:
-            return operations(events())
-        except (*NO_LINE, HistoryError) as error:
-            raise self._wrong(HISTORY, number, str(error)) from error
+            return history.of_lines(self._whole_lines(HISTORY))
+        except HistoryLineError as error:
+            raise self._wrong(HISTORY, error.line, error.words) from error
 
     def _timeline(self) -> Iterator[Record]:
         for number, line in enumerate(self._whole_lines(TIMELINE), 1):
@@ -534,18 +540,17 @@ class _Files:
             except NO_LINE as error:
                 raise self._wrong(TIMELINE, number, str(error)) from error
 
-    def _whole_lines(self, file: str) -> list[bytes]:
+    def _whole_lines(self, file: str) -> Iterator[bytes]:
         """Without the line during which the bench was killed."""
-        lines = self.lines(file)
-        return lines[:-1] if self.seal is None and lines and not lines[-1].endswith(b"\n") else lines
+        return (line for line in self.lines(file) if self.seal is not None or line.endswith(b"\n"))
 
     def _trace(self, file: str) -> tuple[Record, ...]:
         """The records, without lines that the node did not finish because it was killed or its disk was full. Such a
         line is not damage: it is the last one, or the node's next start follows it."""
         records: list[Record] = []
         torn: list[StoreError] = []
-        lines = self.lines(file)
-        for number, line in enumerate(lines, 1):
+        line = b""
+        for number, line in enumerate(self.lines(file), 1):
             try:
                 record = _record(line)
             except NO_LINE as error:
@@ -555,19 +560,39 @@ class _Files:
                 raise torn[0]
             torn.clear()
             records.append(record)
-        if torn and lines[-1].endswith(b"\n"):
+        if torn and line.endswith(b"\n"):
             raise torn[0]
         return tuple(records)
 
     def _has(self, file: str) -> bool:
         return (self.folder / file).exists() or (self.seal is not None and file in self.seal.lines)
 
-    def _content(self, file: str) -> bytes:
+    def _check_sizes(self, files: Iterable[str]) -> None:
+        """Of what may be long, before any of it is read."""
+        total = 0
+        for file in files:
+            with self._open(file) as stream:
+                total += os.fstat(stream.fileno()).st_size
+            if total > LARGEST_EVIDENCE:
+                words = f"with it the run's history, timeline and traces have more than {LARGEST_EVIDENCE:,} bytes"
+                raise StoreError(f"{self.folder / file}: {words}, which is the most that is read")
+
+    def _read(self, file: str) -> Iterator[bytes]:
+        """A line at a time. Raises StoreError for more than a file of ours has."""
         most = LARGEST.get(file)
         with self._open(file) as stream:
-            if most is not None and os.fstat(stream.fileno()).st_size > most:
-                raise StoreError(f"{self.folder / file}: has more than {most} bytes, which none of ours has")
-            return stream.read()
+            if most is not None:
+                if os.fstat(stream.fileno()).st_size > most:
+                    raise StoreError(f"{self.folder / file}: has more than {most} bytes, which none of ours has")
+                yield from stream
+                return
+            lines = iter(lambda: stream.readline(LONGEST_LINE + 1), b"")
+            for number, line in enumerate(lines, 1):
+                if len(line) > LONGEST_LINE:
+                    raise self._wrong(file, number, f"longer than {LONGEST_LINE:,} bytes, which none of ours is")
+                if number > MOST_LINES:
+                    raise self._wrong(file, number, f"one more than the {MOST_LINES:,} lines that are read")
+                yield line
 
     def _open(self, file: str) -> BinaryIO:
         path = self.folder / file

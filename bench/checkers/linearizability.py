@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import words
@@ -77,7 +77,7 @@ class Counterexample:
         yield f"  {told(self.call)}"
         yield from _some("at the same time:", self.overlapping[:SHOWN], len(self.overlapping) - SHOWN)
         yield from _some("an order that fits without it ends:", self.order[-SHOWN:], len(self.order) - SHOWN)
-        yield f"after which the state is {words.short(repr(self.state))}"
+        yield f"after which the state is {_shown(self.state)}"
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,13 @@ class Checked:
     counterexample: Counterexample | None = None
     steps: int = 0
     """How often the model was asked."""
+
+
+def _shown(state: Any) -> str:
+    try:
+        return words.short(repr(state))
+    except Exception as error:  # noqa: BLE001  Whatever a user's state raises.
+        return f"one that cannot be shown: {type(error).__name__}"
 
 
 def told(call: Call) -> str:
@@ -110,15 +117,19 @@ def _some(about: str, calls: Sequence[Call], more: int) -> Iterator[str]:
 
 def check_linearizable(calls: Sequence[Call], model: Model, budget: Budget | None = None) -> Checked:
     """Whether the calls are linearizable by this model (Herlihy and Wing, 1990). Raises nothing that the model does not
-    raise on purpose to end everything, such as KeyboardInterrupt."""
+    raise on purpose to end everything, such as KeyboardInterrupt.
+
+    The budget is looked at between two steps. A step that does not return is for the caller to stop, as the command
+    `check` and `bench.judging` do (`bench.limits.time_limit`). That can be done in the main thread alone: nothing
+    interrupts Python in another one."""
     wrong = why_no_history(calls, model)
     if wrong:
         return Checked(Verdict.UNKNOWN, wrong)
     try:
         parts = {name: Part(model, found) for name, found in model.partition(calls).items()}
-    except Exception as error:  # noqa: BLE001  Whatever a user's model raises.
+        return _Check(parts, budget or Budget(), model).result()
+    except Exception as error:  # noqa: BLE001  Whatever a user's model raises, or its states when they are compared.
         return Checked(Verdict.UNKNOWN, f"the model {model.name} failed: {type(error).__name__}: {error}")
-    return _Check(parts, budget or Budget(), model).result()
 
 
 def why_no_history(calls: Sequence[Call], model: Model) -> str:
@@ -262,6 +273,8 @@ def _counterexample(name: str, part: Part, stuck: Stuck) -> Counterexample:
 CHECK = "linearizable"
 BUDGET = Budget(steps=500_000, remembered=300_000)
 """Of a run: some seconds at the most, where a usual one takes milliseconds."""
+STEPS_A_CALL = 10
+"""So many more for each call, of which a long run has a million."""
 
 
 @rests_on_stable_storage
@@ -277,7 +290,7 @@ def linearizable(evidence: Evidence) -> Finding:
         reason = f"index {later.told} was acknowledged at {later.completed_s:.4f}, and index {earlier.told} "
         reason += f"to a write that was asked for at {earlier.invoked_s:.4f}"
         return Finding(CHECK, Verdict.INVALID, reason, earlier.completed_s, (told(later), told(earlier)))
-    checked = check_linearizable(calls, kv, BUDGET)
+    checked = check_linearizable(calls, kv, replace(BUDGET, steps=BUDGET.steps + STEPS_A_CALL * len(calls)))
     found = checked.counterexample
     if found is None:
         return Finding(CHECK, checked.verdict, checked.reason)

@@ -132,7 +132,8 @@ class Part:
         try:
             new = self._model.step(state, self.calls[number])
             hash(new)
-        except Exception as error:
+        # One that ends the program has judged nothing.
+        except (Exception, SystemExit) as error:
             call = self.calls[number]
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise ModelFailedError(

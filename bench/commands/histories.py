@@ -12,7 +12,7 @@ import click
 from bench.checkers import Budget, check_linearizable
 from bench.checkers.linearizability import Checked
 from bench.commands.showing import VERDICT_COLOURS, console, tell
-from bench.history_formats import FORMS, LONGEST_LINE, HistoryFormatError, read
+from bench.history_formats import FORMS, LARGEST, LONGEST_LINE, HistoryFormatError, read
 from bench.limits import LimitReachedError, time_limit
 from bench.models import MODELS, Call, Model
 from bench.verdict import Verdict
@@ -67,9 +67,9 @@ form_option = click.option(
 
 
 def is_history(run: str) -> bool:
-    """Whether this names a file, and no run."""
+    """Whether this names something that is there, and is no folder, as runs are."""
     try:
-        return Path(run).is_file()
+        return Path(run).exists() and not Path(run).is_dir()
     except (OSError, ValueError):
         return False
 
@@ -77,10 +77,11 @@ def is_history(run: str) -> bool:
 def judge_file(path: Path, model: Model | None, seconds: float, form: str | None) -> int:
     """The exit status. Raises HistoryFormatError."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            calls = read(_lines(file))
+        calls = _calls_in(path)
     except HistoryFormatError as error:
         raise HistoryFormatError(f"{path}: {error}") from error
+    except OSError as error:
+        raise HistoryFormatError(f"{path}: {error.strerror}") from error
     if form is not None:
         tell_as(form, calls)
         return 0
@@ -94,6 +95,16 @@ def judge_file(path: Path, model: Model | None, seconds: float, form: str | None
     return checked.verdict.exit_status
 
 
+def _calls_in(path: Path) -> list[Call]:
+    """Raises HistoryFormatError, OSError."""
+    if not path.is_file():
+        raise HistoryFormatError("it is no file")
+    if path.stat().st_size > LARGEST:
+        raise HistoryFormatError(f"it has more than {LARGEST:,} bytes, the most that is read of a history")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return read(_lines(file))
+
+
 def _judged(calls: list[Call], model: Model, seconds: float) -> Checked:
     budget = Budget(steps=10**12, remembered=REMEMBERED, seconds=seconds, clock=time.monotonic)
     try:
@@ -101,6 +112,10 @@ def _judged(calls: list[Call], model: Model, seconds: float) -> Checked:
             return check_linearizable(calls, model, budget)
     except LimitReachedError:
         return Checked(Verdict.UNKNOWN, f"the model {model.name} does not return: it was stopped after {seconds:g} s")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        return Checked(Verdict.UNKNOWN, f"the model {model.name} failed: {type(error).__name__}: {error}")
 
 
 def _lines(file: TextIO) -> Iterator[str]:

@@ -92,7 +92,7 @@ def check_command(run: str, file: Path | None, model: Model | None, seconds: flo
     It says of each finding whether the run said the same.
 
     RUN is an id as `runs` prints it, the run's folder, or `last`. It may also be a file with a history, of which it is
-    judged whether it is linearizable: Jepsen's EDN or log, or Porcupine's key-value text.
+    judged whether it is linearizable: history.jsonl of a run, Jepsen's EDN or log, or Porcupine's key-value text.
 
     Exit status: 0 VALID, or SKIPPED; 1 INVALID; 2 UNKNOWN, or it cannot be judged, because it is still going on or its
     folder was damaged.

@@ -106,7 +106,9 @@ def test_every_kind_of_call_comes_back() -> None:
 
 def test_porcupine_is_told_what_it_knows() -> None:
     calls = of(KEY_VALUE)
-    assert [call[1:] for call in of("\n".join(porcupine(calls)))] == [call[1:] for call in calls]
+    written = list(porcupine(calls))
+    assert written[0] == KEY_VALUE.splitlines()[0]
+    assert [call[1:] for call in of("\n".join(written))] == [call[1:] for call in calls]
     with pytest.raises(HistoryFormatError, match="delete cannot be said"):
         list(porcupine([Call(0, "delete", None, 7, 7, 8, "k")]))
 
@@ -174,10 +176,63 @@ def test_what_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         of(f"{ASKS}\n{TOLD}\n{ASKS}")
 
 
+OURS_ASKED = '{"event":"invoked","at_s":%s,"number":%d,"client":0,"node":"n1","asked":%s}\n'
+OURS_TOLD = '{"event":"completed","at_s":%s,"number":%d,"outcome":"ok","result":%s,"modify_index":%s}\n'
+PUT, GET = '{"ask":"put","key":"k","value":"a"}', '{"ask":"get","key":"k","freshness":"linearizable"}'
+WROTE = OURS_ASKED % (1, 0, PUT) + OURS_TOLD % (2, 0, "null", 5)
+OURS = WROTE + OURS_ASKED % (3, 1, GET) + OURS_TOLD % (4, 1, '"a"', "null")
+
+
+def test_our_own_history_is_read() -> None:
+    assert [(call.does, call.value, call.told, call.invoked_s) for call in of(OURS)] == [
+        ("put", "a", 5, 1.0),
+        ("get", None, "a", 3.0),
+    ]
+    for model in (kv, register):
+        assert check_linearizable(of(OURS), model).verdict is Verdict.VALID
+        assert check_linearizable(of(OURS.replace('"a","m', '"b","m')), model).verdict is Verdict.INVALID
+
+
+OURS_WRONG: dict[str, tuple[str, str]] = {
+    "cut off": (OURS[:-9], "line 4: "),
+    "answered before it was asked": (OURS_TOLD % (2, 0, "null", 5) + WROTE, "line 1: question 0 is answered"),
+    "answered earlier than it was asked": (WROTE.replace('s":2', 's":0.5'), "line 2: question 0 is answered at 0.5,"),
+    "answered twice": (WROTE + OURS_TOLD % (2, 0, "null", 5), "line 3: question 0 is answered, and nobody"),
+    "asked twice": (WROTE[: WROTE.index("\n") + 1] * 2, "line 2: question 0 is asked twice"),
+    "a question that nobody asked": (WROTE + OURS_TOLD % (2, 9, "null", 5), "line 3: question 9 is answered"),
+    "an event of EDN": (WROTE + "{:process 0}\n", "line 3: JSON is malformed"),
+    "an empty line": (f"{WROTE}\n{WROTE}", "line 3: "),
+    "nested for ever": ('{"a":' * 100_000, "line 1: "),
+    "a field with the end of a line in it": ('{"event":"invoked","a\\n\\u001b[31m":1}', r"line 1: .*`a\?\?\[31m`"),
+    "binary": ("\0\1\2\ufffd", "line 1: this is neither EDN"),
+}
+
+
+@pytest.mark.parametrize("what", OURS_WRONG)
+def test_what_is_no_history_of_ours_is_refused_with_its_line(what: str) -> None:
+    text, why = OURS_WRONG[what]
+    with pytest.raises(HistoryFormatError, match=why):
+        of(text)
+
+
+def test_so_much_is_read_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_formats, "MOST_VALUES", 10)
+    assert len(of(ASKS)) == 1
+    with pytest.raises(HistoryFormatError, match="line 2: an event has more than 10 values"):
+        of(f"{ASKS}\n{{:process 0 :value [1 2 3 4 5 6 7 8]}}")
+    monkeypatch.setattr(history_formats, "MOST_EVENTS", 3)
+    for text in (KEY_VALUE, OURS):
+        with pytest.raises(HistoryFormatError, match="line 4: the history has more than 3 events"):
+            of(text)
+    monkeypatch.setattr(history_formats, "MOST_LINES", 5)
+    with pytest.raises(HistoryFormatError, match="line 6: the history has more than 5 lines"):
+        of(LOG)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_history_that_was_cut_or_edited_anywhere_is_read_or_refused(seed: int) -> None:
     rng = random.Random(seed)
-    for text in (LOG, EDN, KEY_VALUE):
+    for text in (LOG, EDN, KEY_VALUE, OURS):
         for _ in range(300):
             at, length = rng.randrange(len(text)), rng.randrange(4)
             edited = text[:at] + rng.choice(["", "}", '"', "9", ":", "[", " "]) + text[at + length :]

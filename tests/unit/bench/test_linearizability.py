@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.calls import calls_of
-from bench.checkers import Budget, check_linearizable, linearizable, stale_reads_are_true
+from bench.checkers import Budget, check_linearizable, linearizability, linearizable, stale_reads_are_true
 from bench.checkers.linearizability import Checked
 from bench.evidence import Evidence, Record
 from bench.models import ILLEGAL, MODELS, Call, Model, Refused, append, counter, kv, members, register
@@ -250,8 +250,13 @@ def raising(state: Any, call: Call) -> Any:
     raise LookupError("where is it")
 
 
+def ending(state: Any, call: Call) -> Any:
+    raise SystemExit(0)
+
+
 FAILING: dict[str, tuple[Callable[[Any, Call], Any], str]] = {
     "raises": (raising, "LookupError: where is it"),
+    "ends the program": (ending, "SystemExit: 0"),
     "returns a list": (lambda *_: [1], "TypeError: unhashable type: 'list'"),
 }
 
@@ -262,6 +267,30 @@ def test_a_model_that_fails_is_named(how: str) -> None:
     found = judged(write(1, 0, 1), model=Model("odd", 0, step))
     assert found.verdict is Verdict.UNKNOWN
     assert re.fullmatch(f"the model odd failed at write of client \\d+: {why}", found.reason)
+
+
+class Odd:
+    """A state that can neither be compared nor shown."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise LookupError("which one")
+
+    def __repr__(self) -> str:
+        raise LookupError("which one")
+
+
+def test_a_model_whose_states_cannot_be_compared_is_named() -> None:
+    odd = Model("odd", Odd(), lambda *_: Odd(), looks=lambda call: call.does == "read")
+    found = judged(read(1, 0, 1), write(1, 0, 1), model=odd)
+    assert (found.verdict, found.reason) == (Verdict.UNKNOWN, "the model odd failed: LookupError: which one")
+
+
+def test_a_state_that_cannot_be_shown_takes_nothing_from_a_verdict() -> None:
+    found = judged(write(1, 0, 1), model=Model("odd", Odd(), lambda *_: ILLEGAL)).counterexample
+    assert found is not None
+    assert [*found.lines()][-1] == "after which the state is one that cannot be shown: LookupError"
 
 
 def test_a_model_that_cannot_take_calls_apart_is_named() -> None:
@@ -422,6 +451,11 @@ def test_where_requests_come_twice_a_refused_one_may_have_been_taken_on() -> Non
     later = (done(2, Put("k", "b", client_id="d", sequence=1), 6), got(3, "a"))
     assert found_in(numbered, *later, timeline=(noise,)).verdict is Verdict.INVALID
     assert found_in(PUT, *later, timeline=(noise,)).verdict is Verdict.VALID, "PUT is not numbered"
+
+
+def test_a_long_run_has_steps_for_each_of_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linearizability, "BUDGET", Budget(steps=10))
+    assert found_in(*(done(at_s, Put("k", "v"), at_s) for at_s in range(1, 100))).verdict is Verdict.VALID
 
 
 def test_a_run_in_which_nothing_was_asked_shows_nothing() -> None:

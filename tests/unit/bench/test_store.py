@@ -205,6 +205,23 @@ def test_a_damaged_seal_is_no_verdict_either(damage: bytes, tmp_path: Path) -> N
         everything(folder)
 
 
+@pytest.mark.parametrize(
+    ("bound", "most", "words"),
+    [
+        ("LARGEST_EVIDENCE", 300, r"(timeline|trace).jsonl: with it .* have more than 300 bytes"),
+        ("LONGEST_LINE", 100, r"history.jsonl, line 1: longer than 100 bytes"),
+        ("MOST_LINES", 2, r"history.jsonl, line 3: one more than the 2 lines"),
+    ],
+)
+def test_of_a_run_so_much_is_read_and_no_more(
+    bound: str, most: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.read(ended(tmp_path))
+    monkeypatch.setattr(store, bound, most)
+    with pytest.raises(StoreError, match=words):
+        run.evidence()
+
+
 # What is no run of ours
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bench.case import plan
 from bench.checkers import SAFETY
 from bench.cli import cli
 from bench.cluster import Cluster
-from bench.commands import showing
+from bench.commands import histories, showing
 from bench.evidence import Evidence
 from bench.manifest import RunKind
 from bench.runner import run_scenario
@@ -351,6 +352,38 @@ def test_a_model_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -
     assert "there is no model kvv; there are register, kv, append" in bench("check", history, "--model", "kvv").output
     file = kept(tmp_path, "x = 1", "mine.py")
     assert f"{file} has no Model called x" in bench("check", history, "--model", f"{file}::x").output
+
+
+@pytest.mark.parametrize("kind", ["empty", "fifo", "too large"])
+def test_what_cannot_be_read_as_a_history_is_a_sentence(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "history"
+    os.mkfifo(file) if kind == "fifo" else file.write_text("" if kind == "empty" else WRITTEN)
+    monkeypatch.setattr(histories, "LARGEST", 20)
+    words = {"empty": "there is nothing in it", "fifo": "it is no file", "too large": "it has more than 20 bytes"}
+    done = bench("check", file)
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
+    assert done.output.startswith(f"bench: {file}: {words[kind]}")
+
+
+def test_a_model_that_ends_the_program_has_judged_nothing(tmp_path: Path) -> None:
+    history = kept(tmp_path, WRITTEN + TOLD % ("get", '"a"'))
+    for error in ("SystemExit(0)", "BaseException(0)"):
+        file = kept(tmp_path, MODEL.format(then=f"raise {error}"), "mine.py")
+        done = bench("check", history, "--model", f"{file}::register")
+        assert (done.exit_code, done.output.startswith("UNKNOWN the model mine failed")) == (2, True)
+
+
+def test_the_history_file_of_a_run_is_judged_by_itself(runs: Path) -> None:
+    file = played(runs, "kill_leader") / "history.jsonl"
+    done = bench("check", file, "--model", "kv")
+    assert (done.exit_code, done.output.startswith("VALID ")) == (0, True)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:1], *lines[2:1:-1], *lines]))
+    done = bench("check", file)
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
+    assert done.output.startswith(f"bench: {file}: line ")
 
 
 def test_the_history_of_a_run_is_written_in_other_forms_and_judged_again(runs: Path, tmp_path: Path) -> None:
