@@ -31,7 +31,6 @@ def nodes_say_one_thing(evidence: Evidence) -> Finding:
     rules = (
         _digests_agree,
         _one_leads_in_a_term,
-        _voters_lead,
         _terms_never_go_back,
         *((_one_leads_at_a_time,) if alike else ()),
     )
@@ -60,14 +59,6 @@ def _one_leads_in_a_term(said: Sequence[Record]) -> Iterator[Contradiction]:
         if record["role"] == "Leader" and leader.setdefault(record["term"], record["node"]) != record["node"]:
             words = f"in term {record['term']} {leader[record['term']]} said that it led, and {record['node']} too"
             yield words, record
-
-
-def _voters_lead(said: Sequence[Record]) -> Iterator[Contradiction]:
-    """Who does not vote yet does not stand for election (thesis 4.2.1). A leader that is let go leads to the end of its
-    last change (4.2.2), so nothing is asked of who is no member."""
-    for record in said:
-        if record["role"] == "Leader" and record["node"] in record["others"]:
-            yield f"{record['node']} said that it led in term {record['term']}, and that it has no vote yet", record
 
 
 def _terms_never_go_back(said: Sequence[Record]) -> Iterator[Contradiction]:
