@@ -12,6 +12,8 @@ again. All other reads show what they like.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -68,8 +70,9 @@ def acknowledged_writes_survive(evidence: Evidence) -> Finding:
         if len(done) > 1 and min(effect.stands_at for effect in done) < 0:
             reason = f"{len(done)} writes of {key} were acknowledged, and not each says where it stands in the log"
             return Finding(CHECK, Verdict.UNKNOWN, reason)
+        written = _Written(found)
         for read in reads[key]:
-            if wrong := _lost(key, found, read):
+            if wrong := _lost(key, written, read):
                 write, reason = wrong
                 shown = (line(write), line(read.read))
                 return Finding(CHECK, Verdict.INVALID, reason, read.read.completed_s, shown)
@@ -118,27 +121,43 @@ def _effects(write: Operation, value: str | None, doubled: bool) -> Iterator[Eff
         yield Effect(again, value, -1)
 
 
-def _lost(key: str, effects: list[Effect], read: FreshRead) -> tuple[Operation, str] | None:
+class _Written:
+    """The effects at one key, as reads of it are judged by them."""
+
+    def __init__(self, effects: Iterable[Effect]) -> None:
+        effects = list(effects)
+        done = sorted((one for one in effects if one.acknowledged), key=lambda effect: effect.write.completed_s)
+        self._done_s = [effect.write.completed_s for effect in done]
+        self._last = list(itertools.accumulate(done, lambda one, other: max(one, other, key=lambda it: it.stands_at)))
+        """The last in the log of those up to each."""
+        self._of_value: dict[str | None, list[Effect]] = defaultdict(list)
+        for effect in effects:
+            self._of_value[effect.value].append(effect)
+
+    def due(self, since_s: float) -> Effect | None:
+        """The last of what had been acknowledged by then."""
+        count = bisect.bisect_right(self._done_s, since_s)
+        return self._last[count - 1] if count else None
+
+    def may_follow(self, last: Effect, read: FreshRead) -> bool:
+        """Whether the value that was read may have come between that and the read."""
+        return any(
+            (not effect.acknowledged or effect.stands_at > last.stands_at)
+            and effect.write.invoked_s <= read.read.completed_s
+            for effect in self._of_value[read.value]
+        )
+
+
+def _lost(key: str, written: _Written, read: FreshRead) -> tuple[Operation, str] | None:
     """The write that it ought to show, and what is wrong in words; None if nothing is."""
-    due = [effect for effect in effects if effect.acknowledged and effect.write.completed_s <= read.since_s]
-    if not due:
-        return None
-    last = max(due, key=lambda effect: effect.stands_at)
-    if read.value == last.value or any(read.value == later.value for later in _after(last, effects, read)):
+    last = written.due(read.since_s)
+    if last is None or read.value == last.value or written.may_follow(last, read):
         return None
     told = f"{key} = {last.value!r}" if last.value is not None else f"the deletion of {key}"
     return last.write, (
         f"{told} was acknowledged by {last.write.node} at {last.write.completed_s:.4f}, "
         f"but {read.read.node} read {read.value!r} at {read.read.invoked_s:.4f}"
     )
-
-
-def _after(last: Effect, effects: list[Effect], read: FreshRead) -> Iterator[Effect]:
-    """What may have come between that and the read."""
-    for effect in effects:
-        later = effect.stands_at > last.stands_at if effect.acknowledged else True
-        if later and effect.write.invoked_s <= read.read.completed_s:
-            yield effect
 
 
 class _Freshness:
