@@ -121,6 +121,11 @@ def _effects(write: Operation, value: str | None, doubled: bool) -> Iterator[Eff
         yield Effect(again, value, -1)
 
 
+def _later(one: Effect, other: Effect) -> Effect:
+    """In the log."""
+    return other if other.stands_at > one.stands_at else one
+
+
 class _Written:
     """The effects at one key, as reads of it are judged by them."""
 
@@ -128,7 +133,7 @@ class _Written:
         effects = list(effects)
         done = sorted((one for one in effects if one.acknowledged), key=lambda effect: effect.write.completed_s)
         self._done_s = [effect.write.completed_s for effect in done]
-        self._last = list(itertools.accumulate(done, lambda one, other: max(one, other, key=lambda it: it.stands_at)))
+        self._last = list(itertools.accumulate(done, _later))
         """The last in the log of those up to each."""
         self._of_value: dict[str | None, list[Effect]] = defaultdict(list)
         for effect in effects:
