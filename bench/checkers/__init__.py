@@ -13,7 +13,8 @@ contradict each other.
 * `durability`: what was acknowledged is there.
 * `linearizability`: calls took effect one after the other, each while it was under way; of a run, and of any calls by
   any model (`orders` has the searches).
-* `sessions`: several reads of one node or of one instant fit together, also where each may be old.
+* `sessions`: several reads of one node or of one instant fit together, also where each may be old; what was asked for
+  again was done once.
 * `statuses`: what nodes say of themselves when they are asked, now and again, is no contradiction.
 * `totals`: lists, counters and sets that clients change together add up.
 * `faults`: every fault on links met traffic, asked of each scenario; or one of them did, asked of each case.
@@ -35,7 +36,11 @@ from bench.checkers.interference import the_bench_did_not_interfere
 from bench.checkers.linearizability import Budget, check_linearizable, linearizable, stale_reads_are_true
 from bench.checkers.liveness import served_while_a_majority_is_well
 from bench.checkers.logs import logs_agree
-from bench.checkers.sessions import reads_never_go_back, several_keys_are_read_at_once
+from bench.checkers.sessions import (
+    reads_never_go_back,
+    retried_writes_take_effect_once,
+    several_keys_are_read_at_once,
+)
 from bench.checkers.statuses import nodes_say_one_thing
 from bench.checkers.totals import totals_add_up
 from bench.checkers.transitions import traces_follow_raft
@@ -47,6 +52,7 @@ ONE_STORY = (
     stale_reads_are_true,
     reads_never_go_back,
     several_keys_are_read_at_once,
+    retried_writes_take_effect_once,
     totals_add_up,
 )
 """What clients of a store are promised of what they are told: that all of it together is one story."""
@@ -71,6 +77,7 @@ __all__ = [
     "one_leader_at_a_time",
     "one_leader_per_term",
     "reads_never_go_back",
+    "retried_writes_take_effect_once",
     "served_while_a_majority_is_well",
     "several_keys_are_read_at_once",
     "some_fault_touched_traffic",

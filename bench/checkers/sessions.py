@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from bench.calls import FRESH
+from bench.checkers.clocks import unlike
 from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
@@ -93,6 +95,55 @@ def several_keys_are_read_at_once(evidence: Evidence) -> Finding:
             reason += f"no longer after {read.last:g}"
             return Finding(check, Verdict.INVALID, reason, read.operation.completed_s, (line(read.operation),))
     return Finding(check, Verdict.VALID, f"{counted(len(reads), 'read')} of several keys, each of one instant")
+
+
+@rests_on_stable_storage
+def retried_writes_take_effect_once(evidence: Evidence) -> Finding:
+    """A write that was asked for again, and says whose it is, took effect once (thesis 6.3): what it left is not seen
+    again once it was overwritten, and not at all if it was refused."""
+    check = "retried_writes_take_effect_once"
+    writers = Counter((_key(part), _left(part)) for part in evidence.parts if not isinstance(part.asked, Get))
+    retried = {
+        (_key(part), _left(part)): part
+        for part in evidence.parts
+        if len(part.tries) > 1 and part.decided and writers[_key(part), _left(part)] == 1
+    }
+    fresh = () if unlike(evidence) else FRESH
+    overwritten = _Overwritten(evidence.parts)
+    for read in evidence.parts:
+        if not isinstance(read.asked, Get) or read.outcome is not Outcome.OK or read.value is None:
+            continue
+        write = retried.get((read.asked.key, read.value))
+        if write is not None and (why := overwritten.why_not(write, read, read.asked.freshness in fresh)):
+            reason = (
+                f"{read.asked.key} = {read.value!r} was asked for {len(write.tries)} times, {why}, and was there at "
+            )
+            reason += f"{read.completed_s:.4f}"
+            return Finding(check, Verdict.INVALID, reason, read.completed_s, (line(write), line(read)))
+    return Finding(check, Verdict.VALID, f"{counted(len(retried), 'retried write')}, none done twice")
+
+
+class _Overwritten:
+    """When what a write left was known to be overwritten."""
+
+    def __init__(self, parts: Iterable[Operation]) -> None:
+        self._done: dict[str, list[Operation]] = defaultdict(list)
+        for part in parts:
+            if not isinstance(part.asked, Get) and part.outcome is Outcome.OK and part.modify_index is not None:
+                self._done[_key(part)].append(part)
+
+    def why_not(self, write: Operation, read: Operation, is_fresh: bool) -> str:
+        """Why the read must not show what the write left; empty if it may."""
+        if write.outcome is Outcome.FAILED:
+            return f"was refused ({write.reason})"
+        later = [
+            other
+            for other in self._done[_key(write)]
+            if is_fresh
+            and (other.modify_index or 0) > (write.modify_index or math.inf)
+            and other.completed_s < read.invoked_s
+        ]
+        return f"was overwritten by what stands at {later[0].modify_index}" if later else ""
 
 
 class _Versions:
