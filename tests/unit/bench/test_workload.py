@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from bench.case import plan
 from bench.cluster import Client
 from bench.history import History, as_one
 from bench.operations import (
@@ -28,7 +32,8 @@ from bench.operations import (
     key_by_key,
     with_changes,
 )
-from bench.workload import Script, Talker, retrying, until_done
+from bench.simulated.cluster import SimulatedCluster
+from bench.workload import COUNTER, LIST, WORKLOADS, Pace, Script, Talker, retrying, script_of, until_done
 
 DONE = Told(Outcome.OK, modify_index=7)
 LOST = Told(Outcome.UNKNOWN, "ReadTimeout")
@@ -204,3 +209,101 @@ def test_a_batch_is_one_write_however_often_it_is_asked_for() -> None:
     batch = SetAll((Item("a", "1"), Item("b", "2")), client_id="me", sequence=1)
     tries = [answered(batch, LOST), answered(batch, DONE)]
     assert [part.asked for part in key_by_key(as_one(*tries))] == [Put("a", "1"), Put("b", "2")]
+
+
+# The workloads by name
+
+
+def written(name: str, client: int) -> Iterator[tuple[str, str]]:
+    """What a client writes to which key if each of its questions is answered as it hopes."""
+    script = script_of(name, client, random.Random(client))
+    asked = next(script)
+    for index in range(1, 300):
+        for part in key_by_key(answered(asked, DONE)):
+            if isinstance(part.asked, Put | Cas):
+                yield part.asked.key, part.asked.value
+        asked = script.send(answered(asked, Told(Outcome.OK, modify_index=index)))
+
+
+@pytest.mark.parametrize("name", sorted(set(WORKLOADS) - {"counter"}))
+def test_no_two_writes_of_a_workload_leave_the_same_at_a_key(name: str) -> None:
+    """A read then says whose write it saw."""
+    counted = Counter((*written(name, 1), *written(name, 2)))
+    assert len(counted) > 20
+    assert max(counted.values()) == 1
+
+
+@pytest.mark.parametrize("name", sorted(set(WORKLOADS) - {"counter"}))
+def test_a_client_that_retries_says_whose_each_write_is_and_another_never_asks_twice(name: str) -> None:
+    for retries in (True, False):
+        script = script_of(name, 7, random.Random(7), retries=retries)
+        asked = next(script)
+        while not isinstance(asked, Put | Cas | SetAll):
+            asked = script.send(answered(asked, DONE))
+        assert (asked.client_id, asked.sequence > 0) == (("client-7", True) if retries else ("", False))
+        assert (script.send(answered(asked, LOST)) == asked) is retries
+
+
+def test_a_client_that_does_not_know_what_is_there_finds_out_before_it_changes_it() -> None:
+    script = script_of("append", 1, random.Random(3), retries=False)
+    asked = next(script)
+    seen: list[Question] = []
+    while len(seen) < 40:
+        seen.append(asked)
+        match asked:
+            case Cas(expected_index=0):
+                asked = script.send(answered(asked, Told(Outcome.FAILED, "cas mismatch", modify_index=9)))
+            case Cas():
+                assert asked.expected_index == 9
+                assert asked.value.startswith("before 1.")
+                asked = script.send(answered(asked, LOST))
+            case _:
+                asked = script.send(answered(asked, Told(Outcome.OK, result="before")))
+    assert any(isinstance(one, Cas) and one.expected_index for one in seen)
+
+
+def test_lists_and_counters_are_begun_anew_before_they_are_long() -> None:
+    for name, kind in (("append", LIST), ("counter", COUNTER)):
+        keys = dict.fromkeys(key for key, _ in written(name, 1))
+        assert len(keys) > 4
+        assert all(key.startswith(kind) for key in keys)
+
+
+def test_a_closed_loop_pauses_after_each_answer_however_late_it_came() -> None:
+    pace = Pace(0.25)
+    assert [pace.wait_s(asking_s, 0.5) for asking_s in (0.0, 3.0)] == [0.25, 0.25]
+
+
+def test_a_rate_is_kept_as_long_as_answers_come_in_time() -> None:
+    pace = Pace(rate_per_s=10)
+    assert [pace.wait_s(asking_s, 0.5) for asking_s in (0.0, 0.04, 3.0)] == pytest.approx([0.1, 0.06, 0.0])
+
+
+@pytest.mark.parametrize(("pace", "least", "most"), [(Pace(rate_per_s=50), 60, 120), (Pace(1.0), 2, 20)])
+def test_clients_ask_as_often_as_their_pace_says(pace: Pace, least: int, most: int) -> None:
+    cluster = cluster_of_three()
+    with cluster:
+        cluster.wait_for_leader()
+        with cluster.workload("register", 1, ["leader"], pace=pace):
+            cluster.pass_time(cluster.now_s + 2)
+        assert least <= len(list(cluster.history)) <= most
+
+
+def test_clients_of_several_workloads_never_take_one_another_s_names() -> None:
+    cluster = cluster_of_three()
+    with cluster:
+        cluster.wait_for_leader()
+        with cluster.workload("keys", 2), cluster.workload("keys", 2), cluster.writing(2):
+            cluster.pass_time(cluster.now_s + 1)
+        keys = Counter(one.asked.key for one in cluster.history if isinstance(one.asked, Put))
+        assert len(keys) > 20
+        assert max(keys.values()) == 1
+
+
+def test_there_is_no_workload_of_another_name() -> None:
+    with pytest.raises(KeyError), cluster_of_three().workload("mixd"):
+        pass
+
+
+def cluster_of_three() -> SimulatedCluster:
+    return SimulatedCluster(plan(3, profile="low-latency"))
