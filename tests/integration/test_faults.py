@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from bench.live.ports import Ports
-from faults.links import Address, Kind, Link, LinkState, Mode, Route
+from faults.links import RESTARTED, Address, Kind, Link, LinkState, Mode, Route
 from faults.network import FaultEvent, ToxiproxyNetwork
 from faults.toxiproxy import ToxiproxyError, ToxiproxyServer
 
@@ -269,6 +269,58 @@ def test_what_is_held_is_lost_to_a_blackhole_that_begins_and_ends_meanwhile(benc
             again.sendall(b"late")
         with again:
             assert again.recv(4) == b"late"
+
+
+def test_a_delay_that_changes_under_a_cut_is_in_force_when_the_cut_is_over(bench: Bench) -> None:
+    """Toxiproxy 2.12.0 answers nobody for seconds if a toxic beside one that holds is taken away."""
+    bench.network.delay([LINK], 300)
+    with bench.connect() as connection:
+        connection.sendall(b"held")
+        with bench.network.cutting([LINK], Mode.HOLD):
+            bench.network.delay([LINK], 1)
+            assert bench.network.state() == {LINK: LinkState(cut=Mode.HOLD, latency_ms=1)}
+            (toxic,) = (one for one in bench.server.proxies()[str(LINK)]["toxics"] if one["name"] == "delay")
+            assert toxic["attributes"]["latency"] == 300
+        assert connection.recv(4) == b"held"
+    assert bench.network.state() == {LINK: LinkState(latency_ms=1)}
+    (toxic,) = bench.server.proxies()[str(LINK)]["toxics"]
+    assert toxic["attributes"]["latency"] == 1
+
+
+@pytest.mark.parametrize("faults", [LinkState(latency_ms=600), LinkState(latency_ms=600, cut=Mode.HOLD)], ids=str)
+def test_a_delay_can_change_when_the_node_has_died_that_it_was_keeping_something_for(
+    toxiproxy: Path, tmp_path: Path, ports: Ports, faults: LinkState
+) -> None:
+    """What is kept has nowhere to go. Toxiproxy 2.12.0 would wait for that, and had to be started again."""
+    node = socket.create_server(("127.0.0.1", 0))
+    route = Route(LINK, ports.first_free(BASE), Address("127.0.0.1", node.getsockname()[1]))
+    server = ToxiproxyServer(toxiproxy, ports.first_free(BASE), [route], tmp_path / "toxiproxy.log")
+    events: list[FaultEvent] = []
+    server.start()
+    network = ToxiproxyNetwork(server, [route], events.append)
+    network.delay([LINK], faults.latency_ms)
+    with socket.create_connection(route.listen) as connection:
+        accepted, _ = node.accept()
+        if faults.cut is not None:
+            network.cut([LINK], faults.cut)
+        connection.sendall(bytes(256 * 1024))
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        accepted.close()
+        node.close()
+        network.ended("b")
+        assert network.state() == {LINK: faults}
+        network.delay([LINK], 5)
+        network.heal()
+    server.stop()
+    assert [event.action for event in events if event.action == RESTARTED] == []
+
+
+def test_a_link_of_a_node_that_has_ended_leads_to_the_next_one_at_its_address(bench: Bench) -> None:
+    bench.network.delay([LINK], 1)
+    bench.network.ended("b")
+    assert bench.network.state() == {LINK: LinkState(latency_ms=1)}
+    with bench.connect() as connection:
+        assert echoes(connection)
 
 
 def test_a_name_that_is_no_node_is_told_with_those_that_are(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from bench.checkers.guess import has_order_of_ranks
 from bench.checkers.orders import Part, Stuck, in_breadth, in_depth
 from bench.measure.histories import Asked, Shape, made
 from bench.models import MODELS, Call, Refused
@@ -221,12 +222,13 @@ def ended(search: Any) -> Stuck | None:
 
 def compared(kind: str, calls: list[Call]) -> bool:
     """Whether it is linearizable; asserts that both searches say what trying everything says, and at which call; up to
-    the one before it, it was."""
+    the one before it, it was. No order is guessed where there is none."""
     name = MODEL_OF[kind]
     expected = has_an_order(name, [call for call in calls if call.known], [call for call in calls if not call.known])
     part = Part(MODELS[name], calls)
     depth, breadth = (ended(search(part)) for search in (in_depth, in_breadth))
     assert [depth is None, breadth is None] == [expected, expected], (name, calls)
+    assert expected or not has_order_of_ranks(part, MODELS[name]), (name, calls)
     if depth is not None and breadth is not None:
         assert depth.at == breadth.at, (name, calls)
         must, may = part.calls[: depth.at + 1], part.calls[depth.at + 1 :]
