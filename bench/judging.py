@@ -7,8 +7,8 @@ user's own are found only in the file that the user gives: nothing that a stored
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from bench import checkers
 from bench.checkers import (
@@ -27,7 +27,7 @@ from bench.evidence import Evidence
 from bench.limits import LimitReachedError, time_limit
 from bench.mistakes import as_python_tells
 from bench.store import Findings, StoredRun
-from bench.verdict import Check, Finding, Verdict, combined
+from bench.verdict import Check, Finding, Verdict, Witness, combined
 
 OURS: dict[str, Check] = {
     name: function
@@ -44,18 +44,18 @@ OF_A_CASE: tuple[Check, ...] = (
     availability,
 )
 """A case has no checks of its own."""
-BY_NODES: tuple[Check, ...] = (
-    *SAFETY,
-    leadership_is_handed_over,
-    nobody_disturbs_a_leader,
-)
+BY_NODES: tuple[Check, ...] = (*SAFETY, leadership_is_handed_over, nobody_disturbs_a_leader)
 """The checks of ours that rest on the nodes' traces."""
-CONVICTING: tuple[Check, ...] = tuple(
-    check for check in OF_A_CASE if check not in (availability, some_fault_touched_traffic, the_bench_did_not_interfere)
-)
-"""Those of them that can find a promise broken."""
+WITNESSES: Mapping[Check, Witness] = {
+    **dict.fromkeys(BY_NODES, Witness.TRACES),
+    **dict.fromkeys((*CLIENTS, served_while_a_majority_is_well), Witness.CLIENTS),
+    nodes_say_one_thing: Witness.STATUSES,
+}
+"""What the checks of ours rest on that can find a promise broken."""
+CONVICTING: tuple[Check, ...] = tuple(check for check in OF_A_CASE if check in WITNESSES)
+"""Those of a case that can find a promise broken."""
 FROM_OUTSIDE: tuple[Check, ...] = tuple(check for check in OF_A_CASE if check not in BY_NODES)
-"""Those of a case that take no node's word for anything."""
+"""Those of a case that read no trace, except for when each node started and stopped."""
 LIMIT_S = 120.0
 """How long one check may take."""
 OWN = "own:"
@@ -104,7 +104,7 @@ def judge(check: Check, evidence: Evidence) -> Finding:
         return Finding(name, Verdict.UNKNOWN, f"the check failed: {last}", details=tuple(traceback))
     if not isinstance(found, Finding):
         return Finding(name, Verdict.UNKNOWN, f"the check returned {found!r}, which is no Finding")
-    return found
+    return replace(found, witness=WITNESSES.get(check))
 
 
 @dataclass(frozen=True)

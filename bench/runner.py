@@ -27,7 +27,7 @@ from bench.operations import Operation, Outcome
 from bench.player import OWED_IN_THE_END, Player
 from bench.scenarios.registry import LIMIT_S, Scenario
 from bench.store import Findings, Recording
-from bench.verdict import Check, Finding, Verdict, combined
+from bench.verdict import Check, Finding, Verdict, Witness, combined
 from bench.worlds import C, World
 
 OUTCOME = "outcome"
@@ -36,6 +36,12 @@ SERVED = "with every fault over all nodes agree, and clients are served"
 """What a case promises."""
 MOST_UNDER_WAY = 5
 """So many of the operations under way are told of when a promise is broken."""
+SEEN_BY = {
+    "nothing_fails": Witness.STATUSES,
+    "all_agree_in_the_end": Witness.STATUSES,
+    "clients_are_served_in_the_end": Witness.CLIENTS,
+}
+"""What tells that one of these promises is broken; all others that are watched for meanwhile are the core's."""
 PATIENCE = 3
 """A case may take this many times its length, and a scenario's limit besides: real processes take their time."""
 
@@ -227,7 +233,8 @@ def _told(story: Story[C], cluster: C) -> Finding:
 
 def _broken(cluster: Cluster, error: PromiseBrokenError) -> Finding:
     at_s = cluster.now_s if error.at_s is None else error.at_s
-    return Finding(error.promise, Verdict.INVALID, error.words, at_s, tuple(_concerned(cluster.history, error)))
+    shows = tuple(_concerned(cluster.history, error))
+    return Finding(error.promise, Verdict.INVALID, error.words, at_s, shows, SEEN_BY.get(error.promise, Witness.CORE))
 
 
 def _concerned(history: Iterable[Operation], broken: PromiseBrokenError) -> Iterator[str]:

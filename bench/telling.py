@@ -62,6 +62,8 @@ def finding(finding: Finding, evidence: Evidence | None = None) -> Iterator[str]
     promise was seen to be broken."""
     yield f"{finding.verdict:8}{finding.check}: {finding.reason}"
     below = " " * 8
+    if finding.verdict is Verdict.INVALID and finding.witness is not None:
+        yield f"{below}seen from {finding.witness}"
     yield from (f"{below}{line}" for line in finding.details)
     if evidence is None or finding.at_s is None or finding.verdict is not Verdict.INVALID:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bench.evidence import Evidence
@@ -23,6 +23,16 @@ class Verdict(StrEnum):
         return {Verdict.INVALID: 1, Verdict.UNKNOWN: 2}.get(self, 0)
 
 
+class Witness(StrEnum):
+    """What a finding rests on. From inside our own rules are seen broken, so that convicts our own flaws easily; from
+    outside any system can be judged."""
+
+    CORE = "inside, by an invariant of the core"
+    TRACES = "inside, by what nodes traced"
+    STATUSES = "outside, by what nodes say of themselves"
+    CLIENTS = "outside, by what clients were told"
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one check found, with the evidence in words."""
@@ -36,6 +46,8 @@ class Finding:
     details: tuple[str, ...] = ()
     """What shows it, a line each: the author's code with its values, what each node said, or the operations and records
     that contradict one another."""
+    witness: Witness | None = field(default=None, compare=False)
+    """None for what an author's own story or check says."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

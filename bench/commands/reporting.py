@@ -133,7 +133,13 @@ def as_json(run: Run) -> dict[str, Any]:
         "folder": str(run.folder),
         "again": run.again,
         "findings": [
-            {"check": one.check, "verdict": one.verdict, "reason": one.reason, "details": one.details}
+            {
+                "check": one.check,
+                "verdict": one.verdict,
+                "reason": one.reason,
+                "details": one.details,
+                "witness": one.witness,
+            }
             for one in run.findings
         ],
     }

@@ -25,7 +25,7 @@ from bench.search.explore import case_of, play
 from bench.simulated.clients import SimulatedWorkers
 from bench.simulated.cluster import SimulatedCluster
 from bench.store import Recording, RunOverError, RunState
-from bench.verdict import Check, Finding, Verdict
+from bench.verdict import Check, Finding, Verdict, Witness
 from bench.workload import BRISK, Pace, Script
 from bench.worlds import SimulatedWorld
 from faults.links import CLIENT, Link
@@ -384,3 +384,15 @@ def test_a_broken_promise_is_told_with_the_writes_that_stand_where_it_was_broken
     (found,) = [finding for finding in done.findings if finding.check == "committed_stays"]
     assert [detail.split()[0] for detail in found.details] == ["acknowledged:"]
     assert "put price = 10: ok, at index" in found.details[0]
+
+
+def test_a_broken_promise_is_told_with_what_has_seen_it(tmp_path: Path) -> None:
+    """Who judges another system has no invariant of its core."""
+    by_flaw = {"count_own_vote_twice": Witness.CORE, "stuck_terms": Witness.STATUSES}
+    for flaw, witness in by_flaw.items():
+        done = run_case(case_of(0, 5, flaw), runs=tmp_path, world=SimulatedWorld())
+        (first,) = (
+            one for one in done.findings if one.verdict is Verdict.INVALID and one.witness is not Witness.TRACES
+        )
+        assert first.witness is witness
+        assert f"seen from {witness}" in done.explain()

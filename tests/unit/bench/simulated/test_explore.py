@@ -14,6 +14,7 @@ from click import testing
 
 from bench import cases
 from bench.case import Case, Settings
+from bench.checkers import CLIENTS
 from bench.cli import cli
 from bench.commands import exploring
 from bench.operations import Cas, Delete, Leave, Outcome, Put, SetAll, Writing
@@ -34,14 +35,17 @@ from bench.schedule import (
     SlowDisk,
 )
 from bench.search.explore import Walk, case_of, explore, play, plus, walk
+from bench.simulated import surface
 from bench.simulated.cluster import SimulatedCluster
 from bench.simulated.flaws import flaw_names
 from bench.simulated.invariants import Invariants
 from bench.simulated.world import VirtualWorld
+from bench.workload import WORKLOADS
 from faults.links import Link, Mode
 from node.machine.kv import Command, Decision, KeyValueStore, Result, Session
 from node.machine.state_machine import Frozen, StateMachine
 from node.raft import Role
+from node.server import Read
 
 NODES = ("n1", "n2", "n3")
 
@@ -402,3 +406,58 @@ def test_every_kind_of_cut_is_over_when_the_schedule_is() -> None:
 
 def test_every_flaw_can_be_asked_for() -> None:
     assert {"forget_vote", "commit_old_term", "lease_by_receipt"} <= set(flaw_names())
+
+
+# From outside
+
+
+@pytest.fixture
+def stale_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes that answer whatever is read from what they have, be it old."""
+    monkeypatch.setattr(surface, "asks_nobody", lambda question: isinstance(question, Read))
+
+
+@pytest.mark.usefixtures("stale_reads")
+def test_from_outside_a_node_that_reads_old_values_is_convicted_by_what_clients_were_told() -> None:
+    violation = walk(range(40), 5, outside=True).violation
+    assert violation is not None
+    assert violation.promise in {check.__name__ for check in CLIENTS}
+
+
+@pytest.mark.usefixtures("stale_reads")
+def test_from_inside_it_is_convicted_as_soon_as_it_reads_them() -> None:
+    violation = walk(range(40), 5).violation
+    assert violation is not None
+    assert violation.promise in ("reads_are_not_stale", "lease_reads_end_with_the_lease")
+
+
+def test_from_outside_nobody_watches_the_core() -> None:
+    """That nobody is elected who has no majority, clients cannot see; that nobody serves them, they can."""
+    promised = walk(range(2), 5, "count_own_vote_twice").violation
+    assert promised is not None
+    assert promised.promise == "leaders_were_elected"
+    seen = walk(range(2), 5, "count_own_vote_twice", outside=True).violation
+    assert seen is not None
+    assert seen.promise == "all_agree_in_the_end"
+
+
+@pytest.mark.usefixtures("stale_reads")
+def test_what_is_found_from_outside_is_stored_and_played_again_from_outside() -> None:
+    found = explored(["--seeds", "40", "--outside", "--jobs", "1"])
+    assert found.exit_code == 1
+    (again,) = (line for line in found.output.splitlines() if "bench play" in line)
+    assert again.endswith("--outside")
+    assert "one_leader_per_term" not in found.output
+    played_again = testing.CliRunner().invoke(cli, shlex.split(again)[3:])
+    assert played_again.exit_code == 1
+    first, second = (re.search("digest (.*)", result.output) for result in (found, played_again))
+    assert first is not None
+    assert second is not None
+    assert first[1] == second[1]
+
+
+def test_each_workload_and_pace_and_clients_that_retry_and_that_do_not_are_explored() -> None:
+    cases = [case_of(seed, 5) for seed in range(200)]
+    assert {case.workload for case in cases} == set(WORKLOADS)
+    assert {case.rate_per_s for case in cases} >= {None, 10.0}
+    assert {case.retries for case in cases} == {True, False}
