@@ -28,7 +28,10 @@ from faults.processes import ManagedProcess, launch_program
 
 __all__ = ["ToxiproxyError", "ToxiproxyServer", "ToxiproxyUnavailableError", "describe_sources", "find_server"]
 
-API_TIMEOUT_S = 2.5
+CONNECT_TIMEOUT_S = 2.5
+ANSWER_TIMEOUT_S = 15.0
+"""A server that lives may take so long: to take a toxic away from a connection that is broken, it waits five seconds
+for each piece that the toxic still has, and meanwhile keeps others waiting."""
 START_DEADLINE_S = 15.0
 
 T = TypeVar("T")
@@ -44,7 +47,7 @@ class _Session(requests.Session):
         self.trust_env = False
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs["timeout"] = API_TIMEOUT_S
+        kwargs["timeout"] = CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S
         response = super().request(*args, **kwargs)
         if response.status_code >= 500 or response.status_code == 403:
             response.raise_for_status()
@@ -111,6 +114,8 @@ class ToxiproxyServer:
 
     def call(self, request: Callable[[], T]) -> T:
         """Make one of the library's calls to this server. Raises ToxiproxyError."""
+        if self._is_stopped():
+            raise ToxiproxyError(f"Toxiproxy at {self._api} does not answer: its process is stopped")
         with self._addressed():
             try:
                 return request()
@@ -138,6 +143,12 @@ class ToxiproxyServer:
             for route in routes
         ]
         self.call(lambda: APIConsumer.post("/populate", json=proxies))
+
+    def _is_stopped(self) -> bool:
+        try:
+            return self.pid is not None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        except psutil.Error:
+            return False
 
     def _wait_until_ours_answers(self, process: ManagedProcess) -> None:
         """A server whose API port is taken only logs that and lives on, so an answer may come from another process."""

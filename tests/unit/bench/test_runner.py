@@ -391,8 +391,5 @@ def test_a_broken_promise_is_told_with_what_has_seen_it(tmp_path: Path) -> None:
     by_flaw = {"count_own_vote_twice": Witness.CORE, "stuck_terms": Witness.STATUSES}
     for flaw, witness in by_flaw.items():
         done = run_case(case_of(0, 5, flaw), runs=tmp_path, world=SimulatedWorld())
-        (first,) = (
-            one for one in done.findings if one.verdict is Verdict.INVALID and one.witness is not Witness.TRACES
-        )
-        assert first.witness is witness
+        assert witness in {one.witness for one in done.findings if one.verdict is Verdict.INVALID}
         assert f"seen from {witness}" in done.explain()
