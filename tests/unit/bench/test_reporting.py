@@ -90,7 +90,8 @@ def test_a_run_as_json_is_one_document_with_every_scenario_and_seed(run_file: Ru
     assert first["file"] == str(tmp_path / "mine.py")
     manifest = json.loads((Path(first["folder"]) / "manifest.json").read_text())
     assert (first["digest"], first["seconds"]) == (manifest["digest"], round(manifest["seconds"], 3))
-    outcome: dict[str, Any] = {
+    outcome: dict[str, Any] = {"check": "outcome", "verdict": "VALID", "reason": "It holds.", "details": []}
+    outcome["witness"] = None
         "check": "outcome",
         "verdict": "VALID",
         "reason": "It holds.",
