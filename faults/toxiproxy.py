@@ -29,7 +29,7 @@ from faults.processes import ManagedProcess, launch_program
 __all__ = ["ToxiproxyError", "ToxiproxyServer", "ToxiproxyUnavailableError", "describe_sources", "find_server"]
 
 CONNECT_TIMEOUT_S = 2.5
-ANSWER_TIMEOUT_S = 15.0
+ANSWER_TIMEOUT_S = 11.0
 """A server that lives may take so long: to take a toxic away from a connection that is broken, it waits five seconds
 for each piece that the toxic still has, and meanwhile keeps others waiting."""
 START_DEADLINE_S = 15.0

@@ -92,12 +92,6 @@ def test_a_run_as_json_is_one_document_with_every_scenario_and_seed(run_file: Ru
     assert (first["digest"], first["seconds"]) == (manifest["digest"], round(manifest["seconds"], 3))
     outcome: dict[str, Any] = {"check": "outcome", "verdict": "VALID", "reason": "It holds.", "details": []}
     outcome["witness"] = None
-        "check": "outcome",
-        "verdict": "VALID",
-        "reason": "It holds.",
-        "details": [],
-        "witness": None,
-    }
     assert outcome in first["findings"]
     witnesses = {one["check"]: one["witness"] for one in first["findings"]}
     assert witnesses["one_leader_per_term"] == "inside, by what nodes traced"
