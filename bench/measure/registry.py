@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.measure.result import Measured
 from bench.measure.setting import Setting
 
-MODULES = ("requests", "outages", "lifetimes", "judging")
+MODULES = ("requests", "outages", "lifetimes", "judging", "recording")
 
 
 class UnknownMeasurementError(LookupError):
