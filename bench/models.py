@@ -88,6 +88,8 @@ class Model:
     rank: Callable[[Call], int | None] = lambda _: None
     """Where in the order of all that it did the object says that it did this; None if it says nothing of the kind, as
     of a call that only looked."""
+    sees: Callable[[Any, Call], Any] | None = None
+    """What a call that only looks would be told in a state, for people."""
     seen: Callable[[Call], Iterable[int]] = lambda _: ()
     """Where in that order the writes are which the call shows to have been done."""
 
@@ -134,7 +136,11 @@ def _reads(call: Call) -> bool:
 
 
 register = _of_rules(
-    "register", None, {"read": _read, "get": _read, "write": _write, "put": _write, "cas": _cas}, _reads
+    "register",
+    None,
+    {"read": _read, "get": _read, "write": _write, "put": _write, "cas": _cas},
+    _reads,
+    sees=lambda state, _: state,
 )
 """A value for each key; None at first."""
 
@@ -150,7 +156,9 @@ def _read_list(state: tuple[Any, ...], call: Call) -> Any:
     return state if not call.known or tuple(call.told or ()) == state else ILLEGAL
 
 
-append = _of_rules("append", (), {"append": _grow, "read": _read_list, "get": _read_list}, _reads)
+append = _of_rules(
+    "append", (), {"append": _grow, "read": _read_list, "get": _read_list}, _reads, sees=lambda state, _: state
+)
 """A list for each key, which is read as a whole; empty at first."""
 
 
@@ -168,7 +176,13 @@ def _read_number(state: int, call: Call) -> Any:
     return state if not call.known or (call.told or 0) == state else ILLEGAL
 
 
-counter = _of_rules("counter", 0, {"add": _add, "dec": _subtract, "read": _read_number, "get": _read_number}, _reads)
+counter = _of_rules(
+    "counter",
+    0,
+    {"add": _add, "dec": _subtract, "read": _read_number, "get": _read_number},
+    _reads,
+    sees=lambda state, _: state,
+)
 """A number for each key; 0 at first."""
 
 
@@ -184,11 +198,21 @@ def _read_set(state: frozenset[Any], call: Call) -> Any:
     return state if not call.known or frozenset(call.told or ()) == state else ILLEGAL
 
 
-members = _of_rules("set", frozenset(), {"add": _put_in, "remove": _take_out, "read": _read_set}, _reads)
+members = _of_rules(
+    "set",
+    frozenset(),
+    {"add": _put_in, "remove": _take_out, "read": _read_set},
+    _reads,
+    sees=lambda state, _: set(state),
+)
 """A set for each key, which is read as a whole; empty at first."""
 
 
 # A store of keys whose writes stand in a log
+
+
+SHOWN = 12
+"""So many characters of a value are shown."""
 
 
 class Refused(NamedTuple):
@@ -207,6 +231,9 @@ class Stands(NamedTuple):
     high: float
     """Its index, twice; or what it lies between, if nobody was told it."""
 
+    def __str__(self) -> str:
+        return f"at {self.low}" if self.low == self.high else f"after {self.low}"
+
     def may_be_at(self, index: int) -> bool:
         return self.low == index == self.high or self.low < index < self.high
 
@@ -222,6 +249,12 @@ class Log(NamedTuple):
     number of writes whose indexes nobody was told: that an index is a whole number is not counted on."""
     doubts: frozenset[frozenset[tuple[str, int]]] = frozenset()
     """Of each of these not all is so: that the write with this first key stands at this index."""
+
+    def __repr__(self) -> str:
+        """What is there, for people; a long value by its beginning."""
+        found = {key: (value, write) for write in self.writes for key, value in write.kept}
+        told = (f"{key} = {str(value)[:SHOWN]} {write}" for key, (value, write) in sorted(found.items()))
+        return f"<{', '.join(told) or 'nothing'}>"
 
     def of(self, key: str) -> Stands | None:
         return next((write for write in self.writes if any(each == key for each, _ in write.kept)), None)
@@ -364,6 +397,19 @@ def _shows(call: Call) -> bool:
     )
 
 
+def _what_is_there(log: Log, call: Call) -> Any:
+    keys = keys_of(call)
+    if call.does not in ITEMS:
+        found = {key: log.value(key) for key in keys}
+        return found[keys[0]] if call.does in ("get", "read") else found
+    return ", ".join(_where(log, key) for key in keys)
+
+
+def _where(log: Log, key: str) -> str:
+    write = log.of(key)
+    return f"no {key}" if write is None else f"{key} {write}"
+
+
 def _index_of(call: Call) -> int | None:
     return call.told if call.does in ITEMS and isinstance(call.told, int) else None
 
@@ -387,7 +433,7 @@ def _coupled(calls: Sequence[Call]) -> Parts:
             heads[key] = key = heads[heads[key]]
         return key
 
-    keys = [_keys(call) for call in calls]
+    keys = [keys_of(call) for call in calls]
     for first, *others in keys:
         for other in others:
             heads[head(other)] = head(first)
@@ -400,7 +446,8 @@ def _coupled(calls: Sequence[Call]) -> Parts:
     return {", ".join(together[part]): found for part, found in parts.items()}
 
 
-def _keys(call: Call) -> tuple[str, ...]:
+def keys_of(call: Call) -> tuple[str, ...]:
+    """The keys that a call of the model `kv` names."""
     match call.does:
         case does if does in BATCHES:
             return tuple(item.key for item in call.value) or ("",)
@@ -423,6 +470,7 @@ kv = _of_rules(
     _shows,
     _coupled,
     rank=_index_of,
+    sees=_what_is_there,
     seen=_indexes_seen,
 )
 """Keys with values, all absent at first. A write is told its index in the log, or `Refused`."""

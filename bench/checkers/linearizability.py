@@ -13,6 +13,7 @@ little to try. `stale_reads_are_true` asks of the reads that may be old what is 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,9 @@ FIRST_TURN = 4096
 """How many steps a search takes in its first turn; each further turn is twice as long."""
 SHOWN = 8
 """So many calls are shown of those that may be many."""
+SEEN = " " * 12
+LONGEST = 200
+"""So many characters of a state are shown."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,30 @@ class Counterexample:
     """The longest order found of what was to come before it."""
     state: Any
     """The model's, after that order."""
+    could_see: tuple[tuple[Call, tuple[Any, ...]], ...] = ()
+    """Of the call, and of each of those that overlap it and look: what it could have been told, along that order."""
 
     def lines(self) -> Iterator[str]:
         """For people, a line each."""
         of = f" of {words.short(self.part)}" if self.part else ""
         yield f"the first {self.completed} completed calls{of} have no order; those before the last of them have"
         yield "completed last, and fitting nowhere:"
-        yield f"  {told(self.call)}"
-        yield from _some("at the same time:", self.overlapping[:SHOWN], len(self.overlapping) - SHOWN)
-        yield from _some("an order that fits without it ends:", self.order[-SHOWN:], len(self.order) - SHOWN)
+        yield from self._told(self.call)
+        yield from self._some("at the same time:", self.overlapping[:SHOWN], len(self.overlapping) - SHOWN)
+        yield from self._some("an order that fits without it ends:", self.order[-SHOWN:], len(self.order) - SHOWN)
         yield f"after which the state is {_shown(self.state)}"
+
+    def _some(self, about: str, calls: Sequence[Call], more: int) -> Iterator[str]:
+        if calls:
+            yield f"{about}{f' ({more} more)' if more > 0 else ''}"
+        for call in calls:
+            yield from self._told(call)
+
+    def _told(self, call: Call) -> Iterator[str]:
+        yield f"  {told(call)}"
+        for one, seen in self.could_see:
+            if one is call:
+                yield f"{SEEN}it could have been told {', '.join(map(_shown, seen)) or 'nothing'}"
 
 
 @dataclass(frozen=True)
@@ -94,7 +112,8 @@ class Checked:
 
 def _shown(state: Any) -> str:
     try:
-        return words.short(repr(state))
+        shown = repr(state)
+        return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}... ({len(shown)} characters)"
     except Exception as error:  # noqa: BLE001  Whatever a user's state raises.
         return f"one that cannot be shown: {type(error).__name__}"
 
@@ -107,12 +126,6 @@ def told(call: Call) -> str:
     value = f" {call.value}" if call.value is not None else ""
     came = f"told {call.told}" if call.known else "unknown"
     return f"{call.invoked_s:9.4f}  client {call.client} {call.does}{of}{value}: {came}, {call.completed_s:.4f}"
-
-
-def _some(about: str, calls: Sequence[Call], more: int) -> Iterator[str]:
-    if calls:
-        yield f"{about}{f' ({more} more)' if more > 0 else ''}"
-    yield from (f"  {told(call)}" for call in calls)
 
 
 def check_linearizable(calls: Sequence[Call], model: Model, budget: Budget | None = None) -> Checked:
@@ -193,7 +206,8 @@ class _Check:
             keys = f", part by part in {len(self._sizes)} parts" if len(self._sizes) > 1 else ""
             calls = "1 call has" if count == 1 else f"{count} calls have"
             return Checked(Verdict.VALID, f"{calls} an order{keys}", self._sizes, None, self._steps)
-        of = f" of {words.short(found.part)}" if found.part else ""
+        key = found.call.key or found.part
+        of = f" of {words.short(key)}" if key else ""
         reason = f"{found.call.does}{of} by client {found.call.client}, completed at {found.call.completed_s:.4f}, "
         return Checked(Verdict.INVALID, f"{reason}fits into no order", self._sizes, found, self._steps)
 
@@ -204,7 +218,7 @@ class _Check:
             for name, trial in tuple(self._trials.items()):
                 decided, stuck = self._turns(trial, turn)
                 if stuck is not None:
-                    return _counterexample(name, trial.part, stuck)
+                    return _counterexample(name, trial.part, stuck, self._model)
                 if decided:
                     del self._trials[name]
             turn *= 2
@@ -250,22 +264,32 @@ class _Check:
                 raise _OverBudgetError(f"not decided with {budget.remembered:,} configurations in memory")
 
 
-def _counterexample(name: str, part: Part, stuck: Stuck) -> Counterexample:
+def _counterexample(name: str, part: Part, stuck: Stuck, model: Model) -> Counterexample:
     call = part.calls[stuck.at]
-    return Counterexample(
-        name,
-        call,
-        stuck.at + 1,
-        tuple(
-            other
-            for number, other in enumerate(part.calls)
-            if number != stuck.at
-            and other.invoked_s <= call.completed_s
-            and (not other.known or other.completed_s >= call.invoked_s)
-        ),
-        part.in_order(stuck.order),
-        stuck.state,
+    overlapping = tuple(
+        other
+        for number, other in enumerate(part.calls)
+        if number != stuck.at
+        and other.invoked_s <= call.completed_s
+        and (not other.known or other.completed_s >= call.invoked_s)
     )
+    order = part.in_order(stuck.order)
+    looks = [one for one in (call, *overlapping) if model.sees is not None and one.known and model.looks(one)]
+    could_see = tuple((one, _could_see(one, order, model)) for one in looks)
+    return Counterexample(name, call, stuck.at + 1, overlapping, order, stuck.state, could_see)
+
+
+def _could_see(call: Call, order: Sequence[Call], model: Model) -> tuple[Any, ...]:
+    """What the call would have been told at each place in the order where its time allows it to stand, each once."""
+    after = max((place for place, one in enumerate(order, 1) if one.completed_s < call.invoked_s), default=0)
+    until = min((place for place, one in enumerate(order) if one.invoked_s > call.completed_s), default=len(order))
+    states = list(itertools.accumulate(order, model.step, initial=model.initial))
+    assert model.sees is not None
+    found: list[Any] = []
+    for state in states[after : until + 1]:
+        if (seen := model.sees(state, call)) not in found:
+            found.append(seen)
+    return tuple(found)
 
 
 # Of a run

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.calls import calls_of
@@ -31,6 +32,9 @@ from bench.operations import (
     SetAll,
     Told,
 )
+from bench.player import Player
+from bench.search.explore import case_of
+from bench.simulated.cluster import SimulatedCluster
 from bench.verdict import Finding, Verdict
 from tests.unit.bench.linearizing import ASKING, MODEL_OF, compare, history
 
@@ -509,3 +513,30 @@ def test_a_read_that_may_be_old_shows_what_somebody_wrote_before() -> None:
     assert "was only asked for at 4.0000" in late.reason
     several = op(3, GetAll(("k", "j")), Told(Outcome.OK, result={"k": "a", "j": "z"}))
     assert told(PUT, several).verdict is Verdict.INVALID
+
+
+def test_a_counterexample_says_what_a_read_could_have_been_told() -> None:
+    """An old read, while another write is at work: it could have been told the one value or the other."""
+    history = [
+        call("put", "a", 1, at=(1, 2), key="k"),
+        call("put", "b", 2, at=(3, 4), key="k"),
+        call("put", "c", 3, at=(4.5, 6), key="k"),
+        call("get", None, "a", at=(5, 7), key="k"),
+    ]
+    found = check_linearizable(history, kv).counterexample
+    assert found is not None
+    ((read, seen),) = found.could_see
+    assert (read.told, seen) == ("a", ("b", "c"))
+    assert "it could have been told 'b', 'c'" in [line.strip() for line in found.lines()]
+
+
+def test_however_much_is_unknown_a_log_that_tells_its_order_decides() -> None:
+    """Two minutes of faults, in which a tenth of the writes have no outcome: no search decided that."""
+    case = msgspec.structs.replace(case_of(7, 5, length_s=120), workload="mixed", retries=False)
+    cluster = SimulatedCluster(case.plan)
+    with cluster.opened():
+        Player(cluster, case).play()
+    evidence = cluster.evidence()
+    unknown = [one for one in evidence.history if one.outcome is Outcome.UNKNOWN]
+    assert len(unknown) > 30
+    assert linearizable(evidence).verdict is Verdict.VALID
