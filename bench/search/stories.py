@@ -193,18 +193,24 @@ def _late_votes(tell: _Teller, at_s: float) -> list[AnyFault]:
 
 def _second_reign(tell: _Teller, at_s: float) -> list[AnyFault]:
     """A follower answers a leader that no other node hears. The answer arrives in that leader's next reign, when the
-    follower still has the entries that another leader's have replaced everywhere else."""
+    follower still has the entries that another leader's have replaced everywhere else. Then those fall who have what is
+    written next."""
     leader, follower, *others = tell.some(len(tell.nodes))
     if not others:
         return []
     late: dict[str, Any] = {"sources": (follower,), "targets": (leader,), "both_ways": False}
+    again_s = at_s + tell.rng.uniform(4.0, 4.4)
     return [
-        Clients(**tell.span(at_s, 2, 3), number=3),
+        # So many, and no longer, so that the other leader has fewer entries than this one had.
+        Clients(**tell.span(at_s, 0.9, 1.1), number=40),
         *(Ask(**tell.span(at_s + after_s, 0, 0), node="leader", what=Transfer(leader)) for after_s in (0.1, 2.6, 3.0)),
         Delay(**tell.span(at_s + 0.5, 4.5, 5.5), **late, latency_ms=3000, jitter_ms=500),
         Cut(**tell.span(at_s + 0.6, 1.2, 1.6), sources=(leader,), targets=tuple(others)),
         Cut(**tell.span(at_s + 0.6, 4, 5), sources=(follower,), targets=tuple(others)),
         Cut(**tell.span(at_s + 2, 2.6, 3.6), sources=(leader,), targets=(follower,), both_ways=False),
+        Clients(**tell.span(again_s, 0.5, 0.6), number=8),
+        Cut(**tell.span(again_s, 0.5, 0.6), sources=(leader,), targets=tuple(others[1:] or others)),
+        *(Crash(**tell.span(again_s + 0.6, 1.5, 2.5), node=node) for node in (leader, *others[: len(others) - 2])),
     ]
 
 
