@@ -287,6 +287,17 @@ def test_a_delay_that_changes_under_a_cut_is_in_force_when_the_cut_is_over(bench
     assert toxic["attributes"]["latency"] == 1
 
 
+def test_all_links_can_be_healed_at_once_when_one_is_slow_and_holds_as_well(bench: Bench) -> None:
+    """Toxiproxy 2.12.0 never ends a reset that takes the delay away from before what holds."""
+    bench.network.delay([LINK], 200)
+    with bench.connect() as connection:
+        bench.network.cut([LINK], Mode.HOLD)
+        connection.sendall(bytes(256 * 1024))
+        bench.network.heal()
+        assert connection.recv(1) == b"\0"
+    assert RESTARTED not in {event.action for event in bench.events}
+
+
 @pytest.mark.parametrize("faults", [LinkState(latency_ms=600), LinkState(latency_ms=600, cut=Mode.HOLD)], ids=str)
 def test_a_delay_can_change_when_the_node_has_died_that_it_was_keeping_something_for(
     toxiproxy: Path, tmp_path: Path, ports: Ports, faults: LinkState
