@@ -5,7 +5,7 @@ Four forms are read, and told apart by what stands in them:
 * Our own, JSON lines, as history.jsonl of a run is written. Reads that promise to be fresh are held to it: whether
   clocks ran alike, or requests came twice, only the run knows.
 * Jepsen's EDN: maps with `:type`, `:f`, `:value`, `:process`, and perhaps `:key`, `:time` in nanoseconds and `:index`;
-  one after the other, or all in one vector.
+  one after the other, or all in one vector. In a test of independent keys each `:value` is a key and a value.
 * Jepsen's log, a line for each event: `INFO  jepsen.util - 3	:invoke	:write	4`.
 * Porcupine's key-value text, which is the first form with a `:key` and without times. An empty text there is no text.
 
@@ -20,6 +20,7 @@ many events there are, and the whole. What is no history raises `HistoryFormatEr
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 from bench.calls import calls_of
 from bench.history import HistoryLineError
 from bench.history import of_lines as operations_of
-from bench.models import Call, Refused
+from bench.models import MODELS, Call, Refused
 from bench.operations import Item
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -82,7 +83,7 @@ def read(lines: Iterable[str]) -> list[Call]:
     rest = _chained(first, numbered)
     if _OURS.match(first[1]):
         return _of_ours(rest)
-    return _calls((_of_edn if _OPENS.match(first[1]) else _of_log)(rest))
+    return _calls(_key_by_key(_of_edn(rest)) if _OPENS.match(first[1]) else _of_log(rest))
 
 
 def _bounded(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -279,6 +280,33 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
+def _key_by_key(events: Iterator[Event]) -> Iterator[Event]:
+    """Jepsen's independent tests have a key and a value in each `:value`, which shows at the first read: it asks with a
+    key and nil."""
+    before: list[Event] = []
+    for event in events:
+        before.append(event)
+        if event.type == "invoke" and event.does in READS:
+            if _pair(event.value) and event.value[1] is None and event.key is None:
+                yield from map(_unpaired, itertools.chain(before, events))
+                return
+            break
+    yield from itertools.chain(before, events)
+
+
+def _pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2
+
+
+def _unpaired(event: Event) -> Event:
+    """Raises HistoryFormatError."""
+    if not _pair(event.value):
+        why = f"this test is one of independent keys, and {_short(repr(event.value))} is no pair of a key and a value"
+        raise HistoryFormatError.at(event.line, why)
+    key, value = event.value
+    return event._replace(key=str(key), value=value)
+
+
 # From events to calls
 
 
@@ -324,7 +352,7 @@ def _check(event: Event, under: _Under | None) -> None:
         raise HistoryFormatError.at(event.line, why)
     asked = under.event
     same = (asked.does, asked.key) == (event.does, event.key)
-    if not same or (event.type == "ok" and event.does not in READS and event.value not in (None, asked.value)):
+    if not same or (event.type == "ok" and event.does in WRITES and event.value not in (None, asked.value)):
         raise HistoryFormatError.at(
             event.line, f"this tells of another call than client {event.process} made in line {asked.line}"
         )
@@ -332,6 +360,9 @@ def _check(event: Event, under: _Under | None) -> None:
 
 READS = ("read", "get", "get_all")
 """What these are told stands where others say what they were asked with."""
+WRITES = frozenset().union(*(model.operations for model in MODELS.values())) - set(READS)
+"""When one of these is done, what it was asked with is said again. Of any other call, which a model of one's own knows,
+it may be what it was told."""
 
 
 def _call(under: _Under, end: Event | None, place: int, *, timed: bool) -> Call | None:
@@ -360,7 +391,7 @@ def _told(asked: Event, end: Event, refused: bool) -> Any:
         return not refused
     if refused:
         return Refused(end.modify_index)
-    return end.value if asked.does in READS else end.modify_index
+    return end.modify_index if asked.does in WRITES else end.value
 
 
 def _time(event: Event, place: int, timed: bool) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+from typing import Any
 
 import pytest
 
 from bench import history_formats
 from bench.checkers import check_linearizable
 from bench.history_formats import HistoryFormatError, jepsen, porcupine, read
-from bench.models import MODELS, Call, Refused, kv, register
+from bench.models import ILLEGAL, MODELS, Call, Model, Refused, kv, register
 from bench.operations import Item
 from bench.verdict import Verdict
 from tests.unit.bench.linearizing import ASKING, MODEL_OF, history, mutated
@@ -238,3 +239,39 @@ def test_a_history_that_was_cut_or_edited_anywhere_is_read_or_refused(seed: int)
             edited = text[:at] + rng.choice(["", "}", '"', "9", ":", "[", " "]) + text[at + length :]
             with contextlib.suppress(HistoryFormatError):
                 read(edited.splitlines(keepends=True))
+
+
+def test_a_call_that_only_a_model_of_one_s_own_knows_is_told_what_its_completion_says() -> None:
+    def step(state: tuple[int, ...], call: Call) -> Any:
+        if call.does == "push":
+            return (*state, call.value)
+        return state[:-1] if state and call.told == state[-1] else ILLEGAL
+
+    stack = Model("stack", (), step)
+    pushed = ["{:type :invoke :f :push :value 1 :process 0}", "{:type :ok :f :push :value 1 :process 0}"]
+    for told, verdict in ((1, Verdict.VALID), (2, Verdict.INVALID)):
+        popped = ["{:type :invoke :f :pop :value nil :process 1}", f"{{:type :ok :f :pop :value {told} :process 1}}"]
+        assert check_linearizable(read([*pushed, *popped]), stack).verdict is verdict
+
+
+INDEPENDENT = """{:type :invoke :f :write :value [3 1] :process 0}
+{:type :ok :f :write :value [3 1] :process 0}
+{:type :invoke :f :write :value [4 7] :process 0}
+{:type :ok :f :write :value [4 7] :process 0}
+{:type :invoke :f :read :value [3 nil] :process 1}
+{:type :ok :f :read :value [3 1] :process 1}"""
+
+
+def test_in_jepsen_s_independent_tests_each_key_is_an_object_of_its_own() -> None:
+    calls = read(INDEPENDENT.splitlines())
+    assert {(call.key, call.does, call.value, call.told) for call in calls} == {
+        ("3", "write", 1, None),
+        ("4", "write", 7, None),
+        ("3", "read", None, 1),
+    }
+    assert check_linearizable(calls, register).verdict is Verdict.VALID
+
+
+def test_a_value_without_its_key_in_an_independent_test_is_no_history() -> None:
+    with pytest.raises(HistoryFormatError, match=r"line 3: .*no pair of a key and a value"):
+        read(INDEPENDENT.replace("[4 7]", "7").splitlines())
