@@ -694,8 +694,8 @@ class Cluster(abc.ABC):
         pace: Pace = BRISK,
     ) -> AbstractContextManager[Workers]:
         """Clients at work as a workload says (`bench.workload.WORKLOADS`), until the block ends. With `retries` each
-        question is asked until it is decided, and each write takes effect once. Raises KeyError for a name that there
-        is none of."""
+        question is asked until it is decided, and each write takes effect once. Raises LookupError for a name that
+        there is none of."""
         numbers = [next(self._series) for _ in range(clients)]
         random_of = {number: random.Random(f"{self.plan.seed}/workload/{number}") for number in numbers}
         scripts = [script_of(name, number, rng, retries=retries) for number, rng in random_of.items()]

@@ -259,7 +259,9 @@ WORKLOADS: Mapping[str, Callable[[Work], Script]] = {
 
 
 def script_of(workload: str, client: int, rng: random.Random, *, retries: bool = True) -> Script:
-    """What a client does; with `retries` it asks each question until it is decided. Raises KeyError for a workload that
-    there is none of."""
+    """What a client does; with `retries` it asks each question until it is decided. Raises LookupError for a workload
+    that there is none of."""
+    if workload not in WORKLOADS:
+        raise LookupError(f"there is no workload {workload!r}; there are {', '.join(WORKLOADS)}")
     script = WORKLOADS[workload](Work(client, rng))
     return retrying(script, f"client-{client}") if retries else script

@@ -86,7 +86,8 @@ def _summed_up(acknowledged: Iterable[list[Effect]], unread: int) -> Finding:
     if not keys:
         return Finding(CHECK, Verdict.UNKNOWN, "no write was acknowledged, so nothing was checked")
     if unread:
-        reason = f"{unread} of {counted(len(keys), 'written key')} not read back after the last acknowledged write"
+        reason = f"{unread} of {counted(len(keys), 'written key')} not read back after the last acknowledged write, "
+        reason += "as read_back(cluster) does"
         return Finding(CHECK, Verdict.UNKNOWN, reason)
     count = sum(effect.acknowledged for found in keys for effect in found)
     each = "each read back" if count == len(keys) else f"of {len(keys)} keys, the last of each read back"

@@ -131,8 +131,11 @@ def _add_up(walks: Iterable[Walk], seeds: int, *, quiet: bool) -> Walk:
 def _tell(total: Walk, seconds: float, nodes: int, stored: Run | None) -> None:
     out = console()
     verdict = "[bold red]INVALID[/]" if total.violation else "[green]VALID[/]"
+    at = f" at seed {total.violation.case.seed}" if total.violation else ""
     out.print(
-        f"{verdict}  {total.seeds} schedules of {nodes} nodes in {seconds:.1f} s: {total.seeds / seconds:.1f} a second"
+        f"{verdict}{at}  {total.seeds} schedules of {nodes} nodes in {seconds:.1f} s: "
+        f"{total.seeds / seconds:.1f} a second",
+        soft_wrap=True,
     )
     pace = total.virtual_s / total.cpu_s
     out.print(f"       {total.virtual_s:.0f} s of virtual time, {pace:.0f} times real time on each core")
