@@ -66,6 +66,10 @@ class _Between(NamedTuple):
     """So many may."""
 
 
+AHEAD = 12
+"""So many calls that look are asked which write of unknown outcome they have seen."""
+
+
 class _Guess:
     def __init__(self, part: Part, writes: Sequence[int], owed: Mapping[int, Sequence[int]], *, soon: bool) -> None:
         self._part = part
@@ -99,12 +103,10 @@ class _Guess:
         for witness in self._owed.get(done, ()):
             while self._put_in_some(done, at_any_price=False):
                 pass
-            for helper in self._helpers(witness, done):
-                new = self._part.step(helper.number, self._state)
-                if new is not ILLEGAL and self._part.step(witness, new) is not ILLEGAL:
-                    self._unknown.remove(helper)
-                    self._state = new
-                    break
+            between = ((helper, self._part.step(helper.number, self._state)) for helper in self._helpers(witness, done))
+            fitting = [one for one in between if one[1] is not ILLEGAL]
+            new = self._chosen([one for one in fitting if self._part.step(witness, one[1]) is not ILLEGAL])
+            self._state = self._state if new is ILLEGAL else new
 
     def _put_in_looks(self, done: int) -> bool:
         """Put in those that fit here; whether none is left that must be here."""
@@ -140,13 +142,24 @@ class _Guess:
 
     def _with_help(self, number: int, done: int) -> Any:
         """The state after this call, with one of unknown outcome before it; ILLEGAL if none helps."""
+        fitting: list[tuple[_Between, Any]] = []
         for helper in self._helpers(number, done):
             between = self._part.step(helper.number, self._state)
             new = ILLEGAL if between is ILLEGAL else self._part.step(number, between)
             if new is not ILLEGAL:
-                self._unknown.remove(helper)
-                return new
-        return ILLEGAL
+                fitting.append((helper, new))
+        return self._chosen(fitting)
+
+    def _chosen(self, fitting: Sequence[tuple[_Between, Any]]) -> Any:
+        """The state after the one of these that suits most of the calls that look next; ILLEGAL if there is none."""
+        if not fitting:
+            return ILLEGAL
+        ahead = [*self._waiting, *reversed(self._coming[-AHEAD:])][:AHEAD] if len(fitting) > 1 else []
+        helper, state = max(
+            fitting, key=lambda one: sum(self._part.step(look.number, one[1]) is not ILLEGAL for look in ahead)
+        )
+        self._unknown.remove(helper)
+        return state
 
     def _helpers(self, number: int, done: int) -> Iterator[_Between]:
         """Those of unknown outcome that may come here, before this call. Most take effect soon, if they do, so those

@@ -37,7 +37,7 @@ class Unrecorded(History):
 
 @measurement(count=10)
 def recording(setting: Setting) -> Measured:
-    """Clients that write without a pause, from the first acknowledgement to two seconds later, with everything that
+    """Clients that write without a pause: from their first acknowledgements to two seconds later, with everything that
     they ask and are told written down, and without, by turns."""
     rates: dict[bool, list[float]] = {True: [], False: []}
     with setting.cluster() as cluster:

@@ -51,7 +51,7 @@ def test_the_library_asks_the_server_it_is_told_with_our_time_limit(
         with pytest.raises(ToxiproxyError, match=r"127\.0\.0\.7:7 does not answer"):
             call()
     assert asked == [
-        ("GET", "http://127.0.0.7:7/proxies", 2.5),
-        ("POST", "http://127.0.0.7:7/reset", 2.5),
-        ("DELETE", "http://127.0.0.7:7/proxies/x", 2.5),
+        ("GET", "http://127.0.0.7:7/proxies", (2.5, 11.0)),
+        ("POST", "http://127.0.0.7:7/reset", (2.5, 11.0)),
+        ("DELETE", "http://127.0.0.7:7/proxies/x", (2.5, 11.0)),
     ]
