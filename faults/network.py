@@ -273,9 +273,12 @@ class ToxiproxyNetwork(LinkFaults):
                 if node in (link.source, link.target) and state != UP and state.cut is not Mode.REFUSE
             ]
             if faulty and not self._server.is_over:
-                self._server.renew(faulty)
-                self._in_force |= dict.fromkeys(faulty, UP)
-                self._insist(self._bring_into_force)
+                self._insist(partial(self._renew, faulty))
+
+    def _renew(self, links: Collection[Link]) -> None:
+        self._server.renew(links)
+        self._in_force |= dict.fromkeys(links, UP)
+        self._bring_into_force()
 
     def _insist(self, request: Callable[[], T]) -> T:
         """Make the request; if the server does not answer, ask a fresh one once more, with everything in force."""

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from bench.evidence import Evidence, Record
-from bench.operations import Operation
+from bench.operations import Operation, Outcome
 from bench.verdict import Finding, Verdict
 from bench.words import counted, times
 from faults.links import BYPASS, CLIENT, KEPT, Kind
@@ -102,8 +102,8 @@ def _operations(evidence: Evidence, faulty: dict[str, float], until_s: float) ->
 
 
 def requests_that_may_come_twice(evidence: Evidence) -> Callable[[Operation], bool]:
-    """Which operations noise may have doubled: those that were sent over a client's link while messages were doubled
-    there."""
+    """Which operations noise may have doubled: those that were on their way over a client's link while messages were
+    doubled there. What was sent before may have been held up, and what was given up may be under way for ever."""
     since: dict[str, list[float]] = defaultdict(list)
     spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for record in evidence.timeline:
@@ -117,8 +117,11 @@ def requests_that_may_come_twice(evidence: Evidence) -> Callable[[Operation], bo
         spans[node] += [(at_s, math.inf) for at_s in begun_s]
 
     def may_come_twice(operation: Operation) -> bool:
+        ended_s = math.inf if operation.outcome is Outcome.UNKNOWN or operation.tries else operation.completed_s
         return bool(spans) and any(
-            since_s <= at_s <= until_s for node, at_s in operation.questions for since_s, until_s in spans[node]
+            at_s <= until_s and since_s <= ended_s
+            for node, at_s in operation.questions
+            for since_s, until_s in spans[node]
         )
 
     return may_come_twice

@@ -22,7 +22,7 @@ from bench.checkers.clocks import unlike
 from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
-from bench.operations import Cas, Delete, Get, GetAll, Operation, Outcome, Put
+from bench.operations import Cas, Delete, Freshness, Get, GetAll, Operation, Outcome, Put
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
 from bench.words import counted
@@ -108,7 +108,7 @@ def retried_writes_take_effect_once(evidence: Evidence) -> Finding:
         for part in evidence.parts
         if len(part.tries) > 1 and part.decided and writers[_key(part), _left(part)] == 1
     }
-    fresh = () if unlike(evidence) else FRESH
+    fresh = (Freshness.LINEARIZABLE,) if unlike(evidence) else FRESH
     overwritten = _Overwritten(evidence.parts)
     for read in evidence.parts:
         if not isinstance(read.asked, Get) or read.outcome is not Outcome.OK or read.value is None:

@@ -174,3 +174,9 @@ def evidence_of(seed: int) -> Evidence:
     with cluster.opened():
         Player(cluster, case).play()
     return cluster.evidence()
+
+
+def test_a_linearizable_read_is_fresh_also_where_clocks_differ() -> None:
+    fast = {"event": "clock_rate", "at_s": 0.5, "node": "n2", "rate": 10.0}
+    history = [done(1, RETRIED, 5, tries=2), SECOND, fresh(4, "k", "a")]
+    assert retried_writes_take_effect_once(told(history, [fast])).verdict is Verdict.INVALID

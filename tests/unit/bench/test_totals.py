@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bench.checkers import totals_add_up
+from bench import judging
+from bench.checkers import (
+    availability,
+    some_fault_touched_traffic,
+    the_bench_did_not_interfere,
+    totals_add_up,
+)
 from bench.evidence import Evidence
 from bench.operations import Cas, Freshness, Operation, Outcome, Put, Told
 from bench.scenarios import SCENARIOS
@@ -104,3 +110,17 @@ def played(workload: str) -> Evidence:
     with cluster:
         scenario.play(cluster)
     return cluster.evidence()
+
+
+def test_a_request_that_was_held_up_until_the_noise_began_may_come_twice() -> None:
+    held = asked_for(1.5, Cas(LISTED, "a b", 5), Told(Outcome.FAILED, "no leader"))
+    noise = {"event": "noise", "at_s": 1.55, "links": "client->n1", "detail": "loss 0 duplication 0.5 reordering 0"}
+    later = noise | {"at_s": 1.65}
+    history = [A, held, fresh(3, LISTED, "a b")]
+    assert totals_add_up(told(history, [noise])).verdict is Verdict.VALID
+    assert totals_add_up(told(history, [later])).verdict is Verdict.INVALID
+
+
+def test_every_check_that_can_convict_is_asked_of_what_is_explored() -> None:
+    figures = {availability, some_fault_touched_traffic, the_bench_did_not_interfere}
+    assert set(judging.OF_A_CASE) - set(judging.CONVICTING) == figures
