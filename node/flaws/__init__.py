@@ -12,8 +12,8 @@ What it takes
 Seeds of five nodes walked from 0 until the flaw was seen, of 5,000 at the most, and seconds of CPU time beside other
 work: from inside, by an invariant (`bench.simulated.invariants`) or by traces, and from outside (`explore --outside`),
 where nothing reads the core. `nothing_fails` is an assertion of the core's own, which comes before any promise to
-others is broken; from outside, a node *died*. What else is seen there: that nodes *said* of themselves what contradicts itself,
-that not all *agree* in the end, that clients were not *served*, and that what was acknowledged was not *kept*.
+others is broken; from outside, a node *died*. What else is seen there: that nodes *said* what contradicts itself, that
+not all *agree* in the end, that clients were not *served*, and that what was acknowledged was not *kept*.
 
 rule                    flaw                   seeds  CPU s  from inside, by                   seeds  CPU s  outside
 ----------------------  ---------------------  -----  -----  --------------------------------  -----  -----  -------
