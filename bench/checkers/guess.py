@@ -201,9 +201,11 @@ class _Guess:
         """As one that expected no key, and was done after a deletion that nobody was told of either."""
         step, calls = self._part.step, self._part.calls
         keys = set(keys_of(calls[number]))
-        near = (helper for helper in self._helpers(number, done) if keys.intersection(keys_of(calls[helper.number])))
-        helpers = list(itertools.islice(near, MOST_TRIED))
-        for first, second in itertools.permutations(helpers, 2):
+        near = [helper for helper in self._helpers(number, done) if keys.intersection(keys_of(calls[helper.number]))]
+        deletions = [helper for helper in near if calls[helper.number].does.startswith("delete")]
+        for first, second in itertools.product(deletions[:MOST_TRIED], near[:MOST_TRIED]):
+            if first is second:
+                continue
             one = step(first.number, self._at.state)
             two = ILLEGAL if one is ILLEGAL else step(second.number, one)
             new = ILLEGAL if two is ILLEGAL else step(number, two)
