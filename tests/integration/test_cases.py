@@ -67,9 +67,9 @@ def test_what_processes_can_do_is_played_in_its_time_and_over_in_the_end(world: 
 def test_a_flaw_is_convicted_from_its_file(world: World[Any], tmp_path: Path) -> None:
     """A server that takes no later term from anybody waits for ever for a leader that it would follow."""
     done = played(case_of(length_s=0.5, flaw="stuck_terms"), world, tmp_path)
-    assert [finding.check for finding in done.findings if finding.verdict is Verdict.INVALID] == [
-        "all_agree_in_the_end"
-    ], done.explain()
+    convicted = [finding.check for finding in done.findings if finding.verdict is Verdict.INVALID]
+    assert convicted[:1] == ["all_agree_in_the_end"], done.explain()
+    assert set(convicted) <= {"all_agree_in_the_end", "served_while_a_majority_is_well"}, done.explain()
 
 
 def test_a_case_that_needs_what_processes_cannot_do_is_skipped_or_played_without_that_and_says_so(
