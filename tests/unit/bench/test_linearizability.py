@@ -14,7 +14,9 @@ import pytest
 
 from bench.calls import calls_of
 from bench.checkers import Budget, check_linearizable, linearizability, linearizable, stale_reads_are_true
+from bench.checkers.guess import has_order_of_ranks
 from bench.checkers.linearizability import Checked
+from bench.checkers.orders import Part
 from bench.evidence import Evidence, Record
 from bench.models import ILLEGAL, MODELS, Call, Model, Refused, append, counter, kv, members, register
 from bench.operations import (
@@ -540,3 +542,25 @@ def test_however_much_is_unknown_a_log_that_tells_its_order_decides() -> None:
     unknown = [one for one in evidence.history if one.outcome is Outcome.UNKNOWN]
     assert len(unknown) > 100
     assert linearizable(evidence).verdict is Verdict.VALID
+
+
+def test_no_order_is_guessed_in_which_a_write_comes_before_it_was_asked_for() -> None:
+    unknown = crashed("put", "h", 5)._replace(key="k")
+    history = [
+        unknown,
+        call("cas_index", ("x", 2), 3, at=(0, 10), key="k"),
+        call("put", "w", 4, at=(1, 2), key="k"),
+    ]
+    assert not has_order_of_ranks(Part(kv, history), kv)
+
+
+def test_no_order_is_guessed_in_which_a_write_comes_before_a_read_that_had_ended() -> None:
+    unknown = crashed("put", "h", 5)._replace(key="k")
+    history = [
+        unknown,
+        call("put", "w", 1, at=(0, 20), key="k"),
+        call("get", None, "w", at=(0, 2), key="k"),
+        call("get", None, "h", at=(0, 10), key="k"),
+        call("get", None, "w", at=(11, 12), key="k"),
+    ]
+    assert not has_order_of_ranks(Part(kv, history), kv)

@@ -7,7 +7,7 @@ import pytest
 
 from bench.checkers import reads_never_go_back, retried_writes_take_effect_once, several_keys_are_read_at_once
 from bench.evidence import Evidence
-from bench.operations import Cas, Delete, DeleteAll, Item, Operation, Outcome, Put, SetAll, Told
+from bench.operations import Cas, Delete, DeleteAll, Freshness, Item, Operation, Outcome, Put, SetAll, Told
 from bench.player import Player
 from bench.scenarios import SCENARIOS
 from bench.search.explore import case_of
@@ -180,3 +180,34 @@ def test_a_linearizable_read_is_fresh_also_where_clocks_differ() -> None:
     fast = {"event": "clock_rate", "at_s": 0.5, "node": "n2", "rate": 10.0}
     history = [done(1, RETRIED, 5, tries=2), SECOND, fresh(4, "k", "a")]
     assert retried_writes_take_effect_once(told(history, [fast])).verdict is Verdict.INVALID
+
+
+NOISE = {"event": "noise", "at_s": 0.5, "links": "client->n1", "detail": "loss 0 duplication 0.5 reordering 0"}
+
+
+@pytest.mark.parametrize("event", ["kill", "died", "shut_down", "restart"])
+def test_however_a_node_ended_it_may_show_what_is_older_when_it_is_back(event: str) -> None:
+    ended = {"event": event, "at_s": 3.5, "node": "n1"}
+    assert reads_never_go_back(told(GONE_BACK, [ended])).verdict is Verdict.VALID
+
+
+def test_a_start_that_only_the_node_has_written_down_excuses_it_too() -> None:
+    traces = {"n1": ({"event": "start", "at_s": 3.5},)}
+    assert reads_never_go_back(Evidence(tuple(GONE_BACK), traces, ())).verdict is Verdict.VALID
+
+
+def test_where_requests_may_come_twice_a_value_may_come_back() -> None:
+    assert reads_never_go_back(told(GONE_BACK, [NOISE])).verdict is Verdict.VALID
+
+
+def test_a_refusal_amid_noise_is_no_promise_that_it_was_not_done() -> None:
+    refused = asked_for(1, RETRIED, Told(Outcome.FAILED, "no leader"), tries=2)
+    found = retried_writes_take_effect_once(told([refused, fresh(3, "k", "a")], [NOISE]))
+    assert found.verdict is Verdict.VALID
+
+
+def test_a_read_by_a_lease_shows_a_write_done_twice_only_where_clocks_are_alike() -> None:
+    history = [done(1, RETRIED, 5, tries=2), SECOND, read(4, "k", "a", by=Freshness.LEASE)]
+    fast = {"event": "clock_rate", "at_s": 0.5, "node": "n2", "rate": 10.0}
+    assert retried_writes_take_effect_once(told(history)).verdict is Verdict.INVALID
+    assert retried_writes_take_effect_once(told(history, [fast])).verdict is Verdict.VALID

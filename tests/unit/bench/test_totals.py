@@ -36,6 +36,12 @@ WRONG: dict[str, tuple[list[Operation], str]] = {
     "twice in a set": ([IN_A, IN_B, read(3, MEMBERS, "b a b")], "twice"),
     "counted too few": ([ONE, TWO, fresh(3, NUMBER, "1")], "had been counted 2 times for certain"),
     "counted too many": ([ONE, read(1.5, NUMBER, "2"), TWO], "1 at most"),
+    "lost by another change": ([IN_A, done(2, Cas(MEMBERS, "b", 0), 6)], "a was put into"),
+    "from the future": ([read(0.5, LISTED, "a"), A], "has a, which"),
+    "out of order, and short": (
+        [A, AB, done(3, Cas(LISTED, "a b c", 6), 7), read(4, LISTED, "b")],
+        "neither list is the beginning of the other",
+    ),
     "never counted": ([ONE, fresh(3, NUMBER, None)], "was read as 0"),
 }
 
