@@ -49,8 +49,8 @@ def calls_of(
     fresh: Collection[Freshness] = FRESH,
     doubled: Callable[[Operation], bool] = lambda _: False,
 ) -> Iterator[Call]:
-    """The operations that a linearizable store is answerable for. `fresh` says which reads are, and which
-    may have come twice, `doubled`."""
+    """The operations that a linearizable store is answerable for. `fresh` says which reads are, and `doubled` which
+    requests may have come twice."""
     for operation in operations:
         twice = doubled(operation)
         if (call := _call(operation, fresh, twice)) is None:

@@ -2,10 +2,11 @@
 
 A store whose writes stand in a log tells with each acknowledgement where. So there is one order of all acknowledged
 writes, and what is left to find is where the calls fit in that only look, and which of the writes that nobody was told
-of took effect. That is guessed from the first write to the last, without ever going back: a call that looks is put in
-as soon as it fits, and one for which there is no place unless a write of unknown outcome comes before it has that put
-in too. A guess that comes to its end is an order, in as many steps as there are calls, however long the history is. One
-that does not says nothing, and then a search must decide (`bench.checkers.orders`).
+of took effect. That is guessed from the first write to the last: a call that looks is put in as soon as it fits, and
+one for which there is no place unless a write of unknown outcome comes before it has that put in too. Where that comes
+to no end, the guess goes back a little and guesses otherwise, a few times. A guess that comes to its end is an order,
+after some steps for each call, however long the history is. One that does not says nothing, and then a search must
+decide (`bench.checkers.orders`).
 """
 
 from __future__ import annotations
@@ -68,8 +69,6 @@ class _Between(NamedTuple):
 
 AHEAD = 12
 """So many calls that look are asked which write of unknown outcome they have seen."""
-
-
 MOST_TRIED = 40
 """So many writes of unknown outcome are tried two by two."""
 BACK = (0, 1, 3, 10, 30, 100, 300)
