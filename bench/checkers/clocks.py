@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from bench.calls import FRESH
 from bench.case import Settings
 from bench.evidence import Evidence
+from bench.operations import Freshness
 
 
 def alike(rates: Collection[float], settings: Settings) -> bool:
@@ -28,3 +30,8 @@ def unlike(evidence: Evidence) -> str:
             if not alike((*usual, *rates.values()), settings):
                 return f"from {record['at_s']:.4f} the clock of {record['node']} ran at {record['rate']:g} of its rate"
     return ""
+
+
+def fresh_reads(evidence: Evidence) -> tuple[Freshness, ...]:
+    """Which reads see whatever was acknowledged before they were asked for."""
+    return (Freshness.LINEARIZABLE,) if unlike(evidence) else FRESH

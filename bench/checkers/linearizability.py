@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench import words
-from bench.calls import FRESH, calls_of
-from bench.checkers.clocks import unlike
+from bench.calls import calls_of
+from bench.checkers.clocks import fresh_reads
 from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.guess import has_order_of_ranks
 from bench.checkers.orders import ModelFailedError, Part, Search, Spent, Stuck, in_breadth, in_depth
@@ -305,7 +305,7 @@ STEPS_A_CALL = 10
 def linearizable(evidence: Evidence) -> Finding:
     """Writes, and the reads that promise to be fresh, took effect one after the other, each while it was under way, and
     writes in the order in which they stand in the log."""
-    fresh = (Freshness.LINEARIZABLE,) if unlike(evidence) else FRESH
+    fresh = fresh_reads(evidence)
     calls = list(calls_of(evidence.history, fresh, doubled=requests_that_may_come_twice(evidence)))
     if not calls:
         return Finding(CHECK, Verdict.UNKNOWN, "nothing was asked that has to be linearizable")

@@ -17,12 +17,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from bench.calls import FRESH
-from bench.checkers.clocks import unlike
+from bench.checkers.clocks import fresh_reads
 from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
-from bench.operations import Cas, Delete, Freshness, Get, GetAll, Operation, Outcome, Put
+from bench.operations import Cas, Delete, Get, GetAll, Operation, Outcome, Put
 from bench.timeline import line
 from bench.verdict import Finding, Verdict
 from bench.words import counted
@@ -108,7 +107,7 @@ def retried_writes_take_effect_once(evidence: Evidence) -> Finding:
         for part in evidence.parts
         if len(part.tries) > 1 and part.decided and writers[_key(part), _left(part)] == 1
     }
-    fresh = (Freshness.LINEARIZABLE,) if unlike(evidence) else FRESH
+    fresh = fresh_reads(evidence)
     overwritten = _Overwritten(evidence.parts)
     for read in evidence.parts:
         if not isinstance(read.asked, Get) or read.outcome is not Outcome.OK or read.value is None:

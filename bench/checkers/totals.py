@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from bench.checkers.clocks import unlike
+from bench.checkers.clocks import fresh_reads
 from bench.checkers.faults import requests_that_may_come_twice
 from bench.checkers.stable import rests_on_stable_storage
 from bench.evidence import Evidence
@@ -81,7 +81,7 @@ def _kind_of(key: str) -> str:
 
 def _totals(evidence: Evidence) -> Iterator[Total]:
     """Of each key that is named like one and was only read and replaced."""
-    fresh = (Freshness.LINEARIZABLE,) if unlike(evidence) else (Freshness.LINEARIZABLE, Freshness.LEASE)
+    fresh = fresh_reads(evidence)
     doubled = requests_that_may_come_twice(evidence)
     found: dict[str, list[Operation]] = defaultdict(list)
     for part in evidence.parts:
